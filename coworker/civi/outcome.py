@@ -1,0 +1,93 @@
+"""Small pure helpers on what a site answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from coworker.errors import ProtocolError
+from coworker.model import Outcome
+
+# Contract A5, and the transcripts ("DB Error: no database selected" once the connection was killed).
+# Native codes: 1100 not locked with LOCK TABLES, 2002 and 2003 cannot connect, 2006 gone away,
+# 2013 lost connection, 4031 closed for inactivity.
+_DATABASE_ERROR = re.compile(
+    r"""\bDB[ ]Error\b
+      | server[ ]has[ ]gone[ ]away
+      | was[ ]not[ ]locked[ ]with[ ]LOCK[ ]TABLES
+      | Lost[ ]connection
+      | \b(?:nativecode=|error:?[ ]|errno:?[ ]|SQLSTATE\[\w+\][ ]\[)(?:1100|2002|2003|2006|2013|4031)\b
+      | SQLSTATE\[08\w{3}\]
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_CONTACT_REFUSAL = re.compile(r"\bContact ID \S+ is invalid\b|\bblocked\b", re.IGNORECASE)
+_LEADING_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
+
+
+def is_database_error(message: str) -> bool:
+    """Whether an error of a call is the database's: the pipe may have lost its connection, or hold a lock.
+
+    Such a pipe answers, but serves nobody any more: it must be replaced (contract A5).
+    """
+    return _DATABASE_ERROR.search(message) is not None
+
+
+def does_not_exist(message: str) -> bool:
+    """Whether an error says that this CiviCRM has no such entity or action."""
+    return "does not exist" in message and message.lower().startswith("api ")
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with: (5, 77) for "5.77.beta1", () for none.
+
+    Alphas and betas so count as their release: they have its features.
+    """
+    lead = _LEADING_NUMBERS.match(version.strip())
+    return tuple(int(number) for number in lead[0].split(".")) if lead else ()
+
+
+class Outcomes(dict[str, Outcome]):
+    """What became of each item that was sent, by its id; `oddities` are remarks for the log."""
+
+    def __init__(self, item_ids: Sequence[str]) -> None:
+        super().__init__((item_id, Outcome.UNKNOWN) for item_id in item_ids)
+        self.oddities: list[str] = []
+
+
+def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
+    """Read the answer of runItems: a list of `{"outcome": text, "item": {"id": …, "queue": …}}`.
+
+    Items that are missing from it are UNKNOWN (their row was gone, contract A3), and so are outcomes that we
+    have no name for (hooks may invent some, or leave one out). Items that were not sent are ignored.
+    Raises ProtocolError for entries of another shape.
+    """
+    outcomes = Outcomes(item_ids)
+    answered = set()
+    for entry in answer:
+        try:
+            item_id, text = str(entry["item"]["id"]), entry.get("outcome")
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ProtocolError(f"runItems answered something odd: {entry!r}"[:300]) from error
+        if item_id not in outcomes:
+            outcomes.oddities.append(f"item {item_id} was not sent, but has outcome {text!r}")
+            continue
+        answered.add(item_id)
+        outcomes[item_id] = Outcome.parse(text)
+        if outcomes[item_id] is Outcome.UNKNOWN:
+            outcomes.oddities.append(f"item {item_id} has unknown outcome {text!r}")
+    outcomes.oddities.extend(
+        f"item {item_id} is missing from the answer" for item_id in item_ids if item_id not in answered
+    )
+    return outcomes
+
+
+def is_contact_refusal(message: str) -> bool:
+    """Whether a login was refused for the contact itself (unknown, blocked), not for our set-up (contract A2)."""
+    return _CONTACT_REFUSAL.search(message) is not None
+
+
+def is_unrunnable(message: str) -> bool:
+    """Whether runItems refused the queue as a whole: no item of it was begun (contract A3)."""
+    return "outcomeCount=0" in message or "Cannot autorun" in message

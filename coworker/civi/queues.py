@@ -1,0 +1,134 @@
+"""The Queue and QueueItem calls. What finds queues with work is in `looking`, settings of queues in `site`.
+
+Calls raise what `Client` raises. A CallError of a claim must be looked at with
+`outcome.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from coworker.civi.looking import Look, Looker
+from coworker.civi.outcome import Outcomes, outcomes_of
+from coworker.civi.site import Api, SiteFeatures, active_queues, probe
+from coworker.errors import ProtocolError
+from coworker.model import Identity, Item
+
+__all__ = [
+    "Look",
+    "Looker",
+    "Row",
+    "Rows",
+    "SiteFeatures",
+    "active_queues",
+    "claim",
+    "identity_of",
+    "probe",
+    "rows",
+    "rows_released_between",
+    "run",
+    "update_row",
+]
+
+NOBODY = -1  # a contact that cannot exist: CiviCRM refuses to run the item before its callback
+
+
+class Row(NamedTuple):
+    """A row of civicrm_queue_item. `release_time` is in the site's clock: "YYYY-MM-DD HH:MM:SS" or None."""
+
+    id: str
+    run_count: int
+    release_time: str | None
+
+
+class Rows(NamedTuple):
+    """Rows, and the site's clock when they were read; None if there were none."""
+
+    rows: list[Row]
+    now: str | None
+
+
+def claim(client: Api, queue: str, *, timeout: float | None = None) -> list[Item]:
+    """Claim up to batch_limit items; they are leased to us from now on.
+
+    Never selects `data`: the site could not encode some of it, and the claim would be lost (contract A3).
+    Raises ProtocolError for an answer that does not name its items: they are leased all the same.
+    """
+    rows = client.api4(
+        "Queue", "claimItems", {"queue": queue, "select": ["id", "queue", "run_as"]}, timeout=timeout
+    )
+    try:
+        return [Item(str(row["id"]), identity_of(row.get("run_as"))) for row in rows]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ProtocolError(f"claimItems answered something odd: {rows!r}"[:300]) from error
+
+
+def identity_of(run_as: Any) -> Identity:
+    """Normalise `run_as`; a contact or domain that is no number gives an identity that nobody can have."""
+    try:
+        return Identity.from_run_as(run_as)
+    except (ValueError, TypeError):
+        return Identity(contact=NOBODY)
+
+
+def run(client: Api, queue: str, item_ids: Sequence[str], *, timeout: float | None = None) -> Outcomes:
+    """Run claimed items, in order, and return the outcome of each by its id.
+
+    Once a claim, never twice: runItems checks neither status nor lease (contract A3).
+    """
+    items = [{"id": item_id, "queue": queue} for item_id in item_ids]
+    return outcomes_of(client.api4("Queue", "runItems", {"items": items}, timeout=timeout), item_ids)
+
+
+def rows(client: Api, queue: str, item_ids: Sequence[str], *, timeout: float | None = None) -> Rows:
+    """Return those of these rows that are left, for settling. Needs QueueItem (6.4)."""
+    if not item_ids:
+        return Rows([], None)
+    return _get_rows(client, queue, [["id", "IN", list(item_ids)]], timeout)
+
+
+def rows_released_between(
+    client: Api, queue: str, first: str, last: str, *, timeout: float | None = None
+) -> Rows:
+    """Return the rows whose release_time lies in this range of the site's clock (rule 7). Needs QueueItem."""
+    return _get_rows(client, queue, [["release_time", "BETWEEN", [first, last]]], timeout)
+
+
+def update_row(
+    client: Api,
+    queue: str,
+    item_id: str,
+    *,
+    where_run_count: int,
+    where_release_time: str | None,
+    values: dict[str, Any],
+    timeout: float | None = None,
+) -> bool:
+    """Update the row if it still is as it was read (rule 6); return whether it was. Needs QueueItem (6.4).
+
+    `values`: run_count, release_time (None, or text as strtotime takes it, as "+60 seconds").
+    """
+    unchanged = ["release_time", "IS NULL"]
+    if where_release_time is not None:
+        unchanged = ["release_time", "=", where_release_time]
+    where = [["id", "=", item_id], ["queue_name", "=", queue], ["run_count", "=", where_run_count], unchanged]
+    return bool(client.api4("QueueItem", "update", {"where": where, "values": values}, timeout=timeout))
+
+
+def _get_rows(client: Api, queue: str, condition: list[Any], timeout: float | None) -> Rows:
+    found = client.api4(
+        "QueueItem",
+        "get",
+        {
+            "select": ["id", "run_count", "release_time", "NOW() AS now"],
+            "where": [["queue_name", "=", queue], *condition],
+            "orderBy": {"weight": "ASC", "id": "ASC"},
+        },
+        timeout=timeout,
+    )
+    try:
+        read = [Row(str(row["id"]), int(row["run_count"]), row["release_time"]) for row in found]
+        return Rows(read, found[0]["now"] if found else None)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ProtocolError(f"QueueItem.get answered something odd: {found!r}"[:300]) from error

@@ -1,0 +1,66 @@
+"""The command line. Each command lives in a file of its own and is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from coworker import __version__
+from coworker.errors import ConfigError, CoworkerError
+
+COMMANDS = {
+    "run": "Run the daemon in the foreground.",
+    "debug": "Run one worker, one task at a time, and log everything.",
+    "check": "Check a settings file and name every mistake in it.",
+    "demo": "See the daemon work: no CiviCRM, no set-up needed.",
+    "pipe": "Serve Civi::pipe from a queue store in Python.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists every command without importing it, so that `--help` and `--version` stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"coworker.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="coworker")
+def coworker() -> None:
+    """The task runner for CiviCRM.
+
+    \b
+    coworker demo                        see it work
+    coworker run --pipe='cv pipe vtl'    run the tasks of one site
+    coworker -c /etc/coworker.toml       the same as `coworker run -c /etc/coworker.toml`
+    """  # noqa: D301
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point. `coworker -c FILE` means `coworker run -c FILE`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+        arguments.insert(0, "run")
+    try:
+        return coworker.main(args=arguments, prog_name="coworker")
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"coworker: {problem}", err=True)
+        sys.exit(error.exit_code)
+    except CoworkerError as error:
+        click.echo(f"coworker: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,82 @@
+"""`coworker check`: are the settings right?"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coworker.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from coworker.config.settings import Config
+
+
+@click.command("check")
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/coworker.toml"),
+    show_default=True,
+    metavar="FILE",
+    help="The settings to check, and FILE's drop-ins: for X.toml these are X.d/*.toml.",
+)
+@click.option(
+    "-d", "--define", "definitions", multiple=True, metavar="KEY=VALUE", help="As for run: -d log.level=debug"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(path: Path, definitions: tuple[str, ...], as_json: bool) -> None:
+    """Check the settings and start nothing.
+
+    Prints OK and the sites, or every mistake at once: one line each with file, line and the nearest known
+    name. The environment (COWORKER_...) and -d count as they would in a run.
+
+    \b
+    Examples:
+      coworker check
+      coworker check -c conf/coworker.toml
+      coworker check -c site.toml -d sites.example.workers.count=4
+
+    \b
+    Exit status:
+      0   the settings are right
+      78  they are not
+    """  # noqa: D301 - \b is click's
+    # Loaded here, so that `coworker --help` does not pay for it.
+    from coworker.config.load import load  # noqa: PLC0415
+    from coworker.config.overrides import split_override  # noqa: PLC0415
+
+    try:
+        overrides = [split_override(text) for text in definitions]
+        config = load(path, overrides, euid=os.geteuid())
+    except ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "problems": error.problems}))
+        else:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+        raise SystemExit(ExitCode.CONFIG) from None
+    click.echo(json.dumps(_as_json(config)) if as_json else _as_text(config))
+
+
+def _as_text(config: Config) -> str:
+    names = ", ".join(site.name for site in config.sites)
+    workers = sum(site.workers.count for site in config.sites)
+    return f"OK: {_counted(len(config.sites), 'site')} ({names}), {_counted(workers, 'worker')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _as_json(config: Config) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "files": [str(file) for file in config.files],
+        "sites": [{"name": site.name, "workers": site.workers.count} for site in config.sites],
+    }

@@ -1,0 +1,85 @@
+"""`coworker pipe`: the Python site. Started for every worker, so it imports only what it needs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+_FATAL = 255  # what PHP exits with after a fatal error
+
+
+@click.command(short_help="Serve Civi::pipe from a queue store in Python.")
+@click.argument("flags", default="vtl", metavar="[FLAGS]")
+@click.option(
+    "--store", "url", required=True, metavar="URL", help="sqlite:///FILE, sqlite:////absolute/FILE or memory:"
+)
+@click.option("--domain", default=1, show_default=True, help="The domain that this pipe serves.")
+@click.option("--as-version", metavar="VERSION", help="Behave like this CiviCRM (such as 5.77).")
+@click.option("--boot-cost", default=0.0, metavar="MS", help="CPU time to burn before the welcome line.")
+@click.option("--call-cost", default=0.0, metavar="MS", help="CPU time to burn in each API call.")
+@click.option("--clock-offset", default=0.0, metavar="SECONDS", help="How far this site's clock is ahead.")
+def pipe(
+    *,
+    flags: str,
+    url: str,
+    domain: int,
+    as_version: str | None,
+    boot_cost: float,
+    call_cost: float,
+    clock_offset: float,
+) -> None:
+    """Serve CiviCRM's pipe protocol from a queue store, in Python.
+
+    One request a line on standard input, one answer a line on standard output, until the input ends.
+    Queues and items are those of CiviCRM (APIv4 Queue and QueueItem); tasks are Python callables
+    "module:function", called as function(ctx, *arguments). They are looked for in the current directory and
+    where Python looks for modules. Try it:
+
+    \b
+      echo '["Queue","get",{"checkPermissions":false}]' |
+        sed 's/.*/{"jsonrpc":"2.0","method":"api4","params":&,"id":1}/' |
+        coworker pipe --store memory: vtl
+
+    \b
+    FLAGS says what the welcome line tells, one letter each (default vtl):
+      v  the version              t  trusted: permission checks can be switched off
+      l  whether one can log in   u  untrusted: they cannot
+      j  the JSON-RPC version     (t or u is needed for any API call; not both)
+    """  # noqa: D301
+    _act_like_php()
+    from coworker.errors import ConfigError  # noqa: PLC0415  (late: usage errors and --help answer without them)
+    from coworker.queues.errors import ApiError  # noqa: PLC0415
+    from coworker.queues.release import DEFAULT_VERSION, Release  # noqa: PLC0415
+    from coworker.queues.server import Session, burn, serve  # noqa: PLC0415
+    from coworker.queues.service import QueueService  # noqa: PLC0415
+    from coworker.queues.store import open_store  # noqa: PLC0415
+    from coworker.queues.streams import Streams  # noqa: PLC0415
+
+    try:
+        release = Release(as_version or DEFAULT_VERSION)
+    except ValueError as error:
+        raise ConfigError(f"--as-version: {error}") from error
+    burn(boot_cost / 1000)
+    store = open_store(url, clock_offset=clock_offset)
+    streams = Streams()
+    service = QueueService(store, release, domain, guard=streams)
+    try:
+        session = Session(service, flags, call_cost / 1000)
+    except ApiError as error:
+        click.echo(f"coworker pipe: {error}", err=True)
+        sys.exit(_FATAL)
+    serve(session, streams)
+    store.close()
+    streams.finish()
+
+
+def _act_like_php() -> None:
+    """Signals simply kill, and modules beside the caller can be imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)

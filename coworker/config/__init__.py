@@ -1,0 +1,1 @@
+"""Settings: declared once in `settings`, read by `load`, judged by `check`, shown by `render`."""

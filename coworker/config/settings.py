@@ -1,0 +1,292 @@
+"""Every setting, declared once, and the frozen values the rest of the program is handed.
+
+`SETTINGS` is the one table: the loader, the environment names, `-d KEY=VALUE`, conf/coworker.toml and
+doc/config.md are all made from it. In a name, NAME stands for a site and PATTERN for a queue pattern.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+Key = tuple[str, ...]  # ("sites", "example", "pipe")
+
+YEAR = 31_536_000  # seconds; longer waits overflow what the system's calls take
+
+
+class Kind(str, Enum):
+    """The type of a setting. The value says what it must be, in messages and in the reference."""
+
+    BOOLEAN = "true or false"
+    INTEGER = "a whole number"
+    NUMBER = "a number"
+    TEXT = "text"
+    CHOICE = "one of"
+    VERSION = "a version"
+    PATH = "a path"
+    DIRECTORY = "an existing directory"
+    FILE = 'a path, or "-"'
+
+
+class Reload(str, Enum):
+    """What a reload (HUP) does with a changed setting."""
+
+    AT_ONCE = "at once"
+    NEW_WORKERS = "new workers"
+    RESTART = "restart needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One declaration. `low` and `high` are bounds, both allowed themselves."""
+
+    name: str
+    kind: Kind
+    default: bool | float | str | None  # None: `fallback` says in words what happens then
+    help: str
+    reload: Reload = Reload.AT_ONCE
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    fallback: str = ""
+    example: str | int = ""  # for the sample file, where there is no default to show
+    required: bool = False
+
+    @property
+    def section(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def field(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+def _seconds(name: str, default: float | None, low: float, text: str, **more: Any) -> Setting:
+    more = {"high": YEAR, **more}
+    return Setting(name, Kind.NUMBER, default, text, unit="seconds", low=low, **more)
+
+
+def _whole(name: str, default: int | None, low: int, high: int, text: str, **more: Any) -> Setting:
+    return Setting(name, Kind.INTEGER, default, text, low=low, high=high, **more)
+
+
+SECTIONS = {
+    "coworker": "The daemon itself.",
+    "log": "What it says, and where to.",
+    "workers": "The workers of a site: the defaults for every site. [sites.NAME.workers] overrides them.",
+    "sites.NAME": "One table per site. NAME: letters, digits and . _ - (in quotes if it has a dot).",
+    "sites.NAME.queues.PATTERN": (
+        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins."
+    ),
+}
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "coworker.run_dir", Kind.PATH, None, "Directory of the sockets and the pid file.", Reload.RESTART,
+        fallback="$RUNTIME_DIRECTORY; /run/coworker for root; $XDG_RUNTIME_DIR/coworker; /tmp/coworker-UID",
+        example="/run/coworker",
+    ),
+    Setting(
+        "coworker.state_dir", Kind.PATH, None,
+        "Directory of the journal of claims. One daemon per directory.", Reload.RESTART,
+        fallback="$STATE_DIRECTORY; /var/lib/coworker for root; ${XDG_STATE_HOME:-~/.local/state}/coworker",
+        example="/var/lib/coworker",
+    ),
+    Setting(
+        "coworker.user", Kind.TEXT, None, "When started as root, the daemon becomes this user.",
+        Reload.RESTART,
+        fallback="stays who started it", example="www-data",
+    ),
+    Setting(
+        "coworker.allow_root", Kind.BOOLEAN, False, "Run as root. Otherwise root is refused.", Reload.RESTART
+    ),
+    _seconds(
+        "coworker.graceful_timeout", 30, 0,
+        "How long running tasks may go on at a stop. Then they are killed and given back.",
+    ),
+    _seconds(
+        "coworker.duration", 0, 0, "Stop by itself after this time. 0: no limit.", reload=Reload.RESTART
+    ),
+    Setting(
+        "log.level", Kind.CHOICE, "info", "The least important level that is logged.",
+        choices=("debug", "info", "notice", "warning", "error", "critical"),
+    ),
+    Setting(
+        "log.format", Kind.CHOICE, "auto", "auto: text on a terminal, else json.",
+        choices=("auto", "text", "json"),
+    ),
+    Setting("log.file", Kind.FILE, "-", 'Where to: a file, or "-" for standard error. USR1 reopens it.'),
+    Setting("log.looking", Kind.BOOLEAN, False, "Also log each look for work, at level debug."),
+    _whole("workers.count", 2, 1, 1000, "Workers at most."),
+    _whole("workers.boot_budget", 1, 1, 1000, "How many of them may boot at once."),
+    _whole(
+        "workers.max_requests", 200, 0, 1_000_000_000,
+        "A worker is replaced after so many, give or take 10 %. 0: no limit.",
+        unit="items", reload=Reload.NEW_WORKERS,
+    ),
+    _seconds(
+        "workers.max_age", 600, 0, "A worker is replaced at this age, give or take 10 %. 0: no limit.",
+        reload=Reload.NEW_WORKERS,
+    ),
+    _seconds(
+        "workers.idle_timeout", 60, 0,
+        "A worker idle for so long leaves, down to min_idle of them. 0: no limit.",
+    ),
+    _whole("workers.min_idle", 1, 0, 1000, "Workers that stay when there is no work."),
+    _seconds("workers.task_timeout", 1800, 0.1, "A task that takes longer is killed."),
+    _seconds("workers.boot_timeout", 30, 0.1, "A worker must be ready this soon after it was started."),
+    _seconds("workers.slice", 0.5, 0, "Time on one queue, then another's turn. 0: one batch.", high=3600),
+    Setting(
+        "workers.overlap", Kind.BOOLEAN, True,
+        "A worker at its limit goes on until its successor is ready. false: it stops at the limit, and its "
+        "place is empty until the successor has booted.",
+    ),
+    Setting(
+        "sites.NAME.pipe", Kind.TEXT, None,
+        "The command that starts a CiviCRM pipe: a shell line. It is run in cwd.", Reload.NEW_WORKERS,
+        example="cv pipe vtl", required=True,
+    ),
+    Setting(
+        "sites.NAME.cwd", Kind.DIRECTORY, None, "Directory the pipe is started in.", Reload.NEW_WORKERS,
+        fallback="the daemon's own", example="/var/www/example.com/web",
+    ),
+    _seconds(
+        "sites.NAME.poll_interval", 0.2, 0.01,
+        "Time between two looks for work while there is none.", high=3600,
+    ),
+    _seconds(
+        "sites.NAME.poll_interval_max", 1, 0.01,
+        "It is stretched up to this, so that looking takes less than 2 % of the time.", high=3600,
+    ),
+    Setting(
+        "sites.NAME.civicrm_version", Kind.VERSION, "5.51", "The site's CiviCRM must be at least this.",
+        Reload.NEW_WORKERS,
+    ),
+    _whole(
+        "sites.NAME.workers", None, 1, 1000,
+        "A number: short for workers.count. Or a table that overrides [workers].",
+        fallback="as in [workers]", example=4,
+    ),
+    _whole(
+        "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
+        "Workers on one such queue at most. 0: no limit.",
+    ),
+    _whole("sites.NAME.queues.PATTERN.weight", 1, 1, 1000, "Turns it gets, compared with other queues."),
+    _seconds(
+        "sites.NAME.queues.PATTERN.task_timeout", None, 0.1, "task_timeout for such queues.",
+        fallback="the site's", example=600,
+    ),
+)  # fmt: skip
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def find(key: Key) -> Setting | None:
+    """The declaration of a concrete key, as ("sites", "example", "workers", "count")."""
+    parts = list(key)
+    if parts[:1] == ["sites"]:
+        if parts[2:3] == ["workers"] and len(parts) == 4:
+            return BY_NAME.get(f"workers.{parts[3]}")
+        parts[1:2] = ["NAME"]
+        if parts[2:3] == ["queues"]:
+            parts[3:4] = ["PATTERN"]
+    setting = BY_NAME.get(".".join(parts))
+    return setting if setting and setting.name.count(".") == len(key) - 1 else None
+
+
+def dotted(key: Key) -> str:
+    """The key as one writes it, with quotes where TOML needs them."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
+
+
+def env_name(key: Key) -> str:
+    """The environment variable of a key: COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
+    parts = key[1:] if key[0] == "coworker" else key
+    return "_".join(["COWORKER", *(re.sub(r"[^A-Za-z0-9]", "_", part).upper() for part in parts)])
+
+
+def _default(name: str) -> Any:
+    """A dataclass default, taken from the table so that it is written once."""
+    setting = BY_NAME[name]
+    return float(setting.default or 0) if setting.kind is Kind.NUMBER else setting.default
+
+
+@dataclass(frozen=True, slots=True)
+class CoworkerSettings:
+    """[coworker]. Times in seconds; `duration` 0 is no limit."""
+
+    run_dir: Path
+    state_dir: Path
+    user: str | None = None
+    allow_root: bool = _default("coworker.allow_root")
+    graceful_timeout: float = _default("coworker.graceful_timeout")
+    duration: float = _default("coworker.duration")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """[log]. `file` is an absolute path, or "-"."""
+
+    level: str = _default("log.level")
+    format: str = _default("log.format")
+    file: str = _default("log.file")
+    looking: bool = _default("log.looking")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """[workers], or what a site made of it. Seconds; max_requests, max_age, idle_timeout: 0 is no limit."""
+
+    count: int = _default("workers.count")
+    boot_budget: int = _default("workers.boot_budget")
+    max_requests: int = _default("workers.max_requests")
+    max_age: float = _default("workers.max_age")
+    idle_timeout: float = _default("workers.idle_timeout")
+    min_idle: int = _default("workers.min_idle")
+    task_timeout: float = _default("workers.task_timeout")
+    boot_timeout: float = _default("workers.boot_timeout")
+    slice: float = _default("workers.slice")
+    overlap: bool = _default("workers.overlap")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """[sites.NAME.queues."PATTERN"]. concurrency 0: no limit; task_timeout None: the site's."""
+
+    pattern: str
+    concurrency: int = _default("sites.NAME.queues.PATTERN.concurrency")
+    weight: int = _default("sites.NAME.queues.PATTERN.weight")
+    task_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """[sites.NAME]. Times in seconds; `queues` in the order in which they are tried."""
+
+    name: str
+    cwd: Path | None
+    pipe: str
+    poll_interval: float = _default("sites.NAME.poll_interval")
+    poll_interval_max: float = _default("sites.NAME.poll_interval_max")
+    civicrm_version: str = _default("sites.NAME.civicrm_version")
+    workers: WorkerSettings = WorkerSettings()
+    queues: tuple[QueueSettings, ...] = ()
+
+    def queue(self, name: str) -> QueueSettings:
+        """The settings of a queue: the first pattern that matches its name, or the defaults."""
+        return next((queue for queue in self.queues if fnmatchcase(name, queue.pattern)), QueueSettings("*"))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything, checked. `files` are the absolute paths of what was read, in that order."""
+
+    coworker: CoworkerSettings
+    log: LogSettings
+    sites: tuple[SiteSettings, ...]
+    files: tuple[Path, ...] = ()

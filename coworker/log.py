@@ -1,0 +1,108 @@
+"""The log: every line is an event's name with fields. The only place that formats.
+
+Only the master writes; children send their lines to it as notes, so that lines never mix and USR1 reopens
+the file in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from coworker.errors import SetupError
+
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
+_RANK = {level: rank for rank, level in enumerate(LEVELS)}
+
+
+class Log:
+    """A stream, a threshold and a renderer. `file` "-" is standard error."""
+
+    def __init__(self, level: str = "info", form: str = "auto", file: str = "-") -> None:
+        self._file = file
+        self._stream: TextIO = sys.stderr
+        self._threshold = _RANK[level]
+        self._open()
+        terminal = self._stream.isatty()
+        self._form = ("text" if form == "auto" else form, terminal and "NO_COLOR" not in os.environ)
+        self._logger = self._make_logger()
+
+    def _open(self) -> None:
+        if self._file == "-":
+            return
+        try:
+            self._stream = open(self._file, "a", buffering=1, encoding="utf-8", errors="replace")  # noqa: SIM115
+        except OSError as error:
+            raise SetupError(f"log.file = {self._file}: {error.strerror}") from error
+
+    def _make_logger(self) -> Any:
+        structlog = _import_structlog()
+        form, colours = self._form
+        if form == "json":
+            stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+            chain = [stamp, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+        else:
+            stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S", utc=False)
+            chain = [stamp, _on_one_line, self._console(structlog, colours)]
+        return structlog.wrap_logger(structlog.WriteLogger(self._stream), processors=chain)
+
+    @staticmethod
+    def _console(structlog: Any, colours: bool) -> Any:
+        styles = {**structlog.dev.ConsoleRenderer.get_default_level_styles(colours)}
+        styles["notice"] = styles["info"]
+        return structlog.dev.ConsoleRenderer(
+            colors=colours,
+            sort_keys=False,
+            level_styles=styles,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+
+    def wants(self, level: str) -> bool:
+        return _RANK.get(level, 1) >= self._threshold
+
+    def event(self, level: str, name: str, /, **fields: Any) -> None:
+        """Log the event `name` (snake_case) with its fields; None values are left out."""
+        if self.wants(level):
+            kept = {key: value for key, value in fields.items() if value is not None}
+            try:
+                self._logger.msg(name, level=level, **kept)
+            except (OSError, ValueError):
+                return  # a full disk or a closed terminal must not stop the daemon
+
+    def reopen(self) -> None:
+        """After logrotate: go on in a new file of the same name. Keeps the old one if that fails."""
+        if self._file == "-":
+            return
+        old = self._stream
+        try:
+            self._open()
+        except SetupError as error:
+            self.event("error", "log_not_reopened", reason=str(error))
+            return
+        self._logger = self._make_logger()
+        old.close()
+
+
+def _import_structlog() -> Any:
+    """structlog draws in rich for its console renderer, which costs a daemon 10 MB it never uses."""
+    absent = [name for name in ("rich", "better_exceptions") if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import structlog  # noqa: PLC0415
+    finally:
+        for name in absent:
+            del sys.modules[name]
+    return structlog
+
+
+def _on_one_line(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """For people: short numbers, and no line ends or control characters."""
+    for key, value in fields.items():
+        if isinstance(value, float):
+            fields[key] = f"{value:.3f}".rstrip("0").rstrip(".") or "0"
+        elif isinstance(value, str) and not value.isprintable():
+            fields[key] = json.dumps(value, ensure_ascii=False)[1:-1]
+    return fields

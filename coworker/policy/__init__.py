@@ -1,0 +1,1 @@
+"""Decisions: values in, values out. `now` and random numbers are arguments."""

@@ -1,0 +1,53 @@
+"""How long to wait after something failed, and when a site counts as broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+BREAKER_THRESHOLD = 3  # boots in a row that failed (design, section 3, rule 7)
+PROBE_CAP = 5.0  # seconds between probes at most
+QUEUE_BASE, QUEUE_CAP = 1.0, 300.0  # seconds, for a queue whose claims fail (design, section 2)
+
+
+def delay(failures: int, rng: Random, *, base: float, cap: float) -> float:
+    """Seconds to wait after `failures` (1, 2, …) in a row: doubled each time, at most `cap`.
+
+    Jitter takes off up to a quarter, so that the cap stays the longest wait.
+    """
+    full = min(cap, base * 2.0 ** min(failures - 1, 30))
+    return full * (1.0 - 0.25 * rng.random())
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The circuit breaker of one site. Times are monotonic seconds.
+
+    Closed: boots go on, spaced by the back-off. Open (after BREAKER_THRESHOLD failures in a row):
+    nothing is claimed, and one probe at a time boots.
+    """
+
+    failures: int = 0
+    open_since: float | None = None
+    next_boot_at: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.open_since is not None
+
+    def failed(self, now: float, reason: str, rng: Random) -> Breaker:
+        failures = self.failures + 1
+        since = self.open_since
+        if since is None and failures >= BREAKER_THRESHOLD:
+            since = now
+        return Breaker(failures, since, now + delay(failures, rng, base=0.5, cap=PROBE_CAP), reason)
+
+    def succeeded(self) -> Breaker:
+        return Breaker()
+
+    def may_boot(self, now: float, booting: int) -> bool:
+        """Whether one more child of the site may boot now. `booting`: those that boot already."""
+        if now < self.next_boot_at:
+            return False
+        return booting == 0 if self.failures else True

@@ -1,0 +1,1 @@
+"""The life of a process: forked, booted, watched, replaced."""

@@ -1,0 +1,126 @@
+"""A child after the fork: it starts its pipe, says hello, serves orders, and ends its pipe before it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+
+from coworker.civi.client import Client
+from coworker.civi.pipe import Pipe
+from coworker.civi.queues import Looker
+from coworker.config.settings import SiteSettings
+from coworker.errors import BootError, PipeGoneError, PipeTimeoutError, SiteError
+from coworker.model import RetireReason, Role
+from coworker.tasks.body import Body, Title
+from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
+from coworker.tasks.looking import Control
+from coworker.tasks.working import DatabaseLostError, Worker
+from coworker.unix.poller import Poller
+from coworker.unix.signals import SignalInbox
+from coworker.unix.sockets import Channel
+from coworker.wire.messages import BootFailed, Bye, Failed, Note, Ready, Spawned
+
+IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a child is told when it is forked."""
+
+    id: int
+    slot: int
+    role: Role
+    site: SiteSettings
+
+    @property
+    def name(self) -> str:
+        """As in the process title."""
+        number = f" {self.slot}" if self.role is Role.WORKER else " "
+        return f"{self.role.value}{number} {self.site.name}"
+
+
+def run(birth: Birth, channel: Channel, signals: SignalInbox) -> None:
+    """The whole life of a child. Returns when its pipe is gone."""
+    poller = Poller()
+    link = ChildLink(channel)
+    poller.register(channel.fileno(), link.on_readable)
+    poller.register(signals.fileno(), lambda: _on_signals(signals, link))
+    title = Title(birth.name)
+    title.say("booting")
+    try:
+        _live(birth, link, poller, title)
+    except MasterGoneError:
+        return
+    except Exception:
+        link.report(Note("critical", "child_crashed", {"text": traceback.format_exc()}))
+        raise
+
+
+def _on_signals(signals: SignalInbox, link: ChildLink) -> None:
+    if signal.SIGTERM in signals.take():
+        link.retire()
+
+
+def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
+    """Start the pipe, and whatever happens then, end it."""
+    begun = time.monotonic()
+    try:
+        pipe = Pipe(birth.site.pipe, cwd=birth.site.cwd, env=os.environ, poller=poller)
+    except BootError as error:
+        link.report(BootFailed(str(error)))
+        return
+    reason = "master gone"
+    try:
+        link.report(Spawned(pipe.group))
+        body = _boot(birth, link, poller, pipe, title, begun)
+        reason = body.serve()
+        pipe.end()
+    except BootError as error:
+        reason = "boot failed"
+        pipe.end()
+        link.report(BootFailed(str(error)))
+    except SiteError as error:
+        pipe.end(patience=IMPATIENT)
+        reason = _cause(error).value
+        link.post(Failed(reason, _message(error, pipe)))
+    except RetireNowError as order:
+        reason = order.reason
+        pipe.end(patience=IMPATIENT)
+    finally:
+        link.post(Bye(reason, str(pipe.end())))
+    link.flush()
+
+
+def _boot(
+    birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Title, begun: float
+) -> Body:
+    """Shake hands and say so. Raises BootError."""
+    limit = birth.site.workers.boot_timeout
+    client = Client(pipe, call_timeout=limit)
+    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
+    body: Body
+    if birth.role is Role.CONTROL:
+        body = Control(birth.id, link, poller, client, limit, title, looker=Looker(client))
+        title.say("")
+    else:
+        body = Worker(birth.id, link, poller, client, limit, title)
+        title.show(None, None, 0)
+    link.report(Ready(welcome.version, welcome.login, round(time.monotonic() - begun, 3)))
+    return body
+
+
+def _cause(error: SiteError) -> RetireReason:
+    if isinstance(error, DatabaseLostError):
+        return RetireReason.DATABASE
+    if isinstance(error, PipeTimeoutError):
+        return RetireReason.TIMEOUT
+    return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
+
+
+def _message(error: SiteError, pipe: Pipe) -> str:
+    """What happened, how the process ended, and its last words."""
+    words = pipe.stderr_tail.strip()
+    return f"{error} ({pipe.end()})" + (f"; stderr: {words}" if words else "")

@@ -1,0 +1,89 @@
+"""From settings to a running master: who we are, which directories are ours, where the log goes."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+
+from coworker.config.settings import Config, CoworkerSettings
+from coworker.errors import ExitCode, SetupError
+from coworker.log import Log
+from coworker.processes.master import Master
+from coworker.unix.pidfile import LockFile, prepare_directory
+
+PID_FILE = "coworker.pid"
+LOCK_FILE = "lock"
+
+
+def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
+    """Run until stopped. `load` reads the settings again; `name` is for titles and log.
+
+    Raises SetupError, with nothing started, when the machine does not allow what the settings ask for.
+    """
+    settings = config.coworker
+    _refuse_root(settings)
+    _prepare(settings)
+    if settings.user is not None:
+        _become(settings.user)
+    locks = _lock(settings)
+    try:
+        log = Log(config.log.level, config.log.format, config.log.file)
+        return Master(config, load, log, name).run()
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _refuse_root(settings: CoworkerSettings) -> None:
+    if os.geteuid() == 0 and settings.user is None and not settings.allow_root:
+        raise SetupError(
+            "refusing to run as root: CiviCRM's caches would become root's and its web pages would fail; "
+            'set coworker.user (such as "www-data"), or coworker.allow_root = true (COWORKER_ALLOW_ROOT=1)'
+        )
+
+
+def _prepare(settings: CoworkerSettings) -> None:
+    """Make the directories, and give those just made to the user that we shall be."""
+    owner = _find_user(settings.user) if settings.user is not None else None
+    for path, setting in ((settings.run_dir, "run_dir"), (settings.state_dir, "state_dir")):
+        made = not path.exists()
+        prepare_directory(path, setting)
+        if made and owner is not None:
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def _find_user(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise SetupError(f"coworker.user = {user}: there is no such user") from None
+
+
+def _become(user: str) -> None:
+    """The master drops too: nothing of coworker goes on as root."""
+    entry = _find_user(user)
+    if entry.pw_uid == os.geteuid():
+        return
+    try:
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except PermissionError as error:
+        raise SetupError(f"coworker.user = {user}: only root can become another user") from error
+    os.environ.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
+
+
+def _lock(settings: CoworkerSettings) -> list[LockFile]:
+    """One daemon a directory. Checked once more as the user that we are now."""
+    locks: list[LockFile] = []
+    wanted = {settings.run_dir / PID_FILE: "run_dir", settings.state_dir / LOCK_FILE: "state_dir"}
+    try:
+        for path, setting in wanted.items():
+            prepare_directory(path.parent, setting)
+            locks.append(LockFile(path))
+    except SetupError:
+        for lock in locks:
+            lock.release()
+        raise
+    return locks

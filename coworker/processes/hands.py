@@ -1,0 +1,37 @@
+"""What a site asks of the master: the effects, apart from the decisions. Tests give a fake."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Protocol
+
+from coworker.config.settings import SiteSettings
+from coworker.model import WorkerRecord
+from coworker.processes.loop import Timers
+from coworker.wire.messages import Order
+
+
+class Hands(Protocol):
+    """The master, as its sites see it."""
+
+    timers: Timers
+    rng: Random
+    log_looking: bool
+
+    def next_id(self) -> int:
+        """A number that no child had before."""
+
+    def spawn(self, record: WorkerRecord, settings: SiteSettings) -> None:
+        """Fork the child of this record and set its pid. Raises OSError."""
+
+    def send(self, record: WorkerRecord, order: Order) -> None:
+        """Never blocks; to a child that is gone it does nothing."""
+
+    def signal(self, record: WorkerRecord, number: int) -> None:
+        """Signal the child itself, not its pipe."""
+
+    def wants(self, level: str) -> bool:
+        """Whether the log shows this level."""
+
+    def log(self, level: str, event: str, /, **fields: Any) -> None:
+        """Write to the log."""

@@ -1,0 +1,338 @@
+"""The master: one loop that waits, collects, decides and performs. It never talks to CiviCRM and never blocks."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from random import Random
+from typing import Any
+
+import setproctitle
+
+from coworker.config.settings import Config, SiteSettings
+from coworker.errors import ConfigError, ExitCode, IllegalMoveError, ProtocolError, SetupError
+from coworker.log import Log
+from coworker.model import ExitStatus, MasterPhase, WorkerRecord
+from coworker.processes import child
+from coworker.processes.loop import Timers
+from coworker.processes.reload import Reload
+from coworker.processes.site import Site
+from coworker.processes.spawn import MASTER_SIGNALS, fork_child
+from coworker.tasks.link import Link
+from coworker.unix import children
+from coworker.unix.poller import Poller
+from coworker.unix.signals import SignalInbox
+from coworker.wire.messages import Order
+
+BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
+REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
+Phase = MasterPhase
+
+
+class Master:
+    """`load` reads the settings again, for HUP; it raises ConfigError. `name` is what the title shows."""
+
+    def __init__(self, config: Config, load: Callable[[], Config], log: Log, name: str) -> None:
+        self.config = config
+        self.timers = Timers()
+        self.rng = Random()  # noqa: S311 - jitter, no secret
+        self.phase = Phase.RUNNING
+        self.log_looking = config.log.looking
+        self.sites: dict[str, Site] = {}
+        self._load = load
+        self._log = log
+        self._name = name
+        self._poller = Poller()
+        self._links: dict[int, tuple[Site, WorkerRecord, Link]] = {}  # by pid
+        self._last_id = 0
+        self._reload: Reload | None = None
+        self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
+        self._signals: SignalInbox | None = None
+        self._handlers: dict[int, Callable[[], None]] = {
+            signal.SIGTERM: partial(self._on_stop, "TERM"),
+            signal.SIGINT: partial(self._on_stop, "INT"),
+            signal.SIGQUIT: self._on_quit,
+            signal.SIGHUP: self._on_hup,
+            signal.SIGUSR1: self._on_usr1,
+            signal.SIGUSR2: self._on_usr2,
+            signal.SIGTTIN: partial(self._on_count, 1),
+            signal.SIGTTOU: partial(self._on_count, -1),
+            signal.SIGTSTP: self._on_tstp,
+            signal.SIGCONT: self._on_cont,
+            signal.SIGCHLD: self._reap,
+        }
+
+    # --- the loop ---
+
+    def run(self) -> ExitCode:
+        """Until everything is stopped. Raises nothing that children would have to pay for."""
+        self._start()
+        try:
+            while self._all_sites():
+                self._turn()
+        except Exception:
+            self._log.event("critical", "master_crashed", text=traceback.format_exc())
+            return ExitCode.FAILED
+        self._log.event("notice", "stopped")
+        return ExitCode.OK
+
+    def _start(self) -> None:
+        setproctitle.setproctitle(f"coworker: master [{self._name}]")
+        children.become_subreaper()
+        self._signals = SignalInbox(MASTER_SIGNALS)
+        self._poller.register(self._signals.fileno(), lambda: None)
+        for settings in self.config.sites:
+            self.sites[settings.name] = Site(settings, self)
+        if self.config.coworker.duration:
+            self.timers.set("duration", time.monotonic() + self.config.coworker.duration)
+        self._log.event("notice", "started", settings=self._name, sites=",".join(self.sites))
+        gc.collect()
+        gc.freeze()  # what is there now is never collected: its pages stay shared with the children
+
+    def _turn(self) -> None:
+        """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
+        wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
+        self._poller.wait(wait if wait < inf else None)
+        if self._signals is not None:
+            for number in dict.fromkeys(self._signals.take()):
+                self._handlers[number]()
+        now = time.monotonic()
+        for key in self.timers.due(now):
+            self._on_timer(key, now)
+        for site in self._all_sites():
+            if site.dirty:
+                site.decide(now)
+        self._forget_empty_sites()
+
+    def _any_dirty(self) -> bool:
+        return any(site.dirty for site in self._all_sites())
+
+    def _all_sites(self) -> list[Site]:
+        pending = self._reload.sites.values() if self._reload else ()
+        return [*{id(s): s for s in (*self.sites.values(), *self._leaving.values(), *pending)}.values()]
+
+    def _forget_empty_sites(self) -> None:
+        for key, site in list(self._leaving.items()):
+            if site.empty:
+                del self._leaving[key]
+        if self.phase in (Phase.STOPPING, Phase.HALTING):
+            for name, site in list(self.sites.items()):
+                if site.empty:
+                    self._report_open_claims(site)
+                    del self.sites[name]
+
+    def _report_open_claims(self, site: Site) -> None:
+        for claim in site.dispatch.ledger.claims.values():
+            self._log.event(
+                "error", "claim_left_open", site=site.settings.name, queue=claim.queue.name,
+                items=",".join(claim.entries), lease_seconds=claim.queue.lease_time,
+            )  # fmt: skip
+
+    def _on_timer(self, key: Any, now: float) -> None:
+        if key == "duration":
+            self._on_stop("duration")
+        elif key == "graceful":
+            self._halt("graceful_timeout")
+        elif key == "backlog":
+            self._flush_backlog(now)
+        elif key == "reap":
+            self._reap()
+        else:
+            self._on_site_timer(key, now)
+
+    def _on_site_timer(self, key: tuple[str, Any], now: float) -> None:
+        kind, name = key
+        for site in self._all_sites():
+            if kind == "child" and (record := site.staff.roster.get(name)) is not None:
+                site.staff.overdue(record, now)
+            elif kind in ("site", "look") and site.settings.name == name:
+                if kind == "look":
+                    site.look_overdue(now)
+                site.dirty = True
+
+    # --- signals ---
+
+    def _on_stop(self, name: str) -> None:
+        if self.phase in (Phase.STOPPING, Phase.HALTING):
+            self._halt(name)
+            return
+        self._log.event("notice", "stopping", signal=name, graceful_seconds=self.config.coworker.graceful_timeout)
+        now = time.monotonic()
+        self.timers.set("graceful", now + self.config.coworker.graceful_timeout)
+        self._set_phase(Phase.STOPPING, now)
+
+    def _on_quit(self) -> None:
+        self._halt("QUIT")
+
+    def _halt(self, name: str) -> None:
+        if self.phase is not Phase.HALTING:
+            self._log.event("notice", "halting", signal=name)
+            self._set_phase(Phase.HALTING, time.monotonic())
+
+    def _set_phase(self, phase: MasterPhase, now: float) -> None:
+        self.phase = phase
+        if phase in (Phase.STOPPING, Phase.HALTING):
+            if self._reload is not None:
+                self._reload.fail("the daemon stops")
+            for site in self._all_sites():
+                site.stop(phase, now)
+            return
+        for site in self.sites.values():
+            site.phase = phase
+            site.dirty = True
+
+    def _on_hup(self) -> None:
+        if self.phase in (Phase.STOPPING, Phase.HALTING):
+            return
+        if self._reload is not None:
+            self._reload.fail("another HUP came")
+        try:
+            config = self._load()
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.event("error", "reload_refused", reason=problem)
+            return
+        self._log.event("notice", "reloading", settings=self._name)
+        sites = {s.name: self.sites.get(s.name) or Site(s, self) for s in config.sites}
+        self._reload = Reload(config, sites, self._on_reload_end)
+        self._reload.begin(self.sites, time.monotonic())
+
+    def _on_reload_end(self, reload: Reload, reason: str | None) -> None:
+        self._reload = None
+        now = time.monotonic()
+        if reason is not None:
+            self._log.event("error", "reload_failed", reason=reason, what="the old settings and workers go on")
+            reload.drop_canaries(now)
+            for name, site in reload.sites.items():
+                if name not in self.sites:
+                    self._dismiss(site, now)
+            return
+        self._adopt(reload, now)
+        self._log.event("notice", "reloaded", sites=",".join(self.sites))
+
+    def _adopt(self, reload: Reload, now: float) -> None:
+        """The new settings come into force; the ordinary reconcile step rolls the workers."""
+        for name, site in self.sites.items():
+            if name not in reload.sites:
+                self._dismiss(site, now)
+        old, self.config = self.config, reload.config
+        self.sites = dict(reload.sites)
+        for settings in reload.config.sites:
+            site = self.sites[settings.name]
+            site.adopt(settings)
+            site.phase = self.phase
+        self.log_looking = self.config.log.looking
+        if self.config.log != old.log:
+            self._reopen_log(self.config)
+        for name in ("run_dir", "state_dir", "user", "allow_root", "duration"):
+            if getattr(old.coworker, name) != getattr(self.config.coworker, name):
+                self._log.event("warning", "restart_needed", setting=f"coworker.{name}")
+
+    def _dismiss(self, site: Site, now: float) -> None:
+        site.stop(Phase.STOPPING, now)
+        self._leaving[id(site)] = site
+
+    def _reopen_log(self, config: Config) -> None:
+        try:
+            self._log = Log(config.log.level, config.log.format, config.log.file)
+        except SetupError as error:
+            self._log.event("error", "log_not_reopened", reason=str(error))
+
+    def _on_usr1(self) -> None:
+        self._log.reopen()
+        self._log.event("notice", "logs_reopened")
+
+    def _on_usr2(self) -> None:
+        for site in self.sites.values():
+            site.look_now(time.monotonic())
+
+    def _on_count(self, change: int) -> None:
+        for site in self.sites.values():
+            site.change_count(change)
+
+    def _on_tstp(self) -> None:
+        if self.phase is Phase.RUNNING:
+            self._log.event("notice", "quiet", what="nothing new is claimed until CONT")
+            self._set_phase(Phase.QUIET, time.monotonic())
+
+    def _on_cont(self) -> None:
+        if self.phase is Phase.QUIET:
+            self._log.event("notice", "going_on")
+            self._set_phase(Phase.RUNNING, time.monotonic())
+
+    # --- children ---
+
+    def next_id(self) -> int:
+        """See Hands."""
+        self._last_id += 1
+        return self._last_id
+
+    def spawn(self, record: WorkerRecord, settings: SiteSettings) -> None:
+        """See Hands."""
+        birth = child.Birth(record.id, record.slot, record.role, settings)
+        record.pid, channel = fork_child(partial(child.run, birth))
+        site = next(site for site in self._all_sites() if site.settings.name == record.site)
+        link = Link(channel)
+        self._links[record.pid] = (site, record, link)
+        self._poller.register(channel.fileno(), partial(self._on_readable, record.pid))
+
+    def _on_readable(self, pid: int) -> None:
+        site, record, link = self._links[pid]
+        now = time.monotonic()
+        try:
+            for report in link.receive():
+                site.on_report(record, report, now)
+        except (ProtocolError, IllegalMoveError) as error:
+            self._log.event("critical", "bad_report", site=site.settings.name, pid=pid, reason=str(error))
+            children.signal_process(pid, signal.SIGKILL)
+            link.channel.closed = True
+        if link.channel.closed:
+            self._poller.unregister(link.channel.fileno())
+            self.timers.set("reap", now + REAP_INTERVAL)
+
+    def _reap(self) -> None:
+        for pid, status in children.reap():
+            if pid in self._links:
+                self._bury(pid, status)
+
+    def _bury(self, pid: int, status: ExitStatus) -> None:
+        """Read what it said last; then it is gone."""
+        site, record, link = self._links[pid]
+        while not link.channel.closed:
+            self._on_readable(pid)
+        del self._links[pid]
+        link.channel.close()
+        site.on_gone(record, status, time.monotonic())
+
+    def send(self, record: WorkerRecord, order: Order) -> None:
+        """See Hands."""
+        if record.pid in self._links:
+            channel_link = self._links[record.pid][2]
+            channel_link.send(order)
+            if channel_link.channel.pending:
+                self.timers.set("backlog", time.monotonic() + BACKLOG_INTERVAL)
+
+    def _flush_backlog(self, now: float) -> None:
+        channels = [link.channel for _, _, link in self._links.values()]
+        for channel in channels:
+            channel.flush()
+        if any(channel.pending for channel in channels):
+            self.timers.set("backlog", now + BACKLOG_INTERVAL)
+
+    def signal(self, record: WorkerRecord, number: int) -> None:
+        """See Hands."""
+        if record.pid in self._links:
+            children.signal_process(record.pid, number)
+
+    def wants(self, level: str) -> bool:
+        """See Hands."""
+        return self._log.wants(level)
+
+    def log(self, level: str, event: str, /, **fields: Any) -> None:
+        """See Hands."""
+        self._log.event(level, event, **fields)

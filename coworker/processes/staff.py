@@ -1,0 +1,279 @@
+"""The children of one site: who boots, who is told to leave, who has gone. Decisions are policy.staffing's."""
+
+from __future__ import annotations
+
+import signal
+from math import inf
+
+from coworker.config.settings import SiteSettings
+from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord, WorkerState as S
+from coworker.policy import escalation, recycling, staffing
+from coworker.policy.backoff import Breaker
+from coworker.policy.staffing import Member, Plan, Wanted
+from coworker.processes.hands import Hands
+from coworker.processes.roster import Roster
+from coworker.unix.process_group import signal_group
+from coworker.wire.messages import Retire
+
+BOOT_GRACE = 10.0  # seconds beyond boot_timeout: the child itself ends a boot that takes too long
+LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
+BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
+
+
+class Staff:
+    """`count` is how many workers the site should have at most, `target` how many it should have now."""
+
+    def __init__(self, settings: SiteSettings, hands: Hands, generation: int = 1) -> None:
+        self.settings = settings
+        self.hands = hands
+        self.roster = Roster()
+        self.breaker = Breaker()
+        self.generation = generation
+        self.count = self.target = settings.workers.count
+        self.boot_seconds = BOOT_SECONDS_GUESS
+        self._rungs: dict[int, int] = {}  # child → steps of the ladder taken
+
+    # --- who is there ---
+
+    def workers(self) -> list[WorkerRecord]:
+        return [r for r in self.roster.of(Role.WORKER) if not r.canary]
+
+    def free(self, now: float) -> list[WorkerRecord]:
+        """Workers that can take an order."""
+        overlap = self.settings.workers.overlap
+        return [
+            record
+            for record in self.workers()
+            if record.state is S.READY and (overlap or recycling.expired(record, now) is None)
+        ]
+
+    def can_join(self) -> bool:
+        """Whether there is, or could be, one more worker for a queue."""
+        return self.target < self.count or any(r.state is S.READY and r.slot for r in self.roster)
+
+    def control(self) -> WorkerRecord | None:
+        """The control that takes orders: the newest, while another is on its way out."""
+        ready = [r for r in self.roster.of(Role.CONTROL) if r.state is S.READY]
+        return ready[-1] if ready else None
+
+    # --- one step of reconciling ---
+
+    def reconcile(self, now: float, *, waiting: int, workers_stop: bool, control_stops: bool) -> None:
+        """Bring the children nearer to what is wanted. `waiting`: orders that no worker is free for."""
+        if not workers_stop:
+            self._retarget(now, waiting)
+        self._carry_out(Role.CONTROL, self._plan_control(now, control_stops), now)
+        self._carry_out(Role.WORKER, self._plan_workers(now, workers_stop), now)
+
+    def _retarget(self, now: float, waiting: int) -> None:
+        present = [r for r in self.workers() if r.state is not S.RETIRING]
+        limit = self.settings.workers.idle_timeout
+        idle = [r for r in present if r.state is S.READY and limit and now >= r.idle_since + limit]
+        coming = sum(r.state in (S.BOOTING, S.READY) for r in present)
+        self.target = staffing.retarget(
+            target=self.target,
+            count=self.count,
+            min_idle=self.settings.workers.min_idle,
+            present=len(present),
+            timed_out=len(idle),
+            waiting=max(0, waiting - coming),
+        )
+
+    def _plan_control(self, now: float, stops: bool) -> Plan:
+        wanted = Wanted(
+            count=1,
+            boot_budget=1,
+            generation=self.generation,
+            stopping=stops,
+            may_boot=self._may_boot(now),
+        )
+        return staffing.plan(wanted, [self._member(r, now) for r in self.roster.of(Role.CONTROL)])
+
+    def _plan_workers(self, now: float, stops: bool) -> Plan:
+        settings = self.settings.workers
+        wanted = Wanted(
+            count=self.target,
+            boot_budget=settings.boot_budget,
+            generation=self.generation,
+            stopping=stops,
+            overlap=settings.overlap,
+            surplus_reason=RetireReason.IDLE if self.target < self.count else RetireReason.SURPLUS,
+            may_boot=self._may_boot(now),
+        )
+        return staffing.plan(wanted, [self._member(r, now) for r in self.workers()])
+
+    def _member(self, record: WorkerRecord, now: float) -> Member:
+        return Member(
+            record.id,
+            record.state,
+            record.generation,
+            record.expired or recycling.expired(record, now),
+            record.idle_since,
+            record.progress_at,
+        )
+
+    def _may_boot(self, now: float) -> bool:
+        booting = sum(r.state is S.BOOTING and not r.canary for r in self.roster)
+        return self.breaker.may_boot(now, booting)
+
+    def _carry_out(self, role: Role, plan: Plan, now: float) -> None:
+        for record_id, reason in plan.retire:
+            record = self.roster.get(record_id)
+            if record is not None:
+                self.retire(record, reason, now)
+        for _ in range(plan.boot):
+            if not self._may_boot(now) or self.boot(role, now) is None:
+                break
+
+    # --- what is done to one child ---
+
+    def boot(self, role: Role, now: float, *, canary: bool = False) -> WorkerRecord | None:
+        """Fork a child; a canary is one of the next generation. None when that is impossible now."""
+        limits = self.settings.workers
+        record = WorkerRecord(
+            id=self.hands.next_id(),
+            slot=self.roster.free_slot(role),
+            site=self.settings.name,
+            role=role,
+            generation=self.generation,
+            born=now,
+            max_requests=recycling.draw_count(limits.max_requests, self.hands.rng),
+            max_age=recycling.draw_age(limits.max_age, self.hands.rng),
+            idle_since=now,
+            canary=canary,
+        )
+        try:
+            self.hands.spawn(record, self.settings)
+        except OSError as error:
+            self.boot_failed(f"cannot fork: {error.strerror}", now)
+            return None
+        self.roster.add(record)
+        self.hands.timers.set(("child", record.id), now + limits.boot_timeout + BOOT_GRACE)
+        return record
+
+    def boot_canary(self, settings: SiteSettings, now: float) -> WorkerRecord | None:
+        """Boot one worker with settings that are not in force yet."""
+        mine, self.settings = self.settings, settings
+        try:
+            return self.boot(Role.WORKER, now, canary=True)
+        finally:
+            self.settings = mine
+
+    def adopt(self, settings: SiteSettings) -> None:
+        """New settings are in force. The canary is the first of the new generation."""
+        self.settings = settings
+        self.generation += 1
+        self.count = self.target = settings.workers.count
+        for record in self.roster:
+            if record.canary:
+                record.canary = False
+                record.generation = self.generation
+
+    def change_count(self, change: int) -> None:
+        """One worker more or less, until the next reload."""
+        self.count = max(1, self.count + change)
+        self.target = max(1, min(self.count, self.target + change))
+        self.hands.log("notice", "count_changed", site=self.settings.name, workers=self.count)
+
+    def ready(self, record: WorkerRecord, boot_seconds: float, now: float) -> None:
+        """It said hello. A canary proves only the settings to come."""
+        self.roster.move(record, S.READY)
+        record.idle_since = record.progress_at = now
+        self.hands.timers.cancel(("child", record.id))
+        self.boot_seconds = boot_seconds
+        if not record.canary:
+            if self.breaker.is_open:
+                down = round(now - (self.breaker.open_since or now), 1)
+                self.hands.log("notice", "site_up", site=self.settings.name, down_seconds=down)
+            self.breaker = self.breaker.succeeded()
+
+    def boot_failed(self, message: str, now: float) -> None:
+        """Back off; after some in a row the site counts as down (design, section 3, rule 7)."""
+        before = self.breaker
+        self.breaker = before.failed(now, message, self.hands.rng)
+        repeated = before.is_open and before.reason == message
+        self.hands.log(
+            "debug" if repeated else "error",
+            "boot_failed",
+            site=self.settings.name,
+            reason=message,
+            failures=self.breaker.failures,
+            retry_seconds=round(self.breaker.next_boot_at - now, 1),
+        )
+        if self.breaker.is_open and not before.is_open:
+            self.hands.log(
+                "critical",
+                "site_down",
+                site=self.settings.name,
+                reason=message,
+                what="nothing is claimed; one boot is tried every few seconds",
+            )
+
+    def retire(self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False) -> None:
+        """Tell it to leave after its batch; one that boots, or `at_once`, need not wait."""
+        at_once = at_once or record.state is S.BOOTING
+        idle = record.state is not S.BUSY
+        if record.state is not S.RETIRING:
+            self.roster.move(record, S.RETIRING, reason)
+            self.hands.log(
+                "debug", "retiring", site=record.site, worker=record.slot, pid=record.pid, reason=reason.value
+            )
+        elif not at_once:
+            return
+        self.hands.send(record, Retire(reason.value, at_once))
+        if at_once:
+            self._rungs[record.id] = 1
+            self.hands.timers.set(
+                ("child", record.id), now + escalation.PATIENCE[escalation.Step.MESSAGE]
+            )
+        elif idle:
+            self.hands.timers.set(("child", record.id), now + LEAVE_GRACE)
+
+    def overdue(self, record: WorkerRecord, now: float) -> None:
+        """It did not do in time what it was told: the next rung of the ladder (design, section 3, rule 5)."""
+        rung = self._rungs.get(record.id, 0)
+        self._rungs[record.id] = rung + 1
+        step = escalation.next_step(rung)
+        self.hands.log(
+            "error",
+            "overdue",
+            site=record.site,
+            role=record.role.value,
+            worker=record.slot,
+            pid=record.pid,
+            state=record.state.value,
+            queue=record.queue,
+            identity=str(record.identity) if record.identity else None,
+            step=step.value,
+        )
+        if step is escalation.Step.MESSAGE:
+            if record.state is not S.RETIRING:
+                self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
+            self.hands.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
+        elif step is escalation.Step.TERM:
+            self.hands.signal(record, signal.SIGTERM)
+        else:
+            self.hands.signal(record, signal.SIGKILL)
+            if record.pipe_group:
+                signal_group(record.pipe_group, signal.SIGKILL)
+        self.hands.timers.set(("child", record.id), now + escalation.PATIENCE[step])
+
+    def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
+        """It has exited. A boot that ended without a word is a failed one."""
+        was = record.state
+        self.roster.move(record, S.GONE)
+        self._rungs.pop(record.id, None)
+        self.hands.timers.cancel(("child", record.id))
+        if was is S.BOOTING and not record.canary:
+            self.boot_failed(f"the child ended while it booted ({status})", now)
+
+    def next_at(self, now: float) -> float:
+        """When something changes by itself: an age is reached, somebody was idle for too long, a boot is due."""
+        limits = self.settings.workers
+        moments = [self.breaker.next_boot_at]
+        for record in self.roster:
+            if record.max_age:
+                moments.append(record.born + record.max_age)
+            if record.state is S.READY and limits.idle_timeout and self.target > limits.min_idle:
+                moments.append(record.idle_since + limits.idle_timeout)
+        return min((moment for moment in moments if moment > now), default=inf)

@@ -1,0 +1,55 @@
+"""Which CiviCRM the site behaves as. One property a difference; the table is contract A3."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+DEFAULT_VERSION = "6.13.3"
+
+
+class Release:
+    """A CiviCRM version such as `6.13.3` or `5.77.beta1`, and what it can do.
+
+    Raises ValueError for a text that starts with no `major.minor`.
+    """
+
+    def __init__(self, version: str = DEFAULT_VERSION) -> None:
+        found = re.match(r"(\d+)\.(\d+)", version)
+        if found is None:
+            raise ValueError(f"{version!r} is no CiviCRM version: expected something like {DEFAULT_VERSION}")
+        self.version = version
+        self._number = (int(found[1]), int(found[2]))
+
+    def at_least(self, major: int, minor: int) -> bool:
+        return self._number >= (major, minor)
+
+    @cached_property
+    def has_queue_item(self) -> bool:
+        """The API entity `QueueItem`."""
+        return self.at_least(6, 4)
+
+    @cached_property
+    def has_reset(self) -> bool:
+        """`Queue.reset` and the setting `core_maintenance_mode`."""
+        return self.at_least(6, 0)
+
+    @cached_property
+    def has_run(self) -> bool:
+        """`Queue.run` and the setting `queue_paused`."""
+        return self.at_least(5, 67)
+
+    @cached_property
+    def relinquishes(self) -> bool:
+        """An abort ends the batch and gives the rest back; before, the rest ran all the same."""
+        return self.at_least(6, 1)
+
+    @cached_property
+    def catches_errors(self) -> bool:
+        """Handlers catch PHP's Error too; before, it escaped and left the rest of the batch leased."""
+        return self.at_least(6, 2)
+
+    @cached_property
+    def selects_run_as(self) -> bool:
+        """`claimItems` knows `run_as`."""
+        return self.at_least(5, 56)

@@ -1,0 +1,299 @@
+"""The master's side of a site's flow: which worker works which queue, and where every claim is.
+
+Takes reports and free workers, gives orders to send; sends nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+from coworker.config.settings import SiteSettings
+from coworker.model import Identity, Item, QueueInfo, WorkerRecord
+from coworker.policy import backoff, matching, polling, scheduling
+from coworker.policy.scheduling import QueueState
+from coworker.tasks.ledger import Claim, Ledger, Place
+from coworker.tasks.settlements import Settlement, Settlements
+from coworker.wire.messages import Look, Order, Run, Seen, Took, Unanswered, Work, pack, unpack
+
+REFUSED_DELAY = 60  # seconds until an item that our set-up cannot run may be claimed again (design, section 5)
+LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
+Log = Callable[..., None]
+
+
+@dataclass(slots=True)
+class HandedGroup:
+    """Items of one claim and one identity that wait for a worker."""
+
+    claim: Claim
+    identity: Identity
+    items: list[Item]
+    since: float  # monotonic seconds
+
+
+class Dispatch:
+    """`log(level, event, **fields)` takes what an administrator should know."""
+
+    def __init__(self, settings: SiteSettings, log: Log, rng: Random) -> None:
+        self.settings = settings
+        self.queues: dict[str, QueueState] = {}
+        self.handed: list[HandedGroup] = []
+        self.ledger = Ledger()
+        self.settlements = Settlements()
+        self.looking = False  # a look is out
+        self.next_look_at = 0.0
+        self._look_failures = 0
+        self._skipped: Collection[str] = ()
+        self._batches: dict[int, int] = {}  # worker id → batches taken in its order
+        self._clock = 0.0
+        self._log = log
+        self._rng = rng
+
+    # --- looking ---
+
+    def look(self, now: float, *, free: bool) -> Look:
+        """The order for the look that is due."""
+        self.looking = True
+        skip = polling.skip(self.queues.values(), now, free, self.settings.poll_interval)
+        self._skipped = frozenset(skip)
+        return Look(skip)
+
+    def look_lost(self, now: float) -> None:
+        """Control left without answering."""
+        self.looking = False
+        self.next_look_at = now
+
+    def look_failed(self, message: str, now: float) -> None:
+        """The site refused the look; later again."""
+        self.looking = False
+        self._look_failures += 1
+        pause = backoff.delay(self._look_failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
+        self.next_look_at = now + pause
+        level = "error" if self._look_failures == 1 else "debug"
+        self._log(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
+
+    def seen(self, report: Seen, now: float) -> None:
+        """Control saw these queues with work, and none in others but those it was to skip."""
+        self.looking = False
+        self._look_failures = 0
+        settings = self.settings
+        self.next_look_at = now + polling.interval(
+            report.seconds, settings.poll_interval, settings.poll_interval_max
+        )
+        found = set()
+        for values in report.queues:
+            info = QueueInfo(*values)
+            found.add(info.name)
+            state = self.state(info)
+            if not state.more:
+                state.enter(self._clock)
+                state.more = True
+        for name, state in list(self.queues.items()):
+            if name not in found and name not in self._skipped:
+                state.more = False
+                if not state.working and not state.handed:
+                    del self.queues[name]
+
+    def state(self, info: QueueInfo) -> QueueState:
+        """The state of a queue, new if need be, with its settings as just read."""
+        state = self.queues.get(info.name)
+        if state is None:
+            state = self.queues[info.name] = QueueState(info, more=False, turn=self._clock)
+            self.configure(state)
+        state.info = info
+        return state
+
+    def configure(self, state: QueueState) -> None:
+        """Take weight and limit from the settings."""
+        rule = self.settings.queue(state.info.name)
+        state.weight, state.concurrency = rule.weight, rule.concurrency
+
+    def reconfigure(self, settings: SiteSettings) -> None:
+        """After a reload."""
+        self.settings = settings
+        for state in self.queues.values():
+            self.configure(state)
+
+    # --- orders ---
+
+    def assign(
+        self, free: list[WorkerRecord], now: float, *, claim: bool
+    ) -> list[tuple[WorkerRecord, Order]]:
+        """Orders for free workers: handed items first, then a queue each. `claim`: new claims are allowed."""
+        orders = self._place_handed(free, now)
+        while claim and free:
+            state = scheduling.pick(self.queues.values(), now)
+            if state is None:
+                break
+            worker = matching.choose(free, state.info.name, state.last_identity)
+            if worker is None:
+                break
+            free.remove(worker)
+            self._clock = scheduling.begin(state)
+            worker.queue = state.info.name
+            self._batches[worker.id] = 0
+            orders.append((worker, Work(state.info.name, self.settings.workers.slice, self._quota(worker))))
+        return orders
+
+    def _quota(self, worker: WorkerRecord) -> int:
+        """Without overlap a worker stops at its limit; with it, it goes on until its successor is ready."""
+        if self.settings.workers.overlap or not worker.max_requests:
+            return 0
+        return max(1, worker.max_requests - worker.done)
+
+    def _place_handed(self, free: list[WorkerRecord], now: float) -> list[tuple[WorkerRecord, Order]]:
+        """A worker for each group that waits, as far as there is one; too old ones go back."""
+        orders: list[tuple[WorkerRecord, Order]] = []
+        for group in list(self.handed):
+            worker = matching.place(group.identity, free)
+            ids = [item.id for item in group.items]
+            if worker is not None:
+                free.remove(worker)
+                self._unhand(group)
+                self.ledger.give(group.claim.id, ids, worker.id)
+                worker.queue = group.claim.queue.name
+                orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
+            elif now >= group.since + matching.HANDED_LIMIT:
+                self.give_back_handed(group)
+        return orders
+
+    def waiting(self, now: float, limit: int) -> int:
+        """How many more workers would find something to do now, counted up to `limit`."""
+        found = len(self.handed)
+        for state in self.queues.values():
+            if found >= limit:
+                break
+            found += state.assignable(now)
+        return found
+
+    def next_at(self) -> float:
+        """When something changes by itself: a queue's back-off ends, handed items have waited long enough."""
+        moments = [state.retry_at for state in self.queues.values() if state.more and state.retry_at]
+        moments += [group.since + matching.HANDED_LIMIT for group in self.handed]
+        return min(moments, default=inf)
+
+    # --- reports ---
+
+    def took(self, worker: WorkerRecord, report: Took, now: float) -> int:
+        """A claim came back with items. Returns how many the worker runs itself."""
+        items = unpack(report.items)
+        state = self.state(self._info(report.queue))
+        state.took(len(items), now)
+        self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
+        own = worker.identity if worker.identity is not None else items[0].identity
+        state.last_identity = own
+        self.ledger.open(report.claim, state.info, worker.id, items, worker.identity, now)
+        return sum(item.identity == own for item in items)
+
+    def _info(self, queue: str) -> QueueInfo:
+        state = self.queues.get(queue)
+        return state.info if state else QueueInfo(queue)
+
+    def hand_on(self, worker: WorkerRecord, claim_id: str, ids: list[str], now: float) -> None:
+        """The worker hands these on: they wait, in groups of one identity."""
+        groups: dict[Identity, list[Item]] = {}
+        for item in self.ledger.hand(claim_id, ids, worker.id):
+            groups.setdefault(item.identity, []).append(item)
+        claim = self.ledger.claims[claim_id]
+        for identity, items in groups.items():
+            self.handed.append(HandedGroup(claim, identity, items, now))
+            state = self.state(claim.queue)
+            state.handed += len(items)
+            state.last_identity = identity
+
+    def _unhand(self, group: HandedGroup) -> None:
+        self.handed.remove(group)
+        if state := self.queues.get(group.claim.queue.name):
+            state.handed -= len(group.items)
+
+    def give_back_handed(self, group: HandedGroup) -> None:
+        """Nobody could take them: they were never begun."""
+        self._unhand(group)
+        self._settle(group.claim, Place.HANDED, unsent=[i.id for i in group.items], cause="no worker for it")
+
+    def refused(self, claim_id: str, ids: list[str], message: str) -> None:
+        """Our set-up cannot run these. They must not be deleted for that."""
+        claim = self.ledger.claims[claim_id]
+        self._log("error", "items_refused", queue=claim.queue.name, items=_join(ids), reason=message)
+        self._settle(claim, Place.HELD, unsent=ids, cause=message, delay=REFUSED_DELAY)
+
+    def unanswered(self, report: Unanswered, now: float) -> None:
+        """runItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
+        claim = self.ledger.claims[report.claim]
+        queue, ids = claim.queue.name, report.ids
+        self._log("error", "run_unanswered", queue=queue, items=_join(ids), reason=report.message)
+        if report.begun:
+            self._settle(claim, Place.HELD, sent=ids, cause=report.message)
+        else:
+            self._settle(claim, Place.HELD, unsent=ids, cause=report.message)
+            self.claim_failed(queue, report.message, now)
+
+    def idle(self, worker: WorkerRecord, why: str, now: float) -> None:
+        """The worker's order is over."""
+        batches = self._batches.pop(worker.id, None)
+        state = self.queues.get(worker.queue or "")
+        if state is None or batches is None:
+            return  # it ran handed items, which is no turn of the queue
+        state.working -= 1
+        if why == "empty":
+            self._found_empty(state, batches, now)
+        elif why != "failed":
+            state.more = True
+
+    def _found_empty(self, state: QueueState, batches: int, now: float) -> None:
+        state.more = False
+        if batches:
+            self.next_look_at = now  # after work the next look follows at once
+            return
+        state.empty += 1
+        if state.empty >= polling.EMPTY_PATIENCE:
+            state.retry_at = now + polling.EMPTY_DELAY
+        if state.empty == polling.EMPTY_PATIENCE:
+            self._log("notice", "queue_gives_nothing", queue=state.info.name, reason="ready rows, empty claims")
+
+    def claim_failed(self, queue: str, message: str, now: float) -> None:
+        """The queue's own trouble: it backs off alone (design, section 2)."""
+        state = self.state(self._info(queue))
+        state.failures += 1
+        pause = backoff.delay(state.failures, self._rng, base=backoff.QUEUE_BASE, cap=backoff.QUEUE_CAP)
+        state.retry_at = now + pause
+        self._log(
+            "warning" if message != state.failure else "debug",
+            "claim_failed",
+            queue=queue,
+            reason=message,
+            failures=state.failures,
+            retry_seconds=round(pause, 1),
+        )
+        state.failure = message
+
+    def lost(self, worker: WorkerRecord, cause: str, *, ours: bool) -> None:
+        """The worker is gone and its pipe with it: what it had in hand must be settled."""
+        if self._batches.pop(worker.id, None) is not None and (state := self.queues.get(worker.queue or "")):
+            state.working -= 1
+            state.more = True
+        for claim, held in self.ledger.held_by(worker.id):
+            sent = [entry.item.id for entry in held if entry.begun]
+            unsent = [entry.item.id for entry in held if not entry.begun]
+            self._settle(claim, Place.HELD, sent=sent, unsent=unsent, cause=cause, ours=ours)
+
+    def _settle(
+        self,
+        claim: Claim,
+        place: Place,
+        *,
+        cause: str,
+        sent: Iterable[str] = (),
+        unsent: Iterable[str] = (),
+        ours: bool = False,
+        delay: int = 0,
+    ) -> None:
+        entry = Settlement(claim, list(sent), list(unsent), cause, ours, delay)
+        self.ledger.settle(claim.id, entry.ids, place)
+        self.settlements.add(entry)
+
+
+def _join(ids: Iterable[str]) -> str:
+    return ",".join(ids)

@@ -1,0 +1,132 @@
+"""Every claim that was made and has not ended. Each of its items ends exactly once (design, section 1).
+
+An item is HELD by the worker that will run it, HANDED while the master looks for a worker of its identity,
+or SETTLING while control finds out what became of it. The master's book; nothing here waits or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from coworker.errors import IllegalMoveError
+from coworker.model import Identity, Item, QueueInfo
+
+
+class Place(str, Enum):
+    """Where an open item is."""
+
+    HELD = "held"
+    HANDED = "handed"
+    SETTLING = "settling"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One open item."""
+
+    item: Item
+    place: Place
+    worker: int  # whose pipe it is meant for, or was
+    begun: bool = False  # runItems with it was sent, as far as we were told
+
+
+@dataclass(slots=True)
+class Claim:
+    """The open items of one claim, in batch order. `claimed_at`: monotonic seconds."""
+
+    id: str
+    queue: QueueInfo
+    claimed_at: float
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def held_by(self, worker: int) -> list[Entry]:
+        return [e for e in self.entries.values() if e.place is Place.HELD and e.worker == worker]
+
+
+class Ledger:
+    """All open claims. Raises IllegalMoveError when an item is moved where it cannot go."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Claim] = {}
+
+    @property
+    def open_items(self) -> int:
+        return sum(len(claim.entries) for claim in self.claims.values())
+
+    def open(
+        self, claim_id: str, queue: QueueInfo, worker: int, items: Iterable[Item], begun: Identity | None, now: float
+    ) -> Claim:
+        """A worker took these items; those of the identity `begun` it is running already."""
+        if claim_id in self.claims:
+            raise IllegalMoveError(f"claim {claim_id} is open already")
+        claim = Claim(claim_id, queue, now)
+        for item in items:
+            claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.identity == begun)
+        self.claims[claim_id] = claim
+        return claim
+
+    def hand(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
+        """The worker cannot run these: they wait for another. Returns them."""
+        return [entry.item for entry in self._move(claim_id, ids, Place.HELD, Place.HANDED, worker)]
+
+    def give(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
+        """Handed items go to this worker."""
+        for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
+            entry.worker = worker
+
+    def begin(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
+        """The worker is sending these to its pipe now."""
+        for entry in self._move(claim_id, ids, Place.HELD, Place.HELD, worker):
+            entry.begun = True
+
+    def end(self, claim_id: str, ids: Iterable[str], worker: int) -> int:
+        """The worker reported outcomes. Returns how many items ended; an unknown claim ends none."""
+        claim = self.claims.get(claim_id)
+        if claim is None:
+            return 0
+        ended = 0
+        for item_id in ids:
+            entry = claim.entries.get(item_id)
+            if entry is not None and entry.place is Place.HELD and entry.worker == worker:
+                del claim.entries[item_id]
+                ended += 1
+        self._drop_if_empty(claim)
+        return ended
+
+    def settle(self, claim_id: str, ids: Iterable[str], place: Place) -> None:
+        """Control is to find out about these; they came from `place`."""
+        self._move(claim_id, ids, place, Place.SETTLING, None)
+
+    def settled(self, claim_id: str, ids: Iterable[str]) -> None:
+        """Control ended these."""
+        claim = self.claims.get(claim_id)
+        if claim is not None:
+            for item_id in ids:
+                entry = claim.entries.get(item_id)
+                if entry is None or entry.place is not Place.SETTLING:
+                    raise IllegalMoveError(f"item {item_id} of claim {claim_id} was not being settled")
+                del claim.entries[item_id]
+            self._drop_if_empty(claim)
+
+    def held_by(self, worker: int) -> list[tuple[Claim, list[Entry]]]:
+        """What a worker had in hand, claim by claim in batch order."""
+        return [(claim, held) for claim in self.claims.values() if (held := claim.held_by(worker))]
+
+    def _move(
+        self, claim_id: str, ids: Iterable[str], source: Place, target: Place, worker: int | None
+    ) -> list[Entry]:
+        claim = self.claims.get(claim_id)
+        moved = []
+        for item_id in ids:
+            entry = claim.entries.get(item_id) if claim else None
+            if entry is None or entry.place is not source or worker not in (None, entry.worker):
+                raise IllegalMoveError(f"item {item_id} of claim {claim_id} is not {source.value}")
+            entry.place = target
+            moved.append(entry)
+        return moved
+
+    def _drop_if_empty(self, claim: Claim) -> None:
+        if not claim.entries:
+            del self.claims[claim.id]

@@ -1,0 +1,57 @@
+"""The body of control: it looks for work and settles claims, and runs no task."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+from coworker.civi.outcome import is_database_error
+from coworker.civi.queues import Looker
+from coworker.errors import CallError
+from coworker.tasks import settling
+from coworker.tasks.body import Body
+from coworker.tasks.working import DatabaseLostError
+from coworker.wire.messages import Look, LookFailed, Note, Seen, Settle, Settled, SettleFailed
+
+
+@dataclass
+class Control(Body):
+    """Serves `look` and `settle` orders. Its pipe never logs in."""
+
+    looker: Looker
+    _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
+
+    def serve_order(self, order: Any) -> None:
+        """Raises DatabaseLostError: the pipe must be replaced."""
+        if isinstance(order, Look):
+            self._look(order)
+        elif isinstance(order, Settle):
+            self._settle(order)
+
+    def _look(self, order: Look) -> None:
+        try:
+            found, seconds = self.looker.look(order.skip)
+        except CallError as error:
+            if is_database_error(str(error)):
+                raise DatabaseLostError(f"looking for work: {error}") from error
+            self.link.post(LookFailed(str(error)))
+            return
+        for queue, reason in self.looker.failed.items():
+            if self._failed.get(queue) != reason:
+                self.link.post(Note("warning", "look_failed", {"queue": queue, "reason": reason}))
+        self._failed = dict(self.looker.failed)
+        count = len(found)
+        self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
+        self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6)))
+
+    def _settle(self, order: Settle) -> None:
+        if not self.looker.has_queue_item:
+            self.link.post(SettleFailed(order.ref, "this CiviCRM has no QueueItem API (6.4)", final=True))
+            return
+        try:
+            self.link.post(Settled(order.ref, settling.settle(self.client, order)))
+        except CallError as error:
+            self.link.post(SettleFailed(order.ref, str(error), final=False))
+            if is_database_error(str(error)):
+                self.link.flush()
+                raise DatabaseLostError(f"settling a claim of {order.queue}: {error}") from error

@@ -1,0 +1,176 @@
+"""The body of a worker: claim from a queue, split by identity, run, report in passing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from coworker.civi import queues
+from coworker.civi.client import Client
+from coworker.civi.outcome import Outcomes, is_contact_refusal, is_database_error, is_unrunnable
+from coworker.errors import CallError, ProtocolError, RequestTooLongError
+from coworker.model import SYSTEM, Identity, Item, Outcome
+from coworker.policy import matching
+from coworker.tasks.body import Body
+from coworker.wire.messages import (
+    Began,
+    Bound,
+    Claiming,
+    ClaimFailed,
+    Done,
+    Handed,
+    Idle,
+    Note,
+    Refused,
+    Run,
+    Took,
+    Unanswered,
+    Work,
+    pack,
+    unpack,
+)
+
+
+UNKNOWN = Outcome.UNKNOWN
+
+
+class DatabaseLostError(ProtocolError):
+    """The pipe's database connection is gone; nothing reconnects it (contract A5)."""
+
+
+@dataclass
+class Worker(Body):
+    """Serves `work` and `run` orders with one pipe, under one identity for life."""
+
+    identity: Identity | None = None
+    _claims: int = 0
+    _done: int = 0
+
+    def serve_order(self, order: Any) -> None:
+        """Raises what the pipe raises; then this worker is finished."""
+        if isinstance(order, Work):
+            why = self._work(order)
+            self.link.post(Idle(order.queue, why))
+        elif isinstance(order, Run):
+            self.title.show(self.identity, order.queue, self._done)
+            self._run_as(order.claim, order.queue, unpack(order.items), announced=False)
+            self.link.post(Idle(order.queue, "ran"))
+        self.title.show(self.identity, None, self._done)
+
+    def _work(self, order: Work) -> str:
+        """Batch after batch; returns why it ended (see Idle)."""
+        until = time.monotonic() + order.seconds
+        done_before = self._done
+        self.title.show(self.identity, order.queue, self._done)
+        while True:
+            if self.link.inbox:
+                return "order"
+            try:
+                items = self._claim(order.queue)
+            except CallError as error:
+                if is_database_error(str(error)):
+                    raise DatabaseLostError(f"claiming from {order.queue}: {error}") from error
+                self.link.post(ClaimFailed(order.queue, str(error)))
+                return "failed"
+            if not items:
+                return "empty"
+            if not self._take(order.queue, items):
+                return "handed"
+            self.title.count(self._done)
+            if order.quota and self._done - done_before >= order.quota:
+                return "quota"
+            if time.monotonic() >= until:
+                return "slice"
+
+    def _claim(self, queue: str) -> list[Item]:
+        self.link.post(Claiming(queue))
+        self.link.flush()
+        return queues.claim(self.client, queue, timeout=self.call_timeout)
+
+    def _take(self, queue: str, items: list[Item]) -> bool:
+        """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
+        self._claims += 1
+        claim = f"{self.id}.{self._claims}"
+        _, mine, rest = matching.split(items, self.identity)
+        self.link.post(Took(claim, queue, pack(items)))
+        if rest:
+            self.link.post(Handed(claim, [item.id for item in rest]))
+        if mine:
+            self._run_as(claim, queue, mine, announced=self.identity is not None)
+        return not rest
+
+    def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
+        """Bind to the items' identity, if that is still open, and run them.
+
+        `announced`: the master knows already that they are begun (see Began).
+        """
+        ids = [item.id for item in items]
+        if self.identity is None:
+            # The claim must be known before anything can go wrong with the login.
+            self.link.flush()
+            if not self._bind(claim, queue, items):
+                return
+        if not announced:
+            self.link.post(Began(claim, ids))
+        self.link.flush()
+        begun = time.monotonic()
+        try:
+            answer = queues.run(self.client, queue, ids, timeout=inf)
+        except CallError as error:
+            self._tell_noise(queue, ids)
+            begun_any = not isinstance(error, RequestTooLongError) and not is_unrunnable(str(error))
+            self.link.post(Unanswered(claim, ids, str(error), begun_any))
+            self.link.flush()
+            if is_database_error(str(error)):
+                raise DatabaseLostError(f"running {queue}: {error}") from error
+            return
+        self._report(claim, queue, answer, time.monotonic() - begun)
+
+    def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
+        self._tell_noise(queue, list(answer))
+        for oddity in answer.oddities:
+            self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
+        known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]
+        self._done += len(known)
+        if len(known) < len(answer):
+            unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
+            self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
+        self.link.post(Done(claim, known, round(took, 6)))
+
+    def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
+        """Log in, before anything runs. Whether the items may be run now (design, section 5)."""
+        identity = items[0].identity
+        if identity == SYSTEM:
+            self._bound(identity)
+            return True
+        try:
+            self._check_domain(identity)
+            self.client.login(identity.contact or 0)
+        except CallError as error:
+            if is_database_error(str(error)):
+                raise DatabaseLostError(f"logging in: {error}") from error
+            if is_contact_refusal(str(error)):
+                # Never logged in, so CiviCRM refuses the task before its callback and its own policy applies.
+                fields = {"queue": queue, "identity": str(identity), "reason": str(error)}
+                self.link.post(Note("warning", "login_refused", fields))
+                return True
+            self.link.post(Refused(claim, [item.id for item in items], str(error)))
+            return False
+        self._bound(identity)
+        return True
+
+    def _check_domain(self, identity: Identity) -> None:
+        if identity.domain is not None and self.domain() != identity.domain:
+            raise CallError(f"this pipe serves domain {self.domain()}, not {identity.domain}")
+
+    def _bound(self, identity: Identity) -> None:
+        self.identity = identity
+        self.link.post(Bound(identity.contact, identity.domain))
+
+    def _tell_noise(self, queue: str, ids: list[str]) -> None:
+        """What was printed while these items ran goes to the log with their names."""
+        if noise := self.client.take_noise():
+            fields = {"queue": queue, "items": ",".join(ids), "identity": str(self.identity), "text": noise}
+            self.link.post(Note("warning", "task_printed", fields))

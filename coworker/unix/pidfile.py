@@ -1,0 +1,67 @@
+"""A directory that one daemon owns: a locked file with its pid.
+
+The lock, not the file, tells whether a daemon lives: a stale file is simply taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from coworker.errors import SetupError
+
+
+def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> None:
+    """Make `path`, if it is missing, and see that it can be written. Raises SetupError with what to do."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"{setting} = {path}: cannot be made: {error.strerror}; "
+            f"make it for the user of the daemon, or set {setting} to a directory that can be written"
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SetupError(
+            f"{setting} = {path}: cannot be written by uid {os.geteuid()}; "
+            f"give it to the user of the daemon (chown), or set {setting} to another directory"
+        )
+
+
+class LockFile:
+    """`path` locked for this process, holding its pid.
+
+    Raises SetupError when another daemon has it (with its pid), or when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SetupError(f"{path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
+            os.close(self._fd)
+            raise SetupError(
+                f"another coworker (pid {holder}) already uses {path.parent}; "
+                "stop it first, or give this one its own run_dir and state_dir"
+            ) from None
+        self.write_pid()
+
+    def write_pid(self) -> None:
+        """Write the pid of this process."""
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise SetupError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Remove the file and let go of the lock."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        os.close(self._fd)

@@ -1,0 +1,51 @@
+"""Process groups: to signal one as a whole, and to see that nobody in it runs any more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def signal_group(group: int, signum: int) -> bool:
+    """Send `signum` to every process of the group; False when there is none.
+
+    Raises ValueError for a group that is none of ours to signal (0 would be our own).
+    """
+    if group <= 1:
+        message = f"no process group of a child: {group}"
+        raise ValueError(message)
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody is there, as another user
+        return True
+    return True
+
+
+def group_is_empty(group: int) -> bool:
+    """Whether no process of the group runs any more.
+
+    Zombies count as gone: they run no code, and whoever adopted them may be slow to reap them.
+    """
+    return not signal_group(group, 0) or _only_zombies(group)
+
+
+def _only_zombies(group: int) -> bool:
+    """Whether /proc shows members of the group and all of them dead. Without a Linux /proc: False."""
+    states = [state for state, member_of in _processes() if member_of == group]
+    # Nothing visible proves nothing: /proc may hide the processes of others (hidepid).
+    return bool(states) and all(state in "ZX" for state in states)
+
+
+def _processes() -> list[tuple[str, int]]:
+    """(state, process group) of every process, from /proc/PID/stat; see proc(5)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name of the command, in parentheses, may itself contain spaces and parentheses.
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+            found.append((fields[0], int(fields[2])))
+        except (OSError, IndexError, ValueError):  # it has just gone
+            continue
+    return found

@@ -1,0 +1,266 @@
+"""What the master and its children say to each other: one JSON array a line, `["kind", field, …]`.
+
+Orders go down to a child, reports go up to the master. A claim is named by the worker that made it
+and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel as `[id, contact, domain]`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from coworker.errors import ProtocolError
+from coworker.model import Identity, Item
+
+# --- orders: master → child ------------------------------------------------------------------------
+
+
+class Look(NamedTuple):
+    """Control: which queues have work? Those in `skip` need no look."""
+
+    skip: list[str]
+
+
+class Work(NamedTuple):
+    """Worker: claim from `queue` and run, batch after batch, for `seconds` or `quota` items (0: no limit)."""
+
+    queue: str
+    seconds: float
+    quota: int = 0
+
+
+class Run(NamedTuple):
+    """Worker: run these items of a claim that another worker made (all of one identity)."""
+
+    claim: str
+    queue: str
+    items: list[list[Any]]
+
+
+class Settle(NamedTuple):
+    """Control: find out what became of `ids` and end the claim (design, section 4).
+
+    `sent` are the ids of the last runItems, in batch order, whose answer is missing; `unsent` were never
+    sent. `ours` says that we ended the process at stop: then what was begun is given back too.
+    `claimed_ago` (seconds) is the age of the claim, `delay` when given-back rows may be claimed again.
+    `ref` names this order in the answer.
+    """
+
+    ref: int
+    queue: str
+    sent: list[str]
+    unsent: list[str]
+    ours: bool
+    in_order: bool
+    claimed_ago: float
+    lease_time: int
+    retry_interval: int
+    delay: int = 0
+
+
+class Retire(NamedTuple):
+    """End after the current batch; with `now`, end the pipe at once, whatever it runs."""
+
+    reason: str
+    now: bool = False
+
+
+# --- reports: child → master -----------------------------------------------------------------------
+
+
+class Spawned(NamedTuple):
+    """The pipe was started; its process group is `group`."""
+
+    group: int
+
+
+class Ready(NamedTuple):
+    version: str
+    login: bool
+    boot_seconds: float
+
+
+class BootFailed(NamedTuple):
+    message: str
+
+
+class Seen(NamedTuple):
+    """Answer to look: the queues with work, each as the values of a QueueInfo; the look's seconds."""
+
+    queues: list[list[Any]]
+    seconds: float
+
+
+class LookFailed(NamedTuple):
+    """The site answered the look with an error, but its database is there."""
+
+    message: str
+
+
+class Claiming(NamedTuple):
+    """Said before the claim is sent, so that a claim without an answer is known."""
+
+    queue: str
+
+
+class Took(NamedTuple):
+    claim: str
+    queue: str
+    items: list[list[Any]]
+
+
+class Handed(NamedTuple):
+    """These items of the claim belong to another identity; somebody else must run them."""
+
+    claim: str
+    ids: list[str]
+
+
+class Refused(NamedTuple):
+    """These items cannot be run by this site's pipes as they are set up; nothing of them was begun."""
+
+    claim: str
+    ids: list[str]
+    message: str
+
+
+class Bound(NamedTuple):
+    """From now on this worker serves only this identity."""
+
+    contact: int | None
+    domain: int | None
+
+
+class Began(NamedTuple):
+    """These items are being sent to the pipe now. Took says so itself for a bound worker's own identity."""
+
+    claim: str
+    ids: list[str]
+
+
+class Done(NamedTuple):
+    """Outcomes as `[id, outcome]`, in the order they were run; all took `seconds` together."""
+
+    claim: str
+    outcomes: list[list[str]]
+    seconds: float
+
+
+class Unanswered(NamedTuple):
+    """runItems was answered without an outcome for these ids, but the pipe lives.
+
+    Not `begun`: the queue cannot be run at all, or the request was never sent.
+    """
+
+    claim: str
+    ids: list[str]
+    message: str
+    begun: bool = True
+
+
+class Idle(NamedTuple):
+    """The order is over. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
+
+    queue: str
+    why: str
+
+
+class ClaimFailed(NamedTuple):
+    """The site refuses claims from this queue; the pipe lives."""
+
+    queue: str
+    message: str
+
+
+class Settled(NamedTuple):
+    """The claim's end, as `[id, fate, text]`; fates in policy.settlement."""
+
+    ref: int
+    fates: list[list[str]]
+
+
+class SettleFailed(NamedTuple):
+    """The claim could not be settled. `final`: trying again is of no use."""
+
+    ref: int
+    message: str
+    final: bool
+
+
+class Failed(NamedTuple):
+    """The pipe cannot be used any more; this child leaves. `cause` is a RetireReason's value."""
+
+    cause: str
+    message: str
+
+
+class Note(NamedTuple):
+    """A line for the log."""
+
+    level: str
+    event: str
+    fields: dict[str, Any]
+
+
+class Bye(NamedTuple):
+    """The pipe is gone, its process group empty; this child exits now."""
+
+    reason: str
+    pipe_exit: str
+
+
+Order = Look | Work | Run | Settle | Retire
+Report = (
+    Spawned
+    | Ready
+    | BootFailed
+    | Seen
+    | LookFailed
+    | Claiming
+    | Took
+    | Handed
+    | Refused
+    | Bound
+    | Began
+    | Done
+    | Unanswered
+    | Idle
+    | ClaimFailed
+    | Settled
+    | SettleFailed
+    | Failed
+    | Note
+    | Bye
+)
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        *(Look, Work, Run, Settle, Retire),
+        *(Spawned, Ready, BootFailed, Seen, LookFailed, Claiming, Took, Handed, Refused, Bound, Began),
+        *(Done, Unanswered, Idle, ClaimFailed, Settled, SettleFailed, Failed, Note, Bye),
+    )
+}
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False)
+
+
+def encode(message: Order | Report) -> bytes:
+    """One line, newline included."""
+    return _encoder.encode([type(message).__name__, *message]).encode() + b"\n"
+
+
+def decode(line: bytes) -> Any:
+    """The message in a line. Raises ProtocolError for anything else."""
+    try:
+        kind, *fields = json.loads(line)
+        return _KINDS[kind](*fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"not a message: {line[:200]!r}") from error
+
+
+def pack(items: list[Item]) -> list[list[Any]]:
+    return [[item.id, item.identity.contact, item.identity.domain] for item in items]
+
+
+def unpack(items: list[list[Any]]) -> list[Item]:
+    return [Item(item_id, Identity(contact, domain)) for item_id, contact, domain in items]
