@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from coworker.errors import SetupError
@@ -33,7 +34,7 @@ class Log:
         if self._file == "-":
             return
         try:
-            self._stream = open(self._file, "a", buffering=1, encoding="utf-8", errors="replace")  # noqa: SIM115
+            self._stream = Path(self._file).open("a", buffering=1, encoding="utf-8", errors="replace")
         except OSError as error:
             raise SetupError(f"log.file = {self._file}: {error.strerror}") from error
 
@@ -86,7 +87,7 @@ class Log:
 
 
 def _import_structlog() -> Any:
-    """structlog draws in rich for its console renderer, which costs a daemon 10 MB it never uses."""
+    """Structlog draws in rich for its console renderer, which costs a daemon 10 MB it never uses."""
     absent = [name for name in ("rich", "better_exceptions") if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]

@@ -84,7 +84,7 @@ def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
 
 
 def is_contact_refusal(message: str) -> bool:
-    """Whether a login was refused for the contact itself (unknown, blocked), not for our set-up (contract A2)."""
+    """Whether a login was refused for the contact itself (unknown, blocked), not our set-up (contract A2)."""
     return _CONTACT_REFUSAL.search(message) is not None
 
 

@@ -132,14 +132,18 @@ class Pipe:
         At the end of stdin it finishes its task and exits (contract A1). `patience`: how long to wait for the
         group to be empty after each of the first two, in seconds. Returns once it is empty, at the latest
         5 s after the KILL: then `group_gone` is false. Other callbacks of the poller are not run meanwhile.
+        Once ended, it only returns the exit status again.
         """
-        self._process.end(self._own_poller, patience)
-        return self._close()
+        if not self._closed:
+            self._process.end(self._own_poller, patience)
+            self._close()
+        return self.exit_status
 
     def kill(self) -> ExitStatus:
-        """KILL its group at once, and wait as `end` does."""
+        """KILL its group at once, and wait as `end` does. May be called again while `group_gone` is false."""
         self._process.kill(self._own_poller)
-        return self._close()
+        self._close()
+        return self.exit_status
 
     def _refuse_leftovers(self) -> None:
         """Raise ProtocolError unless every request before had exactly one answer."""
@@ -250,16 +254,16 @@ class Pipe:
         self._poller.unregister(fd)
         self._own_poller.unregister(fd)
 
-    def _close(self) -> ExitStatus:
-        if not self._closed:
-            self._read_last_words()
-            self._discard_answers()
-            self._read_stderr()
-            self._forget(self._process.stdout)
-            self._forget(self._process.stderr)
-            self._process.close()
-            self._closed = True
-        return self.exit_status
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._read_last_words()
+        self._discard_answers()
+        self._read_stderr()
+        self._forget(self._process.stdout)
+        self._forget(self._process.stderr)
+        self._process.close()
+        self._closed = True
 
 
 def _read(fd: int) -> bytes | None:

@@ -49,16 +49,20 @@ class Rows(NamedTuple):
     now: str | None
 
 
-def claim(client: Api, queue: str, *, timeout: float | None = None) -> list[Item]:
+def claim(
+    client: Api, queue: str, *, timeout: float | None = None, run_as_in_data: bool = False
+) -> list[Item]:
     """Claim up to batch_limit items; they are leased to us from now on.
 
-    Never selects `data`: the site could not encode some of it, and the claim would be lost (contract A3).
+    Does not select `data`: the site could not encode some of it, and the claim would be lost (contract A3).
+    But before 5.56 that is where run_as is found: then `run_as_in_data`.
     Raises ProtocolError for an answer that does not name its items: they are leased all the same.
     """
-    rows = client.api4(
-        "Queue", "claimItems", {"queue": queue, "select": ["id", "queue", "run_as"]}, timeout=timeout
-    )
+    select = ["id", "queue", "data" if run_as_in_data else "run_as"]
+    rows = client.api4("Queue", "claimItems", {"queue": queue, "select": select}, timeout=timeout)
     try:
+        if run_as_in_data:
+            return [Item(str(row["id"]), identity_of((row["data"] or {}).get("runAs"))) for row in rows]
         return [Item(str(row["id"]), identity_of(row.get("run_as"))) for row in rows]
     except (TypeError, KeyError, AttributeError) as error:
         raise ProtocolError(f"claimItems answered something odd: {rows!r}"[:300]) from error

@@ -18,7 +18,9 @@ SITE = "main"  # the name of a site that is given on the command line
 Overrides = list[tuple[str, str]]
 
 
-def parse_override(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Overrides:
+def parse_override(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> Overrides:
     """`KEY=VALUE` into pairs."""
     pairs = []
     for value in values:
@@ -52,7 +54,9 @@ def own_directories(connection: Overrides, overrides: Overrides) -> Overrides:
     return own
 
 
-def settings_of(file: str | None, connection: Overrides, overrides: Overrides) -> tuple[Config, Path | None, Overrides]:
+def settings_of(
+    file: str | None, connection: Overrides, overrides: Overrides
+) -> tuple[Config, Path | None, Overrides]:
     """What the command line asks for: the settings, their file if there is one, and all overrides."""
     if file is not None:
         path: Path | None = Path(file)

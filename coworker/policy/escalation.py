@@ -1,4 +1,4 @@
-"""What to do with a child that does not do what it was told in time: message, TERM, KILL (design, section 3)."""
+"""What to do with a child that is overdue: message, TERM, KILL (design, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a worker has served long enough. Limits get their jitter once, at birth (design, section 3, rule 4)."""
+"""When a worker has served long enough. Limits get jitter, once, at birth (design, section 3, rule 4)."""
 
 from __future__ import annotations
 

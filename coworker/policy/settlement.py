@@ -1,4 +1,4 @@
-"""What became of a claim whose answer never came: rows seen + claim → what to do with each (design, section 4).
+"""What became of a claim whose answer never came: rows seen + claim → what to do (design, section 4).
 
 Fates of an item:
  finished  the row is gone: the task ended, with an outcome nobody heard
@@ -65,7 +65,7 @@ def under_our_lease(row: RowSeen, claim: OpenClaim) -> bool:
 
 
 def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
-    """One verdict for each id of the claim. The culprit is the first sent row still under our lease (rule 4)."""
+    """One verdict for each id. The culprit is the first sent row still under our lease (rule 4)."""
     seen = {row.id: row for row in rows}
     verdicts = []
     begun_found = False

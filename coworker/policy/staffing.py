@@ -69,9 +69,7 @@ def _why_stale(member: Member, wanted: Wanted) -> RetireReason | None:
     return RetireReason.RELOAD if member.generation != wanted.generation else member.expired
 
 
-def _retire_stale(
-    wanted: Wanted, stale: list[Member], fresh: list[Member]
-) -> list[tuple[int, RetireReason]]:
+def _retire_stale(wanted: Wanted, stale: list[Member], fresh: list[Member]) -> list[tuple[int, RetireReason]]:
     """Old ones may go as far as new ones have taken their place. Idle ones first, then those whose
     last report is newest: the one with an hour-long task rolls last.
     """

@@ -1,4 +1,4 @@
-"""A child after the fork: it starts its pipe, says hello, serves orders, and ends its pipe before it leaves."""
+"""A child after the fork: it starts its pipe, says hello, serves orders, and ends its pipe at last."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 
 from coworker.civi.client import Client
+from coworker.civi.outcome import version_key
 from coworker.civi.pipe import Pipe
 from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
@@ -23,6 +24,7 @@ from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
 from coworker.wire.messages import BootFailed, Bye, Failed, Note, Ready, Spawned
 
+RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
 IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later
 
 
@@ -94,9 +96,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     link.flush()
 
 
-def _boot(
-    birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Title, begun: float
-) -> Body:
+def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Title, begun: float) -> Body:
     """Shake hands and say so. Raises BootError."""
     limit = birth.site.workers.boot_timeout
     client = Client(pipe, call_timeout=limit)
@@ -106,7 +106,8 @@ def _boot(
         body = Control(birth.id, link, poller, client, limit, title, looker=Looker(client))
         title.say("")
     else:
-        body = Worker(birth.id, link, poller, client, limit, title)
+        old = version_key(welcome.version) < RUN_AS_SELECTABLE
+        body = Worker(birth.id, link, poller, client, limit, title, run_as_in_data=old)
         title.show(None, None, 0)
     link.report(Ready(welcome.version, welcome.login, round(time.monotonic() - begun, 3)))
     return body
@@ -122,5 +123,6 @@ def _cause(error: SiteError) -> RetireReason:
 
 def _message(error: SiteError, pipe: Pipe) -> str:
     """What happened, how the process ended, and its last words."""
-    words = pipe.stderr_tail.strip()
-    return f"{error} ({pipe.end()})" + (f"; stderr: {words}" if words else "")
+    said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
+    words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())
+    return f"{error} ({pipe.end()}){words}"

@@ -18,8 +18,7 @@ class Timers:
 
     def set(self, key: Hashable, when: float) -> None:
         self._when[key] = when
-        if when < self.next_at:
-            self.next_at = when
+        self.next_at = min(self.next_at, when)
 
     def cancel(self, key: Hashable) -> None:
         self._when.pop(key, None)
@@ -28,7 +27,9 @@ class Timers:
         """The keys whose time has come, earliest first; they are forgotten."""
         if now < self.next_at:
             return []
-        due = sorted((when, index, key) for index, (key, when) in enumerate(self._when.items()) if when <= now)
+        due = sorted(
+            (when, index, key) for index, (key, when) in enumerate(self._when.items()) if when <= now
+        )
         for _, _, key in due:
             del self._when[key]
         self.next_at = min(self._when.values(), default=inf)

@@ -1,4 +1,4 @@
-"""The master: one loop that waits, collects, decides and performs. It never talks to CiviCRM and never blocks."""
+"""The master: one loop that waits, collects, decides and performs. It never blocks, never calls CiviCRM."""
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ class Master:
         if self.phase in (Phase.STOPPING, Phase.HALTING):
             self._halt(name)
             return
-        self._log.event("notice", "stopping", signal=name, graceful_seconds=self.config.coworker.graceful_timeout)
+        self._log.event(
+            "notice", "stopping", signal=name, graceful_seconds=self.config.coworker.graceful_timeout
+        )
         now = time.monotonic()
         self.timers.set("graceful", now + self.config.coworker.graceful_timeout)
         self._set_phase(Phase.STOPPING, now)
@@ -206,7 +208,9 @@ class Master:
         self._reload = None
         now = time.monotonic()
         if reason is not None:
-            self._log.event("error", "reload_failed", reason=reason, what="the old settings and workers go on")
+            self._log.event(
+                "error", "reload_failed", reason=reason, what="the old settings and workers go on"
+            )
             reload.drop_canaries(now)
             for name, site in reload.sites.items():
                 if name not in self.sites:
@@ -286,7 +290,7 @@ class Master:
         now = time.monotonic()
         try:
             for report in link.receive():
-                site.on_report(record, report, now)
+                site.reports.take(record, report, now)
         except (ProtocolError, IllegalMoveError) as error:
             self._log.event("critical", "bad_report", site=site.settings.name, pid=pid, reason=str(error))
             children.signal_process(pid, signal.SIGKILL)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from coworker.config.settings import Config
-from coworker.model import RetireReason, WorkerRecord, WorkerState as S
+from coworker.model import RetireReason, WorkerRecord
+from coworker.model import WorkerState as S
 from coworker.processes.site import Site
 
 

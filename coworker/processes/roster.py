@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coworker.errors import IllegalMoveError
-from coworker.model import RetireReason, Role, WorkerRecord, WorkerState as S
+from coworker.model import RetireReason, Role, WorkerRecord
+from coworker.model import WorkerState as S
 
 MOVES: dict[S, tuple[S, ...]] = {
     S.BOOTING: (S.READY, S.RETIRING, S.GONE),

@@ -1,4 +1,4 @@
-"""The children of one site: who boots, who is told to leave, who has gone. Decisions are policy.staffing's."""
+"""The children of one site: who boots, who must leave, who has gone. The decisions are policy.staffing's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import signal
 from math import inf
 
 from coworker.config.settings import SiteSettings
-from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord, WorkerState as S
+from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord
+from coworker.model import WorkerState as S
 from coworker.policy import escalation, recycling, staffing
 from coworker.policy.backoff import Breaker
 from coworker.policy.staffing import Member, Plan, Wanted
@@ -209,7 +210,9 @@ class Staff:
                 what="nothing is claimed; one boot is tried every few seconds",
             )
 
-    def retire(self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False) -> None:
+    def retire(
+        self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False
+    ) -> None:
         """Tell it to leave after its batch; one that boots, or `at_once`, need not wait."""
         at_once = at_once or record.state is S.BOOTING
         idle = record.state is not S.BUSY
@@ -223,9 +226,7 @@ class Staff:
         self.hands.send(record, Retire(reason.value, at_once))
         if at_once:
             self._rungs[record.id] = 1
-            self.hands.timers.set(
-                ("child", record.id), now + escalation.PATIENCE[escalation.Step.MESSAGE]
-            )
+            self.hands.timers.set(("child", record.id), now + escalation.PATIENCE[escalation.Step.MESSAGE])
         elif idle:
             self.hands.timers.set(("child", record.id), now + LEAVE_GRACE)
 
@@ -268,7 +269,7 @@ class Staff:
             self.boot_failed(f"the child ended while it booted ({status})", now)
 
     def next_at(self, now: float) -> float:
-        """When something changes by itself: an age is reached, somebody was idle for too long, a boot is due."""
+        """When something changes by itself: an age or an idle time is reached, a boot is due."""
         limits = self.settings.workers
         moments = [self.breaker.next_boot_at]
         for record in self.roster:

@@ -19,7 +19,7 @@ COUNT_INTERVAL = 1.0  # seconds between changes of the title that only count
 
 
 class Title:
-    """The process title, `coworker: worker 1 example  system   import/12 (37 done)`. Written only on change."""
+    """The title, `coworker: worker 1 example  system   import/12 (37 done)`. Written only on change."""
 
     def __init__(self, name: str) -> None:
         self._name = name  # "worker 1 example"

@@ -18,7 +18,9 @@ from coworker.tasks.ledger import Claim, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
 from coworker.wire.messages import Look, Order, Run, Seen, Took, Unanswered, Work, pack, unpack
 
-REFUSED_DELAY = 60  # seconds until an item that our set-up cannot run may be claimed again (design, section 5)
+REFUSED_DELAY = (
+    60  # seconds until an item that our set-up cannot run may be claimed again (design, section 5)
+)
 LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
 Log = Callable[..., None]
 
@@ -220,7 +222,7 @@ class Dispatch:
         self._settle(claim, Place.HELD, unsent=ids, cause=message, delay=REFUSED_DELAY)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
-        """runItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
+        """RunItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
         self._log("error", "run_unanswered", queue=queue, items=_join(ids), reason=report.message)
@@ -251,7 +253,9 @@ class Dispatch:
         if state.empty >= polling.EMPTY_PATIENCE:
             state.retry_at = now + polling.EMPTY_DELAY
         if state.empty == polling.EMPTY_PATIENCE:
-            self._log("notice", "queue_gives_nothing", queue=state.info.name, reason="ready rows, empty claims")
+            self._log(
+                "notice", "queue_gives_nothing", queue=state.info.name, reason="ready rows, empty claims"
+            )
 
     def claim_failed(self, queue: str, message: str, now: float) -> None:
         """The queue's own trouble: it backs off alone (design, section 2)."""

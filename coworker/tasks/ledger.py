@@ -56,7 +56,13 @@ class Ledger:
         return sum(len(claim.entries) for claim in self.claims.values())
 
     def open(
-        self, claim_id: str, queue: QueueInfo, worker: int, items: Iterable[Item], begun: Identity | None, now: float
+        self,
+        claim_id: str,
+        queue: QueueInfo,
+        worker: int,
+        items: Iterable[Item],
+        begun: Identity | None,
+        now: float,
     ) -> Claim:
         """A worker took these items; those of the identity `begun` it is running already."""
         if claim_id in self.claims:

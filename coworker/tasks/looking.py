@@ -45,10 +45,11 @@ class Control(Body):
         self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6)))
 
     def _settle(self, order: Settle) -> None:
-        if not self.looker.has_queue_item:
-            self.link.post(SettleFailed(order.ref, "this CiviCRM has no QueueItem API (6.4)", final=True))
-            return
         try:
+            if not self.looker.has_queue_item:
+                reason = "this CiviCRM has no QueueItem API (since 6.4)"
+                self.link.post(SettleFailed(order.ref, reason, final=True))
+                return
             self.link.post(Settled(order.ref, settling.settle(self.client, order)))
         except CallError as error:
             self.link.post(SettleFailed(order.ref, str(error), final=False))

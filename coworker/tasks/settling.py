@@ -8,7 +8,8 @@ from typing import Any
 
 from coworker.civi import queues
 from coworker.civi.client import Client
-from coworker.policy.settlement import Fate, OpenClaim, RowSeen, Verdict, settle as decide
+from coworker.policy.settlement import Fate, OpenClaim, RowSeen, Verdict
+from coworker.policy.settlement import settle as decide
 from coworker.wire.messages import Settle
 
 
@@ -28,7 +29,9 @@ def settle(client: Client, order: Settle) -> list[list[str]]:
     )
     by_id = {row.id: row for row in rows}
     seen = [RowSeen(row.id, row.run_count, seconds_until(row.release_time, site_now)) for row in rows]
-    return [_carry_out(client, order.queue, verdict, by_id.get(verdict.id)) for verdict in decide(seen, claim)]
+    return [
+        _carry_out(client, order.queue, verdict, by_id.get(verdict.id)) for verdict in decide(seen, claim)
+    ]
 
 
 def _carry_out(client: Client, queue: str, verdict: Verdict, row: queues.Row | None) -> list[str]:

@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 from coworker.civi import queues
-from coworker.civi.client import Client
 from coworker.civi.outcome import Outcomes, is_contact_refusal, is_database_error, is_unrunnable
 from coworker.errors import CallError, ProtocolError, RequestTooLongError
 from coworker.model import SYSTEM, Identity, Item, Outcome
@@ -17,8 +16,8 @@ from coworker.tasks.body import Body
 from coworker.wire.messages import (
     Began,
     Bound,
-    Claiming,
     ClaimFailed,
+    Claiming,
     Done,
     Handed,
     Idle,
@@ -32,7 +31,6 @@ from coworker.wire.messages import (
     unpack,
 )
 
-
 UNKNOWN = Outcome.UNKNOWN
 
 
@@ -44,6 +42,7 @@ class DatabaseLostError(ProtocolError):
 class Worker(Body):
     """Serves `work` and `run` orders with one pipe, under one identity for life."""
 
+    run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     identity: Identity | None = None
     _claims: int = 0
     _done: int = 0
@@ -87,7 +86,7 @@ class Worker(Body):
     def _claim(self, queue: str) -> list[Item]:
         self.link.post(Claiming(queue))
         self.link.flush()
-        return queues.claim(self.client, queue, timeout=self.call_timeout)
+        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
     def _take(self, queue: str, items: list[Item]) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""

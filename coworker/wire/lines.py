@@ -139,9 +139,6 @@ class AnswerFramer:
         """Return the kept noise and how many bytes before it were dropped, and begin anew."""
         return self._noise.take() if self._noise else (b"", 0)
 
-    def peek_noise(self) -> bytes:
-        return self._noise.peek()[0]
-
     def _skip_noise(self, data: bytes, position: int) -> int:
         """Go on behind the next prefix, or to the end of `data` when there is none."""
         found = data.find(self._prefix, position)

@@ -1,6 +1,13 @@
 import pytest
 
-from coworker.civi.outcome import does_not_exist, is_database_error, outcomes_of, version_key
+from coworker.civi.outcome import (
+    does_not_exist,
+    is_contact_refusal,
+    is_database_error,
+    is_unrunnable,
+    outcomes_of,
+    version_key,
+)
 from coworker.errors import ProtocolError
 from coworker.model import Outcome
 
@@ -102,3 +109,29 @@ def test_odd_outcomes(rows, outcome, oddity):
 def test_an_answer_of_another_shape(rows):
     with pytest.raises(ProtocolError):
         outcomes_of(rows, ["7"])
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Contact ID 99999 is invalid", True),
+        ("Cannot login. User is blocked.", True),
+        ("Cannot login. A mismatched session is already active.", False),
+        ("Session is not trusted.", False),
+        ("Authx is not configured", False),
+    ],
+)
+def test_a_login_refused_for_the_contact_itself(message, expected):
+    assert is_contact_refusal(message) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Failed to run queue items (name=q, runner=gone, itemCount=1, outcomeCount=0)", True),
+        ("Cannot autorun queue q", True),
+        ("Failed to run queue items (name=q, itemCount=2, outcomeCount=1)", False),
+    ],
+)
+def test_a_queue_refused_as_a_whole(message, expected):
+    assert is_unrunnable(message) is expected

@@ -1,0 +1,209 @@
+"""What each report of a child means to its site: bookkeeping first, then whether a decision is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
+from coworker.model import WorkerState as S
+from coworker.processes.staff import LEAVE_GRACE
+from coworker.wire import messages as m
+
+if TYPE_CHECKING:
+    from coworker.processes.site import Site
+
+LEASE_SHARE = 0.9  # an order ends within this share of its lease, as nothing extends it (design, section 4)
+_LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
+
+
+class Reports:
+    """Takes the reports of one site's children."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.staff, self.dispatch, self.timers = site.staff, site.dispatch, site.hands.timers
+        self._handlers: dict[type, Callable[[WorkerRecord, Any, float], None]] = {
+            m.Spawned: self._on_spawned,
+            m.Ready: self._on_ready,
+            m.BootFailed: self._on_boot_failed,
+            m.Seen: self._on_seen,
+            m.LookFailed: self._on_look_failed,
+            m.Claiming: self._on_claiming,
+            m.Took: self._on_took,
+            m.Handed: self._on_handed,
+            m.Refused: self._on_refused,
+            m.Bound: self._on_bound,
+            m.Began: self._on_began,
+            m.Done: self._on_done,
+            m.Unanswered: self._on_unanswered,
+            m.Idle: self._on_idle,
+            m.ClaimFailed: self._on_claim_failed,
+            m.Settled: self._on_settled,
+            m.SettleFailed: self._on_settle_failed,
+            m.Failed: self._on_failed,
+            m.Note: self._on_note,
+            m.Bye: self._on_bye,
+        }
+
+    def take(self, record: WorkerRecord, report: m.Report, now: float) -> None:
+        """Take note of one report. Raises IllegalMoveError for one that cannot be."""
+        self._handlers[type(report)](record, report, now)
+
+    def _on_spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> None:
+        record.pipe_group = report.group
+
+    def _on_ready(self, record: WorkerRecord, report: m.Ready, now: float) -> None:
+        if record.state is not S.BOOTING:
+            return  # told to retire while it booted
+        self.staff.ready(record, report.boot_seconds, now)
+        self.site.log("info", "ready", record, version=report.version, boot_seconds=report.boot_seconds)
+        self.site.dirty = True
+        if record.canary:
+            self.site.on_canary(record, None)
+
+    def _on_boot_failed(self, record: WorkerRecord, report: m.BootFailed, now: float) -> None:
+        self.site.dirty = True
+        told_to_go = record.state is S.RETIRING
+        if not told_to_go:
+            self.staff.roster.move(record, S.RETIRING, RetireReason.DIED)
+            self.timers.set(("child", record.id), now + LEAVE_GRACE)
+        if record.canary:
+            self.site.on_canary(record, report.message)
+        elif not told_to_go:
+            self.staff.boot_failed(report.message, now)
+
+    def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
+        record.done += 1
+        self.dispatch.seen(report, now)
+        self.timers.cancel(("look", self.site.settings.name))
+        if self.site.hands.log_looking:
+            names = ",".join(str(values[0]) for values in report.queues)
+            self.site.log("debug", "looked", queues=names or None, seconds=report.seconds)
+        self.site.dirty = True
+
+    def _on_look_failed(self, _record: WorkerRecord, report: m.LookFailed, now: float) -> None:
+        self.dispatch.look_failed(report.message, now)
+        self.timers.cancel(("look", self.site.settings.name))
+        self.site.dirty = True
+
+    def _on_claiming(self, record: WorkerRecord, _report: m.Claiming, now: float) -> None:
+        self.timers.set(("child", record.id), now + self.site.settings.workers.boot_timeout)
+
+    def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
+        own = self.dispatch.took(record, report, now)
+        record.progress_at = now
+        self.set_deadline(record, report.queue, own, now, now)
+        # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
+        if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
+            self.site.dirty = True
+
+    def set_deadline(
+        self, record: WorkerRecord, queue: str, items: int, claimed_at: float, now: float
+    ) -> None:
+        rule = self.site.settings.queue(queue)
+        seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
+        state = self.dispatch.queues.get(queue)
+        lease_end = claimed_at + LEASE_SHARE * state.info.lease_time if state else inf
+        self.timers.set(("child", record.id), min(now + seconds, lease_end))
+
+    def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
+        self.dispatch.hand_on(record, report.claim, report.ids, now)
+        self.site.dirty = True
+
+    def _on_refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> None:
+        self.dispatch.refused(report.claim, report.ids, report.message)
+        self.site.dirty = True
+
+    def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
+        record.identity = Identity(report.contact, report.domain)
+
+    def _on_began(self, record: WorkerRecord, report: m.Began, _now: float) -> None:
+        self.dispatch.ledger.begin(report.claim, report.ids, record.id)
+
+    def _on_done(self, record: WorkerRecord, report: m.Done, now: float) -> None:
+        record.progress_at = now
+        claim = self.dispatch.ledger.claims.get(report.claim)
+        queue = claim.queue.name if claim else ""
+        ids = []
+        for item_id, outcome in report.outcomes:
+            ids.append(item_id)
+            level = _LEVELS.get(outcome, "warning")
+            if self.site.hands.wants(level):
+                seconds = report.seconds / len(report.outcomes)
+                self.site.log(
+                    level, "task_done", record, queue=queue, item=item_id, outcome=outcome,
+                    identity=str(record.identity), seconds=round(seconds, 6),
+                )  # fmt: skip
+            if outcome == Outcome.ABORT:
+                self.site.dirty = True
+        before = record.done
+        record.done += self.dispatch.ledger.end(report.claim, ids, record.id)
+        if before < record.max_requests <= record.done:
+            self.site.dirty = True
+
+    def _on_unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> None:
+        self.dispatch.unanswered(report, now)
+        self.site.dirty = True
+
+    def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
+        self.dispatch.idle(record, report.why, now)
+        self.timers.cancel(("child", record.id))
+        record.last_queue, record.queue = record.queue, None
+        record.idle_since = record.progress_at = now
+        if record.state is S.BUSY:
+            self.staff.roster.move(record, S.READY)
+        elif record.state is S.RETIRING:
+            self.timers.set(("child", record.id), now + LEAVE_GRACE)
+        self.site.dirty = True
+
+    def _on_claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> None:
+        self.dispatch.claim_failed(report.queue, report.message, now)
+
+    def _on_settled(self, _record: WorkerRecord, report: m.Settled, _now: float) -> None:
+        entry = self.dispatch.settlements.close(report.ref)
+        if entry is None:
+            return
+        self.dispatch.ledger.settled(entry.claim.id, entry.ids)
+        self.site.dirty = True
+        for item_id, fate, text in report.fates:
+            self.site.log(
+                "warning", "settled", queue=entry.claim.queue.name, item=item_id, fate=fate,
+                cause=entry.cause, detail=text or None,
+            )  # fmt: skip
+
+    def _on_settle_failed(self, _record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
+        entry = self.dispatch.settlements.failed(report.ref, now, self.site.hands.rng)
+        self.site.dirty = True
+        if entry is None:
+            return
+        fields = {"queue": entry.claim.queue.name, "items": ",".join(entry.ids), "reason": report.message}
+        if not report.final:
+            self.site.log("warning", "settle_failed", **fields)
+            return
+        self.dispatch.settlements.close(report.ref)
+        self.dispatch.ledger.settled(entry.claim.id, entry.ids)
+        self.site.log("error", "left_leased", **fields, lease_seconds=entry.claim.queue.lease_time)
+
+    def _on_failed(self, record: WorkerRecord, report: m.Failed, now: float) -> None:
+        if record.state is not S.RETIRING:
+            self.staff.roster.move(record, S.RETIRING, RetireReason(report.cause))
+        self.timers.set(("child", record.id), now + LEAVE_GRACE)
+        record.last_words = report.message
+        identity = str(record.identity) if record.identity else None
+        self.site.log(
+            "error", "pipe_lost", record, cause=report.cause, queue=record.queue, identity=identity,
+            reason=report.message,
+        )  # fmt: skip
+        if record.role is Role.CONTROL and not record.done:
+            self.staff.boot_failed(report.message, now)  # it boots, but is of no use: back off all the same
+        self.site.dirty = True
+
+    def _on_note(self, record: WorkerRecord, report: m.Note, _now: float) -> None:
+        self.site.log(report.level, report.event, record, **report.fields)
+
+    def _on_bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> None:
+        self.site.log(
+            "debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit, done=record.done
+        )

@@ -1,0 +1,31 @@
+"""What every test may use: a real site in a temporary store, and real daemons on it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.daemon import Daemon
+from support.site import Site
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A Python site in a store of its own."""
+    return Site(tmp_path / "site.db", tmp_path / "tasks.log")
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """A function that starts `coworker run` with a settings file; what it started is ended afterwards."""
+    started = []
+
+    def start(settings, **more):
+        started.append(Daemon(tmp_path / f"daemon{len(started)}", settings, **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.destroy()

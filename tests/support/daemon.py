@@ -1,0 +1,150 @@
+"""A real daemon under test: started as a user would, read through its log, watched through /proc."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+PATIENCE = 20.0  # seconds that a condition may take on a busy machine
+
+
+class End(Exception):
+    """The daemon ended while something was expected of it."""
+
+
+def wait_until(condition, what="the condition", seconds=PATIENCE):
+    """Return the first true value of `condition()`; fail when it takes too long."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true in {seconds} s")
+        time.sleep(0.01)
+
+
+class Daemon:
+    """`coworker -c FILE` with `settings` (TOML; run_dir, state_dir and JSON log are added), in `folder`."""
+
+    def __init__(self, folder, settings, *, arguments=(), environment=None, wait="ready", share=None):
+        self.folder = share.folder if share else folder
+        self.folder.mkdir(exist_ok=True)
+        self.file = folder.with_suffix(".toml") if share else self.folder / "coworker.toml"
+        self.log = folder.with_suffix(".log")
+        self.error = folder.with_suffix(".err")
+        self.configure(settings)
+        command = [sys.executable, "-m", "coworker", "-c", str(self.file), *arguments]
+        env = {**os.environ, "COWORKER_ALLOW_ROOT": "1", **(environment or {})}
+        with self.error.open("wb") as error:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=error, stderr=error, env=env, start_new_session=True
+            )
+        self.pid = self.process.pid
+        self._groups = set()
+        if wait:
+            self.event(wait)
+
+    def configure(self, settings):
+        """Write the settings file anew; HUP reads it."""
+        if isinstance(settings, bytes):
+            self.file.write_bytes(settings)
+            return
+        head = (
+            f'[coworker]\nrun_dir = "{self.folder}/run"\nstate_dir = "{self.folder}/state"\n'
+            f'[log]\nlevel = "debug"\nformat = "json"\nfile = "{self.log}"\n'
+        )
+        self.file.write_text(head + settings)
+
+    # --- its log ---
+
+    def events(self, event=None, **fields):
+        """The lines of the log as dicts: all, or those of one event with these fields."""
+        if not self.log.exists():
+            return []
+        with self.log.open(errors="replace") as lines:
+            found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [e for e in found if event in (None, e["event"]) and fields.items() <= e.items()]
+
+    def event(self, event, count=1, seconds=PATIENCE, **fields):
+        """Wait for the `count`th such event, and return it."""
+
+        def look():
+            if len(found := self.events(event, **fields)) >= count:
+                return found[count - 1]
+            if self.process.poll() is not None and len(found := self.events(event, **fields)) < count:
+                raise End(f"no {event} {fields}; exit status {self.process.returncode}; {self.tail()}")
+            return None
+
+        try:
+            return wait_until(look, f"event {event} {fields} ({count})", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.tail()}") from None
+
+    def tail(self):
+        log = self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+        return f"log: {log}\nstderr: {self.error.read_text(errors='replace')[-2000:]}"
+
+    # --- its processes ---
+
+    def tree(self):
+        """Every process below the master, zombies left out."""
+        found = []
+        try:
+            found = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            pass
+        alive = [p for p in found if _title(p) is not None]
+        for process in alive:
+            try:
+                self._groups.add(os.getpgid(process.pid))
+            except ProcessLookupError:
+                pass
+        return alive
+
+    def titles(self):
+        """{pid: title} of the children that are coworker's own."""
+        return {p.pid: title for p in self.tree() if (title := _title(p) or "").startswith("coworker: ")}
+
+    def workers(self):
+        return [pid for pid, title in self.titles().items() if title.startswith("coworker: worker")]
+
+    def control(self):
+        return [pid for pid, title in self.titles().items() if title.startswith("coworker: control")][0]
+
+    def pipe_of(self, pid):
+        """The pid of the pipe command that this child started."""
+        return psutil.Process(pid).children()[0].pid
+
+    def send(self, number):
+        os.kill(self.pid, number)
+
+    def stop(self, number=signal.SIGTERM, seconds=PATIENCE):
+        """Signal it and wait for its end; returns its exit status."""
+        self.tree()
+        self.send(number)
+        return self.process.wait(seconds)
+
+    def destroy(self):
+        """At the end of a test: nothing it started may be left, whatever happened."""
+        self.tree()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for group in self._groups - {os.getpgid(0)}:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+def _title(process):
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return " ".join(process.cmdline()).rstrip("\0 ")
+    except psutil.Error:
+        return None

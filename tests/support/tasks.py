@@ -1,0 +1,86 @@
+"""Tasks for tests. Each appends "start ITEM QUEUE CONTACT PID" and "end …" to the journal (O_APPEND)."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _write(journal, word, ctx, *more):
+    line = " ".join(map(str, (word, ctx.item_id, ctx.queue, ctx.contact or "system", os.getpid(), *more)))
+    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(fd, f"{line}\n".encode())
+    os.close(fd)
+
+
+@contextmanager
+def _journalled(journal, ctx):
+    _write(journal, "start", ctx)
+    yield
+    _write(journal, "end", ctx)
+
+
+def empty(ctx, journal):
+    """Nothing."""
+    with _journalled(journal, ctx):
+        pass
+    return True
+
+
+def nap(ctx, journal, seconds):
+    """Sleep."""
+    with _journalled(journal, ctx):
+        time.sleep(seconds)
+    return True
+
+
+def hold(ctx, journal, gate):
+    """Run until the file `gate` exists."""
+    with _journalled(journal, ctx):
+        while not Path(gate).exists():
+            time.sleep(0.01)
+    return True
+
+
+def fail(ctx, journal):
+    """Always fails."""
+    with _journalled(journal, ctx):
+        pass
+    raise RuntimeError("as it was made to")
+
+
+def fail_until(ctx, journal, tries):
+    """Fails until it has been tried `tries` times."""
+    with _journalled(journal, ctx):
+        pass
+    return ctx.run_count > tries
+
+
+def leave(ctx, journal, status):
+    """Ends the whole process, as PHP's exit() does."""
+    _write(journal, "start", ctx)
+    sys.exit(status)
+
+
+def crash(ctx, journal):
+    """Dies by SIGSEGV."""
+    _write(journal, "start", ctx)
+    os.kill(os.getpid(), 11)
+
+
+def shout(ctx, journal, text, size=0):
+    """Prints `text`, and `size` bytes without a line end."""
+    with _journalled(journal, ctx):
+        print(text)
+        sys.stdout.write("x" * size)
+    return True
+
+
+def offspring(ctx, journal, seconds):
+    """Starts a child that keeps stdout open and outlives the task."""
+    with _journalled(journal, ctx):
+        child = subprocess.Popen(["sleep", str(seconds)])  # noqa: S603, S607
+        _write(journal, "child", ctx, child.pid)
+    return True
