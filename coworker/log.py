@@ -34,7 +34,7 @@ class Log:
         if self._file == "-":
             return
         try:
-            self._stream = Path(self._file).open("a", buffering=1, encoding="utf-8", errors="replace")
+            self._stream = Path(self._file).open("a", 1, "utf-8", "replace")  # noqa: SIM115
         except OSError as error:
             raise SetupError(f"log.file = {self._file}: {error.strerror}") from error
 

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from coworker.cli.run import DEFAULT_FILE, Overrides, connection_overrides, parse_override, start
+from coworker.cli.run import Source, start, with_options
+from coworker.config.settings import Config
 
-DEBUGGING: Overrides = [
-    ("workers.count", "1"),
-    ("workers.max_requests", "1"),
-    ("workers.overlap", "false"),
-    ("log.level", "debug"),
-    ("log.looking", "true"),
-]
+
+def _debugging(config: Config) -> Config:
+    sites = tuple(
+        replace(site, workers=replace(site.workers, count=1, min_idle=0, max_requests=1, overlap=False))
+        for site in config.sites
+    )
+    return replace(config, sites=sites, log=replace(config.log, level="debug", looking=True))
 
 
 @click.command()
-@click.option("-c", "--config", "file", metavar="FILE", help=f"Settings file (default: {DEFAULT_FILE}).")
-@click.option("--pipe", metavar="CMD", help="The command that starts a CiviCRM pipe, such as 'cv pipe vtl'.")
-@click.option("--cwd", metavar="DIR", help="Directory to start it in.")
-@click.option(
-    "-d", "overrides", metavar="KEY=VALUE", multiple=True, callback=parse_override,
-    help="Override a setting. Can be repeated.",
-)  # fmt: skip
-def debug(file: str | None, pipe: str | None, cwd: str | None, overrides: Overrides) -> None:
+@with_options
+def debug(file: str | None, pipe: str | None, cwd: str | None, overrides: tuple[str, ...]) -> None:
     """Run one worker, one task for each boot of CiviCRM, and log everything.
 
     \b
       coworker debug --pipe='cv pipe vtl' --cwd=/var/www/example.com
 
-    The same daemon as `coworker run`, with these settings: one worker, max_requests = 1, overlap = false,
-    log.level = debug, log.looking = true. -d overrides them too.
+    The same daemon as `coworker run`, with one worker a site, max_requests = 1, overlap = false,
+    log.level = debug and log.looking = true, whatever the settings say.
     """  # noqa: D301
-    start(file, connection_overrides(pipe, cwd), [*DEBUGGING, *overrides])
+    start(replace(Source.of(file, pipe, cwd, overrides), adjust=_debugging))

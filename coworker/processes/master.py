@@ -15,22 +15,20 @@ from typing import Any
 import setproctitle
 
 from coworker.config.settings import Config, SiteSettings
-from coworker.errors import ConfigError, ExitCode, IllegalMoveError, ProtocolError, SetupError
+from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
-from coworker.model import ExitStatus, MasterPhase, WorkerRecord
+from coworker.model import MasterPhase, WorkerRecord
 from coworker.processes import child
+from coworker.processes.links import Links
 from coworker.processes.loop import Timers
 from coworker.processes.reload import Reload
 from coworker.processes.site import Site
 from coworker.processes.spawn import MASTER_SIGNALS, fork_child
-from coworker.tasks.link import Link
 from coworker.unix import children
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.wire.messages import Order
 
-BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
-REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
 Phase = MasterPhase
 
 
@@ -48,7 +46,7 @@ class Master:
         self._log = log
         self._name = name
         self._poller = Poller()
-        self._links: dict[int, tuple[Site, WorkerRecord, Link]] = {}  # by pid
+        self._links = Links(self._poller, self.timers)
         self._last_id = 0
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
@@ -64,7 +62,7 @@ class Master:
             signal.SIGTTOU: partial(self._on_count, -1),
             signal.SIGTSTP: self._on_tstp,
             signal.SIGCONT: self._on_cont,
-            signal.SIGCHLD: self._reap,
+            signal.SIGCHLD: self._links.reap,
         }
 
     # --- the loop ---
@@ -113,8 +111,9 @@ class Master:
         return any(site.dirty for site in self._all_sites())
 
     def _all_sites(self) -> list[Site]:
-        pending = self._reload.sites.values() if self._reload else ()
-        return [*{id(s): s for s in (*self.sites.values(), *self._leaving.values(), *pending)}.values()]
+        """Also those that a reload tries or has removed; the ones in force first."""
+        tried = self._reload.sites.values() if self._reload else ()
+        return [*{id(s): s for s in (*self.sites.values(), *tried, *self._leaving.values())}.values()]
 
     def _forget_empty_sites(self) -> None:
         for key, site in list(self._leaving.items()):
@@ -139,9 +138,9 @@ class Master:
         elif key == "graceful":
             self._halt("graceful_timeout")
         elif key == "backlog":
-            self._flush_backlog(now)
+            self._links.flush_backlog()
         elif key == "reap":
-            self._reap()
+            self._links.reap()
         else:
             self._on_site_timer(key, now)
 
@@ -200,7 +199,7 @@ class Master:
                 self._log.event("error", "reload_refused", reason=problem)
             return
         self._log.event("notice", "reloading", settings=self._name)
-        sites = {s.name: self.sites.get(s.name) or Site(s, self) for s in config.sites}
+        sites = {s.name: self.sites.get(s.name) or Site(s, self, on_trial=True) for s in config.sites}
         self._reload = Reload(config, sites, self._on_reload_end)
         self._reload.begin(self.sites, time.monotonic())
 
@@ -281,57 +280,15 @@ class Master:
         birth = child.Birth(record.id, record.slot, record.role, settings)
         record.pid, channel = fork_child(partial(child.run, birth))
         site = next(site for site in self._all_sites() if site.settings.name == record.site)
-        link = Link(channel)
-        self._links[record.pid] = (site, record, link)
-        self._poller.register(channel.fileno(), partial(self._on_readable, record.pid))
-
-    def _on_readable(self, pid: int) -> None:
-        site, record, link = self._links[pid]
-        now = time.monotonic()
-        try:
-            for report in link.receive():
-                site.reports.take(record, report, now)
-        except (ProtocolError, IllegalMoveError) as error:
-            self._log.event("critical", "bad_report", site=site.settings.name, pid=pid, reason=str(error))
-            children.signal_process(pid, signal.SIGKILL)
-            link.channel.closed = True
-        if link.channel.closed:
-            self._poller.unregister(link.channel.fileno())
-            self.timers.set("reap", now + REAP_INTERVAL)
-
-    def _reap(self) -> None:
-        for pid, status in children.reap():
-            if pid in self._links:
-                self._bury(pid, status)
-
-    def _bury(self, pid: int, status: ExitStatus) -> None:
-        """Read what it said last; then it is gone."""
-        site, record, link = self._links[pid]
-        while not link.channel.closed:
-            self._on_readable(pid)
-        del self._links[pid]
-        link.channel.close()
-        site.on_gone(record, status, time.monotonic())
+        self._links.add(site, record, channel)
 
     def send(self, record: WorkerRecord, order: Order) -> None:
         """See Hands."""
-        if record.pid in self._links:
-            channel_link = self._links[record.pid][2]
-            channel_link.send(order)
-            if channel_link.channel.pending:
-                self.timers.set("backlog", time.monotonic() + BACKLOG_INTERVAL)
-
-    def _flush_backlog(self, now: float) -> None:
-        channels = [link.channel for _, _, link in self._links.values()]
-        for channel in channels:
-            channel.flush()
-        if any(channel.pending for channel in channels):
-            self.timers.set("backlog", now + BACKLOG_INTERVAL)
+        self._links.send(record, order)
 
     def signal(self, record: WorkerRecord, number: int) -> None:
         """See Hands."""
-        if record.pid in self._links:
-            children.signal_process(record.pid, number)
+        self._links.signal(record, number)
 
     def wants(self, level: str) -> bool:
         """See Hands."""

@@ -204,6 +204,6 @@ class Reports:
         self.site.log(report.level, report.event, record, **report.fields)
 
     def _on_bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> None:
-        self.site.log(
-            "debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit, done=record.done
-        )
+        if record.state is not S.RETIRING:  # somebody else's TERM told it to go
+            self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
+        self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)

@@ -24,15 +24,19 @@ SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (design, section 4, rule
 
 
 class Site:
-    """`dirty`: something happened that `decide` must look at."""
+    """`dirty`: something happened that `decide` must look at.
 
-    def __init__(self, settings: SiteSettings, hands: Hands) -> None:
+    `on_trial`: a reload wants to add this site; until its canary said hello, it has no other child.
+    """
+
+    def __init__(self, settings: SiteSettings, hands: Hands, *, on_trial: bool = False) -> None:
         self.settings = settings
         self.hands = hands
         self.staff = Staff(settings, hands)
         self.dispatch = Dispatch(settings, partial(hands.log, site=settings.name), hands.rng)
         self.phase = MasterPhase.RUNNING
         self.dirty = True
+        self.on_trial = on_trial
         self.on_canary: Callable[[WorkerRecord, str | None], None] = lambda _record, _error: None
         self._graves: list[tuple[WorkerRecord, str, bool]] = []  # gone, their process group not yet
         self._settle_until = inf
@@ -107,6 +111,7 @@ class Site:
     def adopt(self, settings: SiteSettings) -> None:
         """New settings are in force: all children are of the old generation now, but for the canary."""
         self.settings = settings
+        self.on_trial = False
         self.dispatch.reconfigure(settings)
         self.staff.adopt(settings)
         self.dirty = True
@@ -126,6 +131,8 @@ class Site:
         self.dirty = False
         self._bury()
         stopping = self.phase in (MasterPhase.STOPPING, MasterPhase.HALTING)
+        if self.on_trial and not stopping:
+            return
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         if not stopping:
@@ -135,7 +142,7 @@ class Site:
             now,
             waiting=waiting,
             workers_stop=stopping,
-            control_stops=stopping and self._control_may_leave(now),
+            control=self._control_wanted(now) if stopping else 1,
         )
         self._ask_control(now, free=bool(free))
         self.hands.timers.set(("site", self.settings.name), self._next_at(now))
@@ -166,15 +173,16 @@ class Site:
                 victim.expired = RetireReason.IDENTITY
                 self.log("debug", "evicting", victim, identity=str(victim.identity))
 
-    def _control_may_leave(self, now: float) -> bool:
-        """Control leaves last: when no worker is left and every claim is settled, or time is up (rule 12)."""
+    def _control_wanted(self, now: float) -> int:
+        """At a stop control leaves last: when every claim is settled, or time is up (rule 12)."""
+        pending = bool(self.dispatch.settlements.pending)
         if self.staff.roster.of(Role.WORKER) or self._graves:
-            return False
-        if not self.dispatch.settlements.pending:
-            return True
+            return int(pending)
+        if not pending:
+            return -1
         if self._settle_until == inf:
             self._settle_until = now + SETTLE_PATIENCE
-        return now >= self._settle_until or self.staff.control() is None
+        return -1 if now >= self._settle_until else 1
 
     def _ask_control(self, now: float, *, free: bool) -> None:
         control = self.staff.control()

@@ -59,11 +59,14 @@ class Staff:
 
     # --- one step of reconciling ---
 
-    def reconcile(self, now: float, *, waiting: int, workers_stop: bool, control_stops: bool) -> None:
-        """Bring the children nearer to what is wanted. `waiting`: orders that no worker is free for."""
+    def reconcile(self, now: float, *, waiting: int, workers_stop: bool, control: int) -> None:
+        """Bring the children nearer to what is wanted. `waiting`: orders that no worker is free for.
+
+        `control`: 1 wanted, 0 not needed but welcome to stay, -1 it shall leave.
+        """
         if not workers_stop:
             self._retarget(now, waiting)
-        self._carry_out(Role.CONTROL, self._plan_control(now, control_stops), now)
+        self._carry_out(Role.CONTROL, self._plan_control(now, control), now)
         self._carry_out(Role.WORKER, self._plan_workers(now, workers_stop), now)
 
     def _retarget(self, now: float, waiting: int) -> None:
@@ -80,13 +83,13 @@ class Staff:
             waiting=max(0, waiting - coming),
         )
 
-    def _plan_control(self, now: float, stops: bool) -> Plan:
+    def _plan_control(self, now: float, control: int) -> Plan:
         wanted = Wanted(
             count=1,
             boot_budget=1,
             generation=self.generation,
-            stopping=stops,
-            may_boot=self._may_boot(now),
+            stopping=control < 0,
+            may_boot=control > 0 and self._may_boot(now),
         )
         return staffing.plan(wanted, [self._member(r, now) for r in self.roster.of(Role.CONTROL)])
 
@@ -130,7 +133,7 @@ class Staff:
 
     def boot(self, role: Role, now: float, *, canary: bool = False) -> WorkerRecord | None:
         """Fork a child; a canary is one of the next generation. None when that is impossible now."""
-        limits = self.settings.workers
+        limits, worker = self.settings.workers, role is Role.WORKER
         record = WorkerRecord(
             id=self.hands.next_id(),
             slot=self.roster.free_slot(role),
@@ -138,7 +141,7 @@ class Staff:
             role=role,
             generation=self.generation,
             born=now,
-            max_requests=recycling.draw_count(limits.max_requests, self.hands.rng),
+            max_requests=recycling.draw_count(limits.max_requests, self.hands.rng) if worker else 0,
             max_age=recycling.draw_age(limits.max_age, self.hands.rng),
             idle_since=now,
             canary=canary,

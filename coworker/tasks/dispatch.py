@@ -6,7 +6,6 @@ Takes reports and free workers, gives orders to send; sends nothing itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from math import inf
 from random import Random
 
@@ -14,7 +13,7 @@ from coworker.config.settings import SiteSettings
 from coworker.model import Identity, Item, QueueInfo, WorkerRecord
 from coworker.policy import backoff, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
-from coworker.tasks.ledger import Claim, Ledger, Place
+from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
 from coworker.wire.messages import Look, Order, Run, Seen, Took, Unanswered, Work, pack, unpack
 
@@ -23,16 +22,6 @@ REFUSED_DELAY = (
 )
 LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
 Log = Callable[..., None]
-
-
-@dataclass(slots=True)
-class HandedGroup:
-    """Items of one claim and one identity that wait for a worker."""
-
-    claim: Claim
-    identity: Identity
-    items: list[Item]
-    since: float  # monotonic seconds
 
 
 class Dispatch:
@@ -150,11 +139,10 @@ class Dispatch:
         orders: list[tuple[WorkerRecord, Order]] = []
         for group in list(self.handed):
             worker = matching.place(group.identity, free)
-            ids = [item.id for item in group.items]
             if worker is not None:
                 free.remove(worker)
                 self._unhand(group)
-                self.ledger.give(group.claim.id, ids, worker.id)
+                self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
                 orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
             elif now >= group.since + matching.HANDED_LIMIT:
@@ -213,7 +201,7 @@ class Dispatch:
     def give_back_handed(self, group: HandedGroup) -> None:
         """Nobody could take them: they were never begun."""
         self._unhand(group)
-        self._settle(group.claim, Place.HANDED, unsent=[i.id for i in group.items], cause="no worker for it")
+        self._settle(group.claim, Place.HANDED, unsent=group.ids, cause="no worker for it")
 
     def refused(self, claim_id: str, ids: list[str], message: str) -> None:
         """Our set-up cannot run these. They must not be deleted for that."""

@@ -45,6 +45,20 @@ class Claim:
         return [e for e in self.entries.values() if e.place is Place.HELD and e.worker == worker]
 
 
+@dataclass(slots=True)
+class HandedGroup:
+    """Handed items of one claim and one identity; they wait for a worker `since` then (monotonic s)."""
+
+    claim: Claim
+    identity: Identity
+    items: list[Item]
+    since: float
+
+    @property
+    def ids(self) -> list[str]:
+        return [item.id for item in self.items]
+
+
 class Ledger:
     """All open claims. Raises IllegalMoveError when an item is moved where it cannot go."""
 
