@@ -11,7 +11,28 @@ import click
 _FATAL = 255  # what PHP exits with after a fatal error
 
 
-@click.command(short_help="Serve Civi::pipe from a queue store in Python.")
+_HELP = """\
+Serve CiviCRM's pipe protocol from a queue store, in Python.
+
+One request a line on standard input, one answer a line on standard output, until the input ends.
+Queues and items are those of CiviCRM (APIv4 Queue and QueueItem); tasks are Python callables
+"module:function", called as function(ctx, *arguments). They are looked for in the current directory and
+where Python looks for modules. Try it:
+
+\b
+  echo '["Queue","get",{"checkPermissions":false}]' |
+    sed 's/.*/{"jsonrpc":"2.0","method":"api4","params":&,"id":1}/' |
+    coworker pipe --store memory: vtl
+
+\b
+FLAGS says what the welcome line tells, one letter each (default vtl):
+  v  the version              t  trusted: permission checks can be switched off
+  l  whether one can log in   u  untrusted: they cannot
+  j  the JSON-RPC version     (t or u is needed for any API call; not both)
+"""
+
+
+@click.command(help=_HELP, short_help="Serve Civi::pipe from a queue store in Python.")
 @click.argument("flags", default="vtl", metavar="[FLAGS]")
 @click.option(
     "--store", "url", required=True, metavar="URL", help="sqlite:///FILE, sqlite:////absolute/FILE or memory:"
@@ -31,24 +52,6 @@ def pipe(
     call_cost: float,
     clock_offset: float,
 ) -> None:
-    """Serve CiviCRM's pipe protocol from a queue store, in Python.
-
-    One request a line on standard input, one answer a line on standard output, until the input ends.
-    Queues and items are those of CiviCRM (APIv4 Queue and QueueItem); tasks are Python callables
-    "module:function", called as function(ctx, *arguments). They are looked for in the current directory and
-    where Python looks for modules. Try it:
-
-    \b
-      echo '["Queue","get",{"checkPermissions":false}]' |
-        sed 's/.*/{"jsonrpc":"2.0","method":"api4","params":&,"id":1}/' |
-        coworker pipe --store memory: vtl
-
-    \b
-    FLAGS says what the welcome line tells, one letter each (default vtl):
-      v  the version              t  trusted: permission checks can be switched off
-      l  whether one can log in   u  untrusted: they cannot
-      j  the JSON-RPC version     (t or u is needed for any API call; not both)
-    """  # noqa: D301
     _act_like_php()
     from coworker.errors import ConfigError  # noqa: PLC0415  (late: usage errors and --help answer without them)
     from coworker.queues.errors import ApiError  # noqa: PLC0415

@@ -184,8 +184,7 @@ class Master:
                 site.stop(phase, now)
             return
         for site in self.sites.values():
-            site.phase = phase
-            site.dirty = True
+            site.go_on(phase)
 
     def _on_hup(self) -> None:
         if self.phase in (Phase.STOPPING, Phase.HALTING):

@@ -67,11 +67,15 @@ class Site:
         # KILL it now, and settle only when nothing of it runs any more (design, section 4, rule 1).
         if not self._buried(record):
             signal_group(record.pipe_group, signal.SIGKILL)
-        ours = self.phase is MasterPhase.HALTING and record.retire_reason is RetireReason.SHUTDOWN
-        self._graves.append((record, cause, ours))
+        self._graves.append((record, cause, self._ended_by_us(record)))
         if canary:
             self.on_canary(record, cause)
         self.dirty = True
+
+    def _ended_by_us(self, record: WorkerRecord) -> bool:
+        """Whether the stop ended its pipe, whatever it was leaving for: no fault of the task that ran."""
+        halting = self.phase is MasterPhase.HALTING
+        return halting and not record.last_words and record.retire_reason is not RetireReason.TIMEOUT
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
         self.dispatch.settlements.control_gone(record.id)
@@ -107,6 +111,15 @@ class Site:
         if phase is MasterPhase.HALTING:
             for record in self.staff.roster.of(Role.WORKER):
                 self.staff.retire(record, RetireReason.SHUTDOWN, now, at_once=True)
+
+    def go_on(self, phase: MasterPhase) -> None:
+        """RUNNING, or QUIET: then nothing is claimed any more, also by those at work."""
+        self.phase = phase
+        self.dirty = True
+        if phase is MasterPhase.QUIET:
+            for record in self.staff.workers():
+                if record.state is S.BUSY:
+                    self.hands.send(record, m.Pause())
 
     def adopt(self, settings: SiteSettings) -> None:
         """New settings are in force: all children are of the old generation now, but for the canary."""

@@ -23,6 +23,7 @@ class Field(NamedTuple):
     type: str = "String"
     required: bool = False
     default: Any = None
+    nullable: bool = False  # may be NULL although it has a default
     extra: bool = False  # known to getFields, but not a column
 
     def to_store(self, value: Any, now: int) -> Any:
@@ -119,7 +120,7 @@ QUEUE = _entity(
     Field("lease_time", "Integer", default=3600),
     Field("retry_limit", "Integer", default=0),
     Field("retry_interval", "Integer"),
-    Field("status", default="active"),
+    Field("status", default="active", nullable=True),
     Field("error"),
     Field("is_template", "Boolean", default=0),
     Field("has_base", "Boolean", extra=True),

@@ -36,7 +36,7 @@ class TaskRunner:
     def __init__(self, store: Store, release: Release) -> None:
         self._store = store
         self._release = release
-        self._pid = os.getpid()
+        self._pid = 0
 
     def run_batch(
         self, queue: QueueSpec, items: Sequence[StoredItem | None], identity: Identity
@@ -45,6 +45,7 @@ class TaskRunner:
 
         None stands for an item that was asked for and is gone: ApiError, in the words of the release.
         """
+        self._pid = os.getpid()
         outcomes: list[Outcome] = []
         for position, item in enumerate(items):
             outcome = self._run(queue, item, identity)

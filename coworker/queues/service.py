@@ -26,6 +26,7 @@ from coworker.queues.task import Task, parse_data
 TYPES = ("Sql", "SqlParallel")
 STATUSES = ("active", "completed", "draft", "aborted")
 ERROR_MODES = ("delete", "abort")
+_AT_ONCE = 500  # ids in one statement
 _RUNNER_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -76,15 +77,19 @@ class QueueService:
         """The items of a queue in order, with times as text and `data` as it was given."""
         ordered = {"where": [["queue_name", "=", queue]], "orderBy": {"weight": "ASC", "id": "ASC"}}
         rows = self.store.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
-        data = {item.id: parse_data(item.data) for item in self.fetch(queue, [row["id"] for row in rows])}
-        return [{**row, "data": data.get(row["id"])} for row in rows]
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            data = {item.id: item.data for item in self.store.fetch(queue, [row["id"] for row in part])}
+            for row in part:
+                row["data"] = parse_data(data.get(row["id"]))
+        return rows
 
     def insert(self, entity: Entity, records: Sequence[Row]) -> list[int]:
         """Add rows given in the API's shape, filling in defaults; fields that do not exist are left out."""
         now = self.store.now()
         defaults = {field.name: field.default for field in entity.columns() if field.default is not None}
         return self.store.insert(
-            entity, [to_stored(entity, {**defaults, **_given(record)}, now) for record in records]
+            entity, [to_stored(entity, {**defaults, **_given(entity, record)}, now) for record in records]
         )
 
     # claiming and running
@@ -224,9 +229,10 @@ def to_stored(entity: Entity, record: Row, now: int) -> Row:
     }
 
 
-def _given(record: Row) -> Row:
-    """Without the fields that are NULL: they take their defaults."""
-    return {name: value for name, value in record.items() if value is not None}
+def _given(entity: Entity, record: Row) -> Row:
+    """Without the fields that are NULL and cannot be: they take their defaults."""
+    kept = {field.name for field in entity.columns() if field.nullable or field.default is None}
+    return {name: value for name, value in record.items() if value is not None or name in kept}
 
 
 def _problem(spec: QueueSpec) -> str | None:

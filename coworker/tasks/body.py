@@ -70,7 +70,7 @@ class Body:
                     raise PipeGoneError("the pipe ended while it had nothing to do")
             order = self.link.inbox.popleft()
             if isinstance(order, Retire):
-                if not self.link.inbox:
+                if all(isinstance(other, Retire) for other in self.link.inbox):
                     self.link.flush()
                     return order.reason
                 self.link.inbox.append(order)  # handed items that are under way to us come first

@@ -58,6 +58,10 @@ class Settle(NamedTuple):
     delay: int = 0
 
 
+class Pause(NamedTuple):
+    """Worker: end the order under way after the current batch, and wait for another."""
+
+
 class Retire(NamedTuple):
     """End after the current batch; with `now`, end the pipe at once, whatever it runs."""
 
@@ -209,7 +213,7 @@ class Bye(NamedTuple):
     pipe_exit: str
 
 
-Order = Look | Work | Run | Settle | Retire
+Order = Look | Work | Run | Settle | Pause | Retire
 Report = (
     Spawned
     | Ready
@@ -236,7 +240,7 @@ Report = (
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(Look, Work, Run, Settle, Retire),
+        *(Look, Work, Run, Settle, Pause, Retire),
         *(Spawned, Ready, BootFailed, Seen, LookFailed, Claiming, Took, Handed, Refused, Bound, Began),
         *(Done, Unanswered, Idle, ClaimFailed, Settled, SettleFailed, Failed, Note, Bye),
     )

@@ -23,7 +23,7 @@ AS_VERSION = {"civicrm-6.13.3": "6.13.3", "civicrm-5.77": "5.77.beta1"}
 
 # Lines that are not compared, and why. Nothing else is left out.
 EXCEPTIONS = {
-    # PHP's first query on a killed connection comes back empty, only the next one fails. Here the first one fails.
+    # PHP's first query on a killed connection comes back empty, the next one fails. Here the first fails.
     "killed database connections": '{"jsonrpc":"2.0","result":[],"id":2}',
 }
 # Not the database server's words, but its mark; what follows is the store's own.
@@ -77,9 +77,8 @@ ACTIONS: dict[str, Action | None] = {
         "fabort", [THROW] * 3, error="abort", batch_limit=2, retry_interval=1
     ),
     "queue lin: type Sql (linear), two tasks: one claim at a time": queue("lin", [SUCCEED] * 2, type="Sql"),
-    "queue runas: two tasks with runAs contact 2, one with none; this pipe never logged in; error=delete": queue(
-        "runas", [AS_CONTACT_2, AS_CONTACT_2, SUCCEED], batch_limit=3
-    ),
+    "queue runas: two tasks with runAs contact 2, one with none; this pipe never logged in; "
+    "error=delete": queue("runas", [AS_CONTACT_2, AS_CONTACT_2, SUCCEED], batch_limit=3),
     "queue lost: claimed, never run, lease ended (release_time set to NULL by hand), claimed again: "
     "retry_limit 0": queue("lost", [SUCCEED]),
     "claim and run in one call": queue("rq", [SUCCEED]),

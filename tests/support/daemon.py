@@ -105,10 +105,6 @@ class Daemon:
                 pass
         return alive
 
-    def zombies(self):
-        """Processes below the master that have ended and were not reaped."""
-        return [p for p in psutil.Process(self.pid).children(recursive=True) if _title(p) is None]
-
     def titles(self):
         """{pid: title} of the children that are coworker's own."""
         return {p.pid: title for p in self.tree() if (title := _title(p) or "").startswith("coworker: ")}

@@ -1,9 +1,7 @@
 """Looking at processes from outside, through /proc."""
 
-import os
-import signal
-
 import psutil
+
 from support.daemon import wait_until
 
 DEAF = """sh -c 'trap "" TERM HUP INT; "$@"; sleep 600' deaf env {command}"""
@@ -27,16 +25,6 @@ def zombies(pid):
     return [p for p in psutil.Process(pid).children() if p.status() == psutil.STATUS_ZOMBIE]
 
 
-def descriptors(pid):
-    """How many files a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 def deaf(site):
     """The site's pipe command in a shell that outlives it and, like it, ignores TERM; only KILL ends both."""
     return DEAF.format(command=site.command().removeprefix("exec env "))
-
-
-def freeze(pid):
-    """Stop a process without its doing."""
-    os.kill(pid, signal.SIGSTOP)

@@ -81,6 +81,22 @@ def shout(ctx, journal, text, size=0):
 def offspring(ctx, journal, seconds):
     """Starts a child that keeps stdout open and outlives the task."""
     with _journalled(journal, ctx):
-        child = subprocess.Popen(["sleep", str(seconds)])  # noqa: S603, S607
+        child = subprocess.Popen(["sleep", str(seconds)])
         _write(journal, "child", ctx, child.pid)
+    return True
+
+
+def orphan(ctx, journal, seconds):
+    """Starts a process of a session of its own whose parent dies at once: nobody's child any more."""
+    with _journalled(journal, ctx):
+        script = f"sleep {seconds} & echo $!"
+        started = subprocess.run(["setsid", "sh", "-c", script], stdout=subprocess.PIPE, check=True)
+        _write(journal, "child", ctx, int(started.stdout))
+    return True
+
+
+def shout_later(ctx, journal, seconds, text):
+    """Leaves a child behind that prints `text` after a while."""
+    with _journalled(journal, ctx):
+        subprocess.Popen(["sh", "-c", f"sleep {seconds}; echo '{text}'"])
     return True

@@ -7,7 +7,7 @@ from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 import pytest
 from support.daemon import wait_until
 from support.processes import deaf, wait_gone
-from support.settings import settings, site_table
+from support.tables import settings, site_table
 
 FREE = (0, None)  # run_count and release_time of an item that nobody has claimed
 
@@ -135,7 +135,7 @@ def test_quit_ends_running_tasks_at_once_and_gives_them_back(site, daemon, gate)
 
 
 def test_a_worker_that_was_leaving_for_another_reason_gives_its_killed_task_back_too(site, daemon, gate):
-    running, held, later = start_with_held_task(daemon, site, gate)
+    running, held, _ = start_with_held_task(daemon, site, gate)
     running.send(signal.SIGHUP)
     running.event("retiring", reason="reload", worker=1)
     wait_until(lambda: site.rows().keys() == {held}, "the other task, in a new worker")

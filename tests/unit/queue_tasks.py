@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 seen = []
 
@@ -35,8 +36,7 @@ def fork_and_return(ctx, path):
     pid = os.fork()
     if pid:
         _, status = os.waitpid(pid, 0)
-        with open(path, "w") as file:
-            file.write(str(os.waitstatus_to_exitcode(status)))
+        Path(path).write_text(str(os.waitstatus_to_exitcode(status)))
 
 
 class Kept:

@@ -11,7 +11,7 @@ from coworker.queues import phpjson
         ("é ☃ 😀", r'"\u00e9 \u2603 \ud83d\ude00"'),
         ("a/b", r'"a\/b"'),
         ({"b": 1, "a": [True, None, 1.5]}, '{"b":1,"a":[true,null,1.5]}'),
-        ("tab\tquote\"back\\", r'"tab\tquote\"back\\"'),
+        ('tab\tquote"back\\', r'"tab\tquote\"back\\"'),
         ("\x01", r'"\u0001"'),
         (r"\ud800 spelt out", r'"\\ud800 spelt out"'),
     ],
@@ -20,7 +20,9 @@ def test_encoding(value, text):
     assert phpjson.encode(value) == text
 
 
-@pytest.mark.parametrize("value", ["\ud800", ["a", {"b": "\udfff"}], float("nan"), float("inf"), {1, 2}, b"x"])
+@pytest.mark.parametrize(
+    "value", ["\ud800", ["a", {"b": "\udfff"}], float("nan"), float("inf"), {1, 2}, b"x"]
+)
 def test_what_cannot_be_encoded_is_none(value):
     assert phpjson.encode(value) is None
 

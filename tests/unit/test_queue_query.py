@@ -34,7 +34,13 @@ def test_groups_and_aggregates(service):
     fill(service, "a", 1, weight=3)
     assert find(
         service,
-        select=["queue_name", "COUNT(id) AS n", "MIN(weight) AS low", "MAX(weight)", "count(*) AS all_of_them"],
+        select=[
+            "queue_name",
+            "COUNT(id) AS n",
+            "MIN(weight) AS low",
+            "MAX(weight)",
+            "count(*) AS all_of_them",
+        ],
         groupBy=["queue_name"],
         orderBy={"n": "DESC"},
     ) == [
@@ -103,7 +109,6 @@ def test_names_of_queues_with_items(service):
     assert find(service, **names) == [{"queue_name": "a"}, {"queue_name": "b"}, {"queue_name": "c"}]
     assert find(service, **names, where=[["queue_name", "NOT IN", ["a", "c"]]]) == [{"queue_name": "b"}]
     assert find(service, **names, orderBy={"queue_name": "DESC"}, limit=1) == [{"queue_name": "c"}]
-    service.reset = None
     service.store.reset("a")
     assert [row["queue_name"] for row in find(service, **names)] == ["b", "c"]
 
@@ -111,7 +116,10 @@ def test_names_of_queues_with_items(service):
 @pytest.mark.parametrize(
     ("params", "index"),
     [
-        ({"select": ["queue_name"], "groupBy": ["queue_name"]}, "SEARCH civicrm_queue_item USING COVERING INDEX"),
+        (
+            {"select": ["queue_name"], "groupBy": ["queue_name"]},
+            "SEARCH civicrm_queue_item USING COVERING INDEX",
+        ),
         ({"where": [["queue_name", "=", "q"], FREE], "limit": 1}, "index_free"),
         ({"where": [["queue_name", "=", "q"], FREE], "limit": 1}, "index_leased"),
         ({"where": [["queue_name", "=", "q"]], "limit": 1}, "index_queueids"),

@@ -49,7 +49,9 @@ def test_what_strtotime_understands(text, shown):
     assert format_time(parse_time(text, NOW)) == shown
 
 
-@pytest.mark.parametrize("text", ["", "  ", "soon", "+5", "5 apples", "now or never", "2026-11", "+1 hour x", "@"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "soon", "+5", "5 apples", "now or never", "2026-11", "+1 hour x", "@"]
+)
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match="is no time"):
         parse_time(text, NOW)

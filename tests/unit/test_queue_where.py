@@ -86,20 +86,22 @@ clauses = st.recursive(
         st.tuples(st.just("run_count"), st.sampled_from(["=", "<"]), numbers),
         st.tuples(st.just("queue_name"), st.sampled_from(["=", "!=", "<", ">="]), texts),
         st.tuples(st.just("release_time"), st.sampled_from(["<", "<=", "=", "!="]), st.just("now")),
-        st.tuples(st.just("queue_name"), st.sampled_from(["LIKE", "NOT LIKE", "CONTAINS", "NOT CONTAINS"]), texts),
-        st.tuples(st.just("weight"), st.sampled_from(["IN", "NOT IN"]), st.lists(nullable_numbers, max_size=3)),
         st.tuples(
-            st.just("release_time"), st.sampled_from(["BETWEEN"]), st.just(["-1 second", "+1 second"])
+            st.just("queue_name"), st.sampled_from(["LIKE", "NOT LIKE", "CONTAINS", "NOT CONTAINS"]), texts
         ),
+        st.tuples(
+            st.just("weight"), st.sampled_from(["IN", "NOT IN"]), st.lists(nullable_numbers, max_size=3)
+        ),
+        st.tuples(st.just("release_time"), st.sampled_from(["BETWEEN"]), st.just(["-1 second", "+1 second"])),
         st.tuples(
             st.sampled_from(["queue_name", "weight", "release_time"]),
             st.sampled_from(["IS NULL", "IS NOT NULL", "IS EMPTY", "IS NOT EMPTY"]),
         ),
         st.tuples(st.just("id"), st.just("IN"), st.lists(st.integers(1, 6), max_size=3)),
     ).map(list),
-    lambda inner: st.tuples(st.sampled_from(["AND", "OR", "NOT"]), st.lists(inner, min_size=1, max_size=3)).map(
-        list
-    ),
+    lambda inner: st.tuples(
+        st.sampled_from(["AND", "OR", "NOT"]), st.lists(inner, min_size=1, max_size=3)
+    ).map(list),
     max_leaves=5,
 )
 rows = st.fixed_dictionaries(

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from coworker.queues.fields import Entity, Row
 from coworker.queues.query import Query
 
+DEFAULT_LEASE_TIME = 3600  # seconds; also for a queue whose lease_time is 0
+
 
 class QueueSpec(NamedTuple):
     """The settings of a queue that decide how its items are claimed and how they end. Times in seconds."""

@@ -13,7 +13,14 @@ from coworker.queues.errors import StoreError
 from coworker.queues.fields import Entity, Row
 from coworker.queues.query import Query, shape
 from coworker.queues.store import sql
-from coworker.queues.store.base import Contact, QueueSpec, Statistics, Store, StoredItem
+from coworker.queues.store.base import (
+    DEFAULT_LEASE_TIME,
+    Contact,
+    QueueSpec,
+    Statistics,
+    Store,
+    StoredItem,
+)
 from coworker.queues.store.schema import prepare
 
 _MANY = 256  # so many items past their release_time make reading in order quicker than sorting them
@@ -119,7 +126,9 @@ class SqliteStore(Store):
                 rows = self._rows(text, [queue.name, now, limit])
             if rows:
                 text = f"{_LEASE}({sql.marks(rows)})"
-                self._change(text, [now + queue.lease_time, *(row[0] for row in rows)])
+                self._change(
+                    text, [now + (queue.lease_time or DEFAULT_LEASE_TIME), *(row[0] for row in rows)]
+                )
         return [StoredItem(item_id, data, run_count + 1) for item_id, data, run_count in rows]
 
     def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:

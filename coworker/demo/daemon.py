@@ -1,0 +1,181 @@
+"""The real daemon, started as anybody would start it: `coworker run -c FILE`, as a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+import coworker
+from coworker.errors import CoworkerError
+
+GRACEFUL_TIMEOUT = 5  # seconds; no task of the demo takes that long
+STOP_TIMEOUT = GRACEFUL_TIMEOUT + 5.0  # seconds from TERM until the daemon must be gone
+LINGER_TIMEOUT = 5.0  # seconds in which processes end by themselves that lost their daemon
+TAIL_LINES = 8
+_PR_SET_PDEATHSIG = 1
+
+_SETTINGS = """\
+[coworker]
+run_dir = {run_dir}
+state_dir = {state_dir}
+allow_root = true
+graceful_timeout = {graceful_timeout}
+duration = {duration}
+
+[log]
+level = "debug"
+format = "json"
+file = {log}
+
+[workers]
+count = {workers}
+min_idle = {workers}
+boot_budget = 2
+max_requests = {max_requests}
+
+[sites.demo]
+pipe = {pipe}
+"""
+
+
+class DemoError(CoworkerError):
+    """The demo could not be carried through."""
+
+
+class Daemon:
+    """`duration`: seconds after which it ends by itself, whatever becomes of us."""
+
+    def __init__(
+        self, folder: Path, store: str, *, workers: int, max_requests: int, duration: float
+    ) -> None:
+        self.log = folder / "coworker.log"
+        self.started = 0.0  # monotonic seconds
+        self._folder = folder
+        self._error = folder / "coworker.err"
+        self._file = folder / "coworker.toml"
+        self._process: subprocess.Popen[bytes] | None = None
+        values = {
+            "run_dir": _quote(folder / "run"),
+            "state_dir": _quote(folder / "state"),
+            "log": _quote(self.log),
+            "pipe": _quote(
+                f"exec {shlex.join([sys.executable, '-m', 'coworker', 'pipe', '--store', store, 'vtl'])}"
+            ),
+        }
+        text = _SETTINGS.format(
+            workers=workers, max_requests=max_requests, duration=duration,
+            graceful_timeout=GRACEFUL_TIMEOUT, **values,
+        )  # fmt: skip
+        self._file.write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        """In a session of its own: a terminal's Ctrl-C is the demo's, which stops the daemon in its turn."""
+        self.started = time.monotonic()
+        with self._error.open("wb") as error:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "coworker", "run", "-c", str(self._file)],
+                stdin=subprocess.DEVNULL, stdout=error, stderr=error, cwd=self._folder, env=_environment(),
+                start_new_session=True, preexec_fn=_end_with_parent(),  # noqa: PLW1509 - there is no thread
+            )  # fmt: skip
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs. Negative: the signal that ended it."""
+        return None if self._process is None else self._process.poll()
+
+    def stop(self) -> list[str]:
+        """TERM, and see to it that nothing of it is left. What was wrong with its end, in words."""
+        if self._process is None:
+            return []
+        problems = []
+        family = _find_descendants(self._process.pid)
+        if self.exit_status is None:
+            self._process.terminate()
+        try:
+            status = self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            problems.append(f"the daemon did not stop within {STOP_TIMEOUT:.0f} s after TERM")
+        else:
+            if status:
+                problems.append(f"the daemon ended with {_describe(status)}")
+        left = _end(family + self._find_named())
+        if left:
+            problems.append(f"{left} processes were left behind")
+        return problems
+
+    def tail(self) -> str:
+        """Its last words: the end of its log, and what it printed."""
+        lines: list[str] = []
+        for path in (self.log, self._error):
+            if path.exists():
+                lines += path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return "".join(f"\n  {line}" for line in lines)
+
+    def describe_end(self) -> str:
+        """How it ended, for people."""
+        return _describe(self.exit_status or 0)
+
+    def _find_named(self) -> list[psutil.Process]:
+        """Processes whose command line names our directory, as that of every pipe does."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(self._folder) in part for part in process.info["cmdline"] or ()):
+                found.append(process)
+        return [process for process in found if process.pid != os.getpid()]
+
+
+def _quote(value: str | Path) -> str:
+    """A TOML string: JSON's escapes are TOML's too."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings of another daemon, and with this very package first."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COWORKER_")}
+    root = str(Path(coworker.__file__).parent.parent)
+    paths = [root, *filter(None, [kept.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """For the new process: on Linux it gets TERM when we die, even of KILL."""
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return None
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _find_descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(processes: list[psutil.Process]) -> int:
+    """Wait for their end, then kill. How many had to be killed."""
+    _, alive = psutil.wait_procs(processes, timeout=LINGER_TIMEOUT)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(alive, timeout=1)
+    return len(alive)
+
+
+def _describe(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"signal {-status}"

@@ -1,0 +1,56 @@
+"""The daemon's own account, from its JSON log: who works on what, who was replaced, how each task ended."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECYCLED = ("max_requests", "max_age")
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What was last heard of the worker in a slot. `doing`: a queue, or what it does besides."""
+
+    doing: str = ""
+    done: int = 0
+
+
+class DaemonLog:
+    """Read on from where the last look ended. `outcomes`: by item id, one outcome for each try."""
+
+    def __init__(self, path: Path) -> None:
+        self.workers: dict[int, WorkerState] = {}
+        self.recycled = 0
+        self.outcomes: defaultdict[str, list[str]] = defaultdict(list)
+        self._path = path
+        self._position = 0
+
+    def read(self) -> None:
+        """Take in the lines that are new. A line that is still being written waits for the next time."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self._position += len(whole)
+        for line in whole.splitlines():
+            event = json.loads(line)
+            if "worker" in event:
+                self._take(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        worker = self.workers.setdefault(event["worker"], WorkerState())
+        if event["event"] == "task_done":
+            worker.doing = event["queue"]
+            worker.done += 1
+            self.outcomes[event["item"]].append(event["outcome"])
+        elif event["event"] == "ready":
+            worker.doing = "ready"
+        elif event["event"] == "gone":
+            self.recycled += event["reason"] in RECYCLED

@@ -1,0 +1,174 @@
+"""What one sees: bars while it runs, and the closing table. The only place that knows rich."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from coworker.demo.daemon_log import WorkerState
+from coworker.demo.plan import QUEUES
+from coworker.demo.play import Audience, Progress
+from coworker.demo.report import Line, Report
+
+PLAIN_INTERVAL = 2.0  # seconds between two lines where there is no terminal
+WORKERS_SHOWN = 8
+BAR_WIDTH = 28
+_COLUMNS = ("tasks", "ok", "retried", "failed", "tasks/s", "wait p50", "wait p95", "lost", "run twice")
+
+
+class Silence:
+    """For --json: nobody watches."""
+
+    def show(self, progress: Progress) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PlainLines:
+    """A line now and then, for files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_at = 0.0
+
+    def show(self, progress: Progress) -> None:
+        if progress.seconds < self._next_at and progress.left:
+            return
+        self._next_at = progress.seconds + PLAIN_INTERVAL
+        text = f"{progress.seconds:5.1f} s  {progress.ended:,} of {progress.tasks:,} tasks have ended"
+        self._console.print(text, highlight=False)
+
+    def close(self) -> None: ...
+
+
+class Bars:
+    """A bar for each queue and a line for each worker, redrawn in place and gone at the end."""
+
+    def __init__(self, console: Console) -> None:
+        # Drawn by our own loop: a thread of rich's could hold a lock while the daemon is being forked.
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def show(self, progress: Progress) -> None:
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(Group(_head(progress), _bars(progress), _workers(progress)), refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def make_console() -> Console:
+    """For standard output; no control codes unless it is a terminal that can take them."""
+    capable = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return Console(force_terminal=capable, soft_wrap=False)
+
+
+def make_audience(console: Console) -> Audience:
+    """Bars on a terminal, lines elsewhere."""
+    return Bars(console) if console.is_terminal else PlainLines(console)
+
+
+def introduce(console: Console, tasks: int, workers: int) -> None:
+    """Before anything happens: what is to be seen."""
+    console.print(
+        f"[bold]coworker demo[/]: {tasks:,} tasks in {len(QUEUES)} queues of a temporary site, "
+        f"{workers} worker{'s' * (workers != 1)}.",
+        highlight=False,
+    )
+
+
+def _head(progress: Progress) -> Text:
+    text = Text.assemble(
+        "\n", (f"{progress.ended:,}", "bold"), f" of {progress.tasks:,} tasks have ended", f"  {progress.seconds:.1f} s"
+    )
+    if progress.recycled:
+        text.append(f"  {progress.recycled} workers replaced", "dim")
+    text.append("\n")
+    return text
+
+
+def _bars(progress: Progress) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(width=BAR_WIDTH)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(style="dim", no_wrap=True, overflow="ellipsis")
+    for queue in QUEUES:
+        count = progress.counts[queue.name]
+        ended = count - progress.left.get(queue.name, 0)
+        bar = ProgressBar(total=max(1, count), completed=ended if count else 1, width=BAR_WIDTH)
+        grid.add_row(queue.name, bar, f"{ended:,}/{count:,}", queue.about)
+    return grid
+
+
+def _workers(progress: Progress) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, style="cyan", min_width=12)
+    grid.add_column(no_wrap=True, justify="right", style="dim")
+    grid.add_row("")
+    shown = sorted(progress.workers.items())
+    for slot, worker in shown[:WORKERS_SHOWN]:
+        grid.add_row(f"worker {slot}", worker.doing, _say_done(worker))
+    if len(shown) > WORKERS_SHOWN:
+        grid.add_row(f"and {len(shown) - WORKERS_SHOWN} more", "", "")
+    if not shown:
+        grid.add_row("the daemon is starting", "", "")
+    return grid
+
+
+def _say_done(worker: WorkerState) -> str:
+    return f"{worker.done:,} done" if worker.done else ""
+
+
+def show_report(console: Console, report: Report) -> None:
+    """The closing table, and the verdict under it."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("queue", style="cyan", no_wrap=True)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in report.lines:
+        table.add_row(line.name, *_cells(line))
+    table.add_section()
+    table.add_row(report.total.name, *_cells(report.total), style="bold")
+    console.print(table)
+    for text in _verdict(report, ascii_only=console.options.ascii_only):
+        console.print(text, soft_wrap=True)
+
+
+def _cells(line: Line) -> Sequence[str | Text]:
+    tally = line.tally
+    rate = "-" if line.rate is None else f"{line.rate:,.0f}"
+    waits = ("-" if wait is None else f"{wait:.2f} s" for wait in (line.wait_p50, line.wait_p95))
+    numbers = (f"{number:,}" for number in (tally.tasks, tally.ok, tally.retried, tally.failed))
+    return [*numbers, rate, *waits, _alarm(tally.lost), _alarm(tally.run_twice)]
+
+
+def _alarm(number: int) -> Text:
+    return Text(f"{number:,}", style="bold red" if number else "green")
+
+
+def _verdict(report: Report, *, ascii_only: bool) -> list[Text]:
+    good, bad = ("OK:", "FAILED:") if ascii_only else ("✓", "✗")
+    total = report.total.tally
+    facts = (
+        f"{total.tasks:,} tasks in {report.seconds:.1f} s, {report.workers} workers, "
+        f"{report.recycled} recycled, {total.lost} lost, {total.run_twice} run twice"
+    )
+    if report.ok:
+        head = Text(f"{good} every task ended as it was made to", "bold green")
+    else:
+        head = Text(f"{bad} not every task ended as it was made to", "bold red")
+    lines = [head, Text(f"  {facts}")]
+    lines += [Text(f"  {problem}", "red") for problem in report.problems]
+    if report.directory is not None:
+        lines.append(Text(f"  the store and the logs are in {report.directory}"))
+    return lines

@@ -1,0 +1,187 @@
+"""The demo itself: fill, start, watch, stop, judge, clean up."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple, Protocol
+
+from coworker.demo import journal
+from coworker.demo.daemon import Daemon, DemoError
+from coworker.demo.daemon_log import DaemonLog, WorkerState
+from coworker.demo.plan import QUEUES, choose_max_requests, count_runs, share_out
+from coworker.demo.report import Report, make_report
+from coworker.demo.site import Site
+from coworker.demo.verdict import Facts, judge
+from coworker.errors import CoworkerError
+
+LOOK_INTERVAL = 0.1  # seconds
+PATIENCE = 30.0  # seconds without any progress until we give up
+BACKSTOP, BACKSTOP_PER_TASK = 60.0, 0.2  # seconds; the daemon ends by itself then, should we be no more
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Ctrl-C, or another signal that asks us to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}: the daemon is stopped")
+        self.exit_code = 128 + number  # as shells say it
+
+
+class Progress(NamedTuple):
+    """How far it is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
+
+    seconds: float
+    counts: dict[str, int]
+    left: dict[str, int]
+    workers: dict[int, WorkerState]
+    recycled: int
+
+    @property
+    def tasks(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return self.tasks - sum(self.left.values())
+
+
+class Audience(Protocol):
+    """Who watches."""
+
+    def show(self, progress: Progress) -> None:
+        """Called some ten times a second."""
+
+    def close(self) -> None:
+        """It is over, well or not."""
+
+
+def play(tasks: int, workers: int, audience: Audience) -> Report:
+    """Run the demo in a temporary directory, which stays only if something went wrong.
+
+    Raises Interrupted, or DemoError when it could not be carried through.
+    """
+    with _listening() as received:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="coworker-demo-")).resolve()
+        except OSError as error:
+            raise DemoError(f"no temporary directory to be had: {error}") from error
+        keep = True
+        try:
+            report = _Play(folder, tasks, workers, received).run(audience)
+            keep = not report.ok
+        except Interrupted:
+            keep = False
+            raise
+        except (CoworkerError, OSError) as error:
+            raise DemoError(f"{error}\nIts store and logs are in {folder}") from error
+        finally:
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+        return replace(report, directory=folder) if keep else report
+
+
+@contextmanager
+def _listening() -> Iterator[list[int]]:
+    """Signals are noted rather than raised, so that none can come between a process and its handle."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup and background jobs want it
+            signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Play:
+    """One run in `folder`. `received` fills with the numbers of signals."""
+
+    def __init__(self, folder: Path, tasks: int, workers: int, received: list[int]) -> None:
+        parts = share_out(tasks, [queue.percent for queue in QUEUES])
+        self.counts = {queue.name: part for queue, part in zip(QUEUES, parts, strict=True)}
+        self.workers = workers
+        self.site = Site(folder)
+        self.daemon = Daemon(
+            folder,
+            self.site.url,
+            workers=workers,
+            max_requests=choose_max_requests(count_runs(QUEUES, parts), workers),
+            duration=BACKSTOP + BACKSTOP_PER_TASK * tasks,
+        )
+        self.log = DaemonLog(self.daemon.log)
+        self._received = received
+        self._last: tuple[dict[str, int], int] | None = None
+        self._last_change = 0.0
+
+    def run(self, audience: Audience) -> Report:
+        """From the first task to the verdict; whatever happens, the daemon is stopped."""
+        self.site.fill(QUEUES, list(self.counts.values()))
+        try:
+            self.daemon.start()
+            self._watch(audience)
+        finally:
+            audience.close()
+            problems = self.daemon.stop()
+        if self._received:
+            raise Interrupted(self._received[0])
+        return self._judge(problems)
+
+    def _watch(self, audience: Audience) -> None:
+        """Until no task is left."""
+        while True:
+            if self._received:
+                raise Interrupted(self._received[0])
+            self.log.read()
+            left = self.site.count_left()
+            now = time.monotonic()
+            seconds = now - self.daemon.started
+            audience.show(Progress(seconds, self.counts, left, self.log.workers, self.log.recycled))
+            if not left:
+                return
+            self._check_progress(left, now)
+            time.sleep(LOOK_INTERVAL)
+
+    def _check_progress(self, left: dict[str, int], now: float) -> None:
+        tasks = sum(left.values())
+        if self.daemon.exit_status is not None:
+            end = self.daemon.describe_end()
+            raise DemoError(f"the daemon ended ({end}) with {tasks} tasks left.{self.daemon.tail()}")
+        journal_size = self.site.journal.stat().st_size if self.site.journal.exists() else 0
+        if (left, journal_size) != self._last:
+            self._last, self._last_change = (left, journal_size), now
+        elif now > self._last_change + PATIENCE:
+            raise DemoError(
+                f"nothing moved for {PATIENCE:.0f} s with {tasks} tasks left.{self.daemon.tail()}"
+            )
+
+    def _judge(self, problems: list[str]) -> Report:
+        self.log.read()
+        entries = journal.read(self.site.journal)
+        linear = {queue.name for queue in QUEUES if queue.linear}
+        verdict = judge(Facts(self.site.expected, entries, self.site.left(), self.log.outcomes, linear))
+        self.site.close()
+        verdict.problems.extend(problems)
+        return make_report(
+            verdict,
+            entries,
+            names=list(self.counts),
+            enqueued=self.site.enqueued,
+            started=self.daemon.started,
+            workers=self.workers,
+            recycled=self.log.recycled,
+        )

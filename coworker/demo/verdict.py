@@ -1,0 +1,152 @@
+"""Did every task end as it was made to? Values in, values out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coworker.demo.journal import OK, START, Entry
+from coworker.demo.plan import Expected
+
+NAMED = 5  # so many items of a problem are named
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of a task. `succeeded` None: it never came to an end."""
+
+    run_count: int
+    contact: int | None
+    pid: int
+    succeeded: bool | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of one queue. tasks = ok + failed + lost; `retried` counts tries beyond the first."""
+
+    tasks: int = 0
+    ok: int = 0
+    retried: int = 0
+    failed: int = 0
+    lost: int = 0
+    run_twice: int = 0
+
+
+class Facts(NamedTuple):
+    """What is known at the end: what was wanted, what ran, what is left, what the daemon says of it.
+
+    `expected` and `reported` (an outcome for each try) are by item id; `linear` names queues.
+    """
+
+    expected: Mapping[str, Expected]
+    entries: Sequence[Entry]
+    left: AbstractSet[str]
+    reported: Mapping[str, Sequence[str]]
+    linear: AbstractSet[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`tallies` by queue; `problems` in words, none if all is well."""
+
+    tallies: dict[str, Tally]
+    problems: list[str] = field(default_factory=list)
+
+
+def judge(facts: Facts) -> Verdict:
+    """Count, and name everything that is not as it was made to be."""
+    attempts = _collect(facts.entries)
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    faults: defaultdict[str, list[str]] = defaultdict(list)
+    for item, expected in facts.expected.items():
+        tries = attempts.get(item, [])
+        fate = _fate(tries, expected, left=item in facts.left)
+        _count(tallies[expected.queue], tries, fate, twice=_ran_twice(tries, expected))
+        for fault in _find_faults(tries, expected, fate, facts.reported.get(item, ())):
+            faults[fault].append(f"{expected.queue} {item}")
+    faults["ran, though nobody made them"] = [item for item in attempts if item not in facts.expected]
+    faults["are left in the store"] = sorted(facts.left)
+    problems = [_describe(fault, items) for fault, items in faults.items() if items]
+    for queue in sorted(facts.linear):
+        problems += _check_order(queue, facts)
+    return Verdict(dict(tallies), problems)
+
+
+def _collect(entries: Sequence[Entry]) -> dict[str, list[Attempt]]:
+    """The attempts of each item, in order; an end belongs to the last beginning in the same process."""
+    attempts: dict[str, list[Attempt]] = {}
+    for entry in entries:
+        tries = attempts.setdefault(entry.item, [])
+        if entry.what == START:
+            tries.append(Attempt(entry.run_count, entry.contact, entry.pid))
+            continue
+        begun = next((a for a in reversed(tries) if a.pid == entry.pid and a.succeeded is None), None)
+        if begun is not None:
+            begun.succeeded = entry.what == OK
+    return attempts
+
+
+def _fate(tries: Sequence[Attempt], expected: Expected, *, left: bool) -> str:
+    """OK and failed are ends; whatever came to none of them is lost."""
+    if left or not tries or tries[-1].succeeded is None:
+        return "lost"
+    if tries[-1].succeeded:
+        return "ok"
+    return "failed" if len(tries) >= expected.tries else "lost"
+
+
+def _ran_twice(tries: Sequence[Attempt], expected: Expected) -> bool:
+    numbers = [attempt.run_count for attempt in tries]
+    return len(numbers) > expected.tries or len(set(numbers)) < len(numbers)
+
+
+def _count(tally: Tally, tries: Sequence[Attempt], fate: str, *, twice: bool) -> None:
+    tally.tasks += 1
+    tally.retried += max(0, len(tries) - 1)
+    tally.run_twice += twice
+    setattr(tally, fate, getattr(tally, fate) + 1)
+
+
+def _find_faults(
+    tries: Sequence[Attempt], expected: Expected, fate: str, reported: Sequence[str]
+) -> list[str]:
+    faults = []
+    if fate == "lost":
+        faults.append("were lost")
+    elif (fate == "ok") != expected.succeeds or len(tries) < expected.tries:
+        faults.append("ended otherwise than they were made to")
+    if _ran_twice(tries, expected):
+        faults.append("were run twice")
+    if any(attempt.contact != expected.contact for attempt in tries):
+        faults.append("ran under a wrong identity")
+    if list(reported) != ["retry"] * (expected.tries - 1) + ["ok" if expected.succeeds else "delete"]:
+        faults.append("were not reported by the daemon as they were made to end")
+    return faults
+
+
+def _describe(fault: str, items: Sequence[str]) -> str:
+    named = ", ".join(items[:NAMED]) + (", …" if len(items) > NAMED else "")
+    return f"{len(items)} tasks {fault} ({named})"
+
+
+def _check_order(queue: str, facts: Facts) -> list[str]:
+    """A linear queue runs one task after the other, in the order in which they were made."""
+    made = [item for item, expected in facts.expected.items() if expected.queue == queue]
+    position = {item: place for place, item in enumerate(made)}
+    running, last = None, -1
+    for entry in facts.entries:
+        if entry.queue != queue or entry.item not in position:
+            continue
+        if entry.what != START:
+            running = None
+            continue
+        if running is not None:
+            return [f"queue {queue}: task {entry.item} began while {running} ran"]
+        if position[entry.item] < last:
+            return [f"queue {queue}: task {entry.item} began out of order"]
+        running, last = entry.item, position[entry.item]
+    return []

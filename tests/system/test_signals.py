@@ -1,0 +1,296 @@
+"""What each signal does, to the master and to its children. TERM, INT, QUIT: test_stop; HUP: test_reload."""
+
+import os
+import signal
+from collections import Counter
+
+import psutil
+import pytest
+from support.daemon import wait_until
+from support.processes import wait_gone, zombies
+from support.tables import settings, site_table
+
+NEVER = {"poll_interval": 3600, "poll_interval_max": 3600}
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """The file that `hold` tasks wait for."""
+    return tmp_path / "gate"
+
+
+def start(daemon, site, *, site_values=None, arguments=(), **workers):
+    """A daemon all of whose workers are ready."""
+    table = site_table(site, **(site_values or {}))
+    running = daemon(settings(table, **workers), arguments=arguments)
+    running.event("ready", count=1 + workers.get("count", 2))
+    return running
+
+
+def ready_workers(running):
+    """Pids of the workers that said hello and have not been told to leave."""
+    pids = {e["pid"] for e in running.events("ready") if "worker" in e}
+    left = {e["pid"] for e in running.events() if e["event"] in ("retiring", "gone")}
+    return pids - left
+
+
+def assert_runs_tasks(site, running, times=10):
+    """Tasks pushed now are run, each once."""
+    before = site.ended()
+    ids = site.push("a", "empty", times=times)
+    wait_until(lambda: site.left("a") == 0, "the end of the tasks")
+    assert sorted(site.ended()) == sorted(before + ids)
+    assert running.process.poll() is None
+
+
+# --- the master ---
+
+
+def test_ttin_adds_a_worker_and_ttou_takes_one_away(site, daemon):
+    running = start(daemon, site, count=2)
+    running.send(signal.SIGTTIN)
+    assert running.event("count_changed")["workers"] == 3
+    wait_until(lambda: len(ready_workers(running)) == 3, "a third worker")
+    running.send(signal.SIGTTOU)
+    assert running.event("count_changed", count=2)["workers"] == 2
+    running.event("gone", reason="surplus")
+    assert len(running.workers()) == 2
+
+
+def test_ttou_leaves_one_worker_at_least(site, daemon):
+    site.queue("a")
+    running = start(daemon, site, count=2)
+    for count in (1, 2, 3):
+        running.send(signal.SIGTTOU)
+        assert running.event("count_changed", count=count)["workers"] == 1
+    running.event("gone", reason="surplus")
+    assert_runs_tasks(site, running)
+    assert len(running.workers()) == 1
+
+
+def test_ttou_lets_the_worker_that_is_busy_stay(site, daemon, gate):
+    site.queue("a")
+    site.push("a", "hold", str(gate))
+    running = start(daemon, site, count=2)
+    wait_until(site.started, "the start of the task")
+    busy = site.written()[0][4]
+    running.send(signal.SIGTTOU)
+    running.event("gone", reason="surplus")
+    (left,) = running.workers()
+    assert str(running.pipe_of(left)) == busy
+    gate.touch()
+    wait_until(site.ended, "the end of the task")
+
+
+def test_usr2_looks_for_work_now(site, daemon):
+    site.queue("a")
+    running = start(daemon, site, site_values=NEVER, arguments=["-d", "log.looking=true"])
+    running.event("looked")
+    ids = site.push("a", "empty")
+    running.send(signal.SIGUSR2)
+    wait_until(lambda: site.ended() == ids, "the task")
+
+
+def test_usr1_after_logrotate_writes_to_a_new_file(site, daemon):
+    running = start(daemon, site)
+    old = running.log.with_suffix(".log.1")
+    running.log.rename(old)
+    running.send(signal.SIGUSR1)
+    assert running.event("logs_reopened")
+    length = old.stat().st_size
+    assert running.stop() == 0
+    assert old.stat().st_size == length
+    assert running.events("stopped")
+
+
+def test_usr1_keeps_the_old_log_when_no_new_one_can_be_made(site, daemon, tmp_path):
+    running = start(daemon, site)
+    old = tmp_path / "old.log"
+    running.log.rename(old)
+    running.log.mkdir()
+    running.send(signal.SIGUSR1)
+    wait_until(lambda: "log_not_reopened" in old.read_text(), "the reason in the old log")
+    assert running.stop() == 0
+    assert "stopped" in old.read_text()
+
+
+def test_tstp_claims_nothing_new_and_cont_goes_on(site, daemon, gate):
+    site.queue("a")
+    (held,) = site.push("a", "hold", str(gate))
+    running = start(daemon, site, count=2)
+    wait_until(site.started, "the start of the task")
+    running.send(signal.SIGTSTP)
+    running.event("quiet")
+    ids = site.push("a", "empty", times=5)
+    gate.touch()
+    wait_until(lambda: site.ended() == [held], "the end of the task that ran")
+    running.send(signal.SIGUSR2)  # not even then
+    assert_nothing_is_claimed(site, running, ids)
+    running.send(signal.SIGCONT)
+    running.event("going_on")
+    wait_until(lambda: site.left() == 0, "the rest")
+    assert sorted(site.ended()) == sorted([held, *ids])
+
+
+def test_tstp_ends_slices_that_are_long(site, daemon):
+    site.queue("a")
+    site.push("a", "nap", 0.01, times=400)
+    running = start(daemon, site, count=1, slice=3600)
+    wait_until(site.ended, "a first task")
+    running.send(signal.SIGTSTP)
+    running.event("quiet")
+    begun = len(site.started())
+    wait_until(lambda: len(site.started()) == len(site.ended()), "a pause")
+    assert len(site.started()) <= begun + 2
+    assert_nothing_is_claimed(site, running, list(site.rows()))
+    running.send(signal.SIGCONT)
+    wait_until(lambda: len(site.ended()) > begun + 2, "more tasks")
+
+
+def assert_nothing_is_claimed(site, running, ids):
+    """As many looks as would be needed to find them pass, and none is claimed."""
+    changes = len(running.events("count_changed"))
+    for number in (1, 2):  # the master has served two more signals since
+        running.send(signal.SIGTTIN)
+        running.event("count_changed", count=changes + number)
+    wait_until(lambda: len(ready_workers(running)) >= 3, "new workers, which are idle")
+    assert site.rows() == dict.fromkeys(ids, (0, None))
+
+
+def test_a_quiet_daemon_stops_as_any_other(site, daemon):
+    site.queue("a")
+    running = start(daemon, site)
+    running.send(signal.SIGTSTP)
+    running.event("quiet")
+    ids = site.push("a", "empty")
+    assert running.stop() == 0
+    assert site.rows() == {ids[0]: (0, None)}
+
+
+def test_a_quiet_daemon_that_reloads_stays_quiet(site, daemon):
+    site.queue("a")
+    running = start(daemon, site)
+    running.send(signal.SIGTSTP)
+    running.event("quiet")
+    running.send(signal.SIGHUP)
+    running.event("gone", count=3, reason="reload")
+    ids = site.push("a", "empty", times=3)
+    assert_nothing_is_claimed(site, running, ids)
+
+
+def test_a_flood_of_signals_is_served(site, daemon):
+    site.queue("a")
+    running = start(daemon, site)
+    for _ in range(300):
+        for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD):
+            running.send(number)
+    assert_runs_tasks(site, running)
+    assert running.stop() == 0
+
+
+# --- its children ---
+
+
+@pytest.mark.parametrize("role", ["worker", "control"])
+def test_a_child_that_is_killed_is_reaped_replaced_and_its_pipe_ended(site, daemon, role):
+    site.queue("a")
+    running = start(daemon, site)
+    pid = running.workers()[0] if role == "worker" else running.control()
+    lost = [psutil.Process(pid), psutil.Process(running.pipe_of(pid))]
+    lost[0].kill()
+    running.event("ready", count=4)
+    wait_gone(lost)
+    assert zombies(running.pid) == []
+    assert running.event("gone", pid=pid)["status"] == "signal 9 (SIGKILL)"
+    assert_runs_tasks(site, running)
+
+
+@pytest.mark.parametrize("role", ["worker", "control"])
+def test_a_pipe_that_is_killed_costs_its_child_which_is_replaced(site, daemon, role):
+    site.queue("a")
+    running = start(daemon, site)
+    pid = running.workers()[0] if role == "worker" else running.control()
+    os.kill(running.pipe_of(pid), signal.SIGKILL)
+    assert "SIGKILL" in running.event("pipe_lost", pid=pid)["reason"]
+    running.event("ready", count=4)
+    running.event("gone", pid=pid)
+    assert_runs_tasks(site, running)
+    assert zombies(running.pid) == []
+
+
+@pytest.mark.parametrize("role", ["worker", "control"])
+def test_term_tells_an_idle_child_to_leave_and_it_is_replaced(site, daemon, role):
+    site.queue("a")
+    running = start(daemon, site)
+    pid = running.workers()[0] if role == "worker" else running.control()
+    os.kill(pid, signal.SIGTERM)
+    assert running.event("gone", pid=pid)["status"] == "exit status 0"
+    running.event("ready", count=4)
+    assert_runs_tasks(site, running)
+
+
+def test_term_lets_a_busy_worker_finish_its_task_before_it_leaves(site, daemon, gate):
+    site.queue("a")
+    held = site.push("a", "hold", str(gate))
+    running = start(daemon, site, count=1)
+    wait_until(site.started, "the start of the task")
+    (pid,) = running.workers()
+    os.kill(pid, signal.SIGTERM)
+    later = site.push("a", "empty")
+    gate.touch()
+    running.event("gone", pid=pid)
+    wait_until(lambda: site.left() == 0, "the other task")
+    assert site.ended() == held + later
+    assert site.started() == held + later
+
+
+def test_every_other_signal_is_ignored_by_children(site, daemon):
+    site.queue("a")
+    running = start(daemon, site)
+    before = set(running.titles())
+    for pid in before:
+        for name in ("INT", "HUP", "QUIT", "USR1", "USR2", "TTIN", "TTOU", "TSTP", "CONT", "CHLD"):
+            os.kill(pid, getattr(signal, f"SIG{name}"))
+    assert_runs_tasks(site, running, times=30)
+    assert set(running.titles()) == before
+
+
+def test_term_for_the_master_and_all_children_at_once_is_a_graceful_stop(site, daemon, gate):
+    site.queue("a")
+    held = site.push("a", "hold", str(gate))
+    running = start(daemon, site)
+    wait_until(site.started, "the start of the task")
+    for pid in [*running.titles(), running.pid]:  # as `pkill coworker` does
+        os.kill(pid, signal.SIGTERM)
+    running.event("stopping")
+    gate.touch()
+    assert running.process.wait(20) == 0
+    assert site.ended() == held
+    assert site.left() == 0
+    assert running.events("overdue") == []
+
+
+def test_int_for_the_whole_terminal_is_a_graceful_stop(site, daemon, gate):
+    site.queue("a")
+    held = site.push("a", "hold", str(gate))
+    running = start(daemon, site)
+    wait_until(site.started, "the start of the task")
+    os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
+    running.event("stopping")
+    gate.touch()
+    assert running.process.wait(20) == 0
+    assert site.ended() == held
+
+
+def test_workers_that_are_killed_again_and_again_lose_nothing_but_the_task_that_ran(site, daemon):
+    site.queue("a", retry_limit=1)
+    ids = site.push("a", "nap", 0.01, times=100)
+    running = start(daemon, site)
+    for number in range(3):
+        wait_until(lambda enough=20 * number: len(site.ended()) > enough, "some tasks")
+        os.kill(running.workers()[0], signal.SIGKILL)
+        running.event("gone", count=number + 1, status="signal 9 (SIGKILL)")
+    wait_until(lambda: site.left() == 0, "the end of all tasks")
+    ended = Counter(site.ended())
+    assert set(ended) == set(ids)
+    assert sum(Counter(site.started()).values()) <= len(ids) + 3

@@ -1,0 +1,81 @@
+"""Messages survive the way between master and child."""
+
+import pytest
+
+from coworker.errors import ProtocolError
+from coworker.model import SYSTEM, Identity, Item, QueueInfo
+from coworker.wire import messages as m
+
+EVERY = [
+    m.Look(["a", "b c"]),
+    m.Work("import/1", 0.5, 3),
+    m.Run("1.2", "q", [["7", 100, None]]),
+    m.Settle(1, "q", ["1"], [], True, True, 1.5, 3600, 0, 60),
+    m.Retire("reload", True),
+    m.Spawned(123),
+    m.Ready("6.13.3", True, 0.7),
+    m.BootFailed("no\nluck"),
+    m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002),
+    m.LookFailed("x"),
+    m.Claiming("q"),
+    m.Took("1.1", "q", [["1", None, None]]),
+    m.Handed("1.1", ["1"]),
+    m.Refused("1.1", ["1"], "é ☃"),
+    m.Bound(100, 1),
+    m.Began("1.1", ["1"]),
+    m.Done("1.1", [["1", "ok"]], 0.1),
+    m.Unanswered("1.1", ["1"], "x", False),
+    m.Idle("q", "empty"),
+    m.ClaimFailed("q", "x"),
+    m.Settled(1, [["1", "finished", ""]]),
+    m.SettleFailed(1, "x", True),
+    m.Failed("died", "x"),
+    m.Note("info", "e", {"k": 1}),
+    m.Bye("idle", "exit status 0"),
+]
+
+
+@pytest.mark.parametrize("message", EVERY, ids=lambda message: type(message).__name__)
+def test_one_line_each_and_back(message):
+    line = m.encode(message)
+    assert line.count(b"\n") == 1
+    assert m.decode(line[:-1]) == message
+    assert type(m.decode(line[:-1])) is type(message)
+
+
+def test_every_kind_is_tried_here():
+    kinds = {*m.Order.__args__, *m.Report.__args__}
+    assert kinds == {type(message) for message in EVERY}
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b"[]", b'["Nonsense"]', b'["Look"]', b'["Look",1,2,3]', b"\xff", b"3"]
+)
+def test_anything_else_is_refused(line):
+    with pytest.raises(ProtocolError):
+        m.decode(line)
+
+
+def test_items_and_queues_survive():
+    items = [Item("1"), Item("2", Identity(100, 1)), Item("3", Identity(-1))]
+    assert m.unpack(m.pack(items)) == items
+    assert m.unpack(m.pack(items))[0].identity == SYSTEM
+    assert QueueInfo(*EVERY[8].queues[0]).linear
+
+
+@pytest.mark.parametrize(
+    ("run_as", "expected"),
+    [
+        (None, SYSTEM),
+        ({}, SYSTEM),
+        ([], SYSTEM),
+        ({"contactId": None, "domainId": 1}, SYSTEM),
+        ({"contactId": "0"}, SYSTEM),
+        ({"contactId": 2, "domainId": 1}, Identity(2, 1)),
+        ({"contactId": "2", "domainId": "1"}, Identity(2, 1)),
+        ({"contactId": 2}, Identity(2, None)),
+        ({"contactId": 2, "domainId": ""}, Identity(2, None)),
+    ],
+)
+def test_identity_of_run_as(run_as, expected):
+    assert Identity.from_run_as(run_as) == expected
