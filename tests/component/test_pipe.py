@@ -252,14 +252,14 @@ class TestStart:
         assert int(lines[b"SigIgn"], 16) == 0
         assert int(lines[b"SigBlk"], 16) == 0
 
-    def test_it_has_its_own_session_our_python_last_on_its_path_and_no_descriptor_of_ours(self, start):
+    def test_it_has_its_own_session_our_python_on_its_path_and_no_descriptor_of_ours(self, start):
         reader, writer = os.pipe()
         os.set_inheritable(writer, True)
         pipe = start("exec " + fake())
         pipe.read_line(soon())
         there = json.loads(pipe.exchange(request("surroundings", {}), soon()))["result"]
         assert there["session"] == pipe.group == pipe.pid != os.getsid(0)
-        assert there["path"].split(":")[-1] == str(Path(sys.executable).parent)
+        assert str(Path(sys.executable).parent) in there["path"].split(":")
         assert sorted(map(int, there["fds"]))[:3] == [0, 1, 2]
         assert len(there["fds"]) == 4  # the fourth is the listing's own
         os.close(reader)

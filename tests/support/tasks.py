@@ -100,3 +100,9 @@ def shout_later(ctx, journal, seconds, text):
     with _journalled(journal, ctx):
         subprocess.Popen(["sh", "-c", f"sleep {seconds}; echo '{text}'"])
     return True
+
+
+def complain_and_hold(ctx, journal, text, gate):
+    """Writes `text` to standard error, then runs until the file `gate` exists."""
+    print(text, file=sys.stderr, flush=True)
+    return hold(ctx, journal, gate)

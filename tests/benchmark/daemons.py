@@ -1,0 +1,54 @@
+"""The daemon under measurement, and its processes by role."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from support.daemon import Daemon
+from support.tables import settings, site_table
+
+OWN = ("master", "control", "workers")  # the daemon itself; pipes are the site's cost
+ROLES = (*OWN, "pipes")
+POLL_INTERVAL = 0.2  # seconds, the default; support.tables would make it shorter
+_TITLE = re.compile(r"coworker: (control|worker)\b")
+
+
+@contextmanager
+def running(folder, site, workers):
+    """A daemon with all its `workers` ready and idle; no worker leaves by itself."""
+    kept = {"max_requests": 0, "max_age": 0, "idle_timeout": 0, "boot_budget": workers}
+    text = settings(site_table(site.pipe, poll_interval=POLL_INTERVAL), count=workers, **kept)
+    # support.Daemon logs at debug level: there each task is a line, which no administrator would have.
+    daemon = Daemon(folder / "daemon", text, arguments=("-d", "log.level=info"), wait=None)
+    try:
+        daemon.event("ready", count=workers + 1)
+        yield daemon
+        daemon.stop()
+    finally:
+        daemon.destroy()
+
+
+def by_role(daemon):
+    """{role: its processes}."""
+    found = {role: [] for role in ROLES}
+    found["master"].append(psutil.Process(daemon.pid))
+    for process in found["master"][0].children(recursive=True):
+        title = _TITLE.match(" ".join(process.cmdline()))
+        role = "pipes" if title is None else {"worker": "workers"}.get(title[1], title[1])
+        found[role].append(process)
+    return found
+
+
+def cpu_by_role(processes):
+    """{role: seconds of CPU so far} of what `by_role` found."""
+    return {role: sum(_cpu_seconds(each.pid) for each in group) for role, group in processes.items()}
+
+
+def _cpu_seconds(pid):
+    """From the scheduler in nanoseconds where the kernel tells; cpu_times counts in steps of 10 ms."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    except (FileNotFoundError, IndexError):
+        times = psutil.Process(pid).cpu_times()
+        return times.user + times.system

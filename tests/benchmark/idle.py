@@ -1,0 +1,47 @@
+"""The CPU of a daemon that has nothing to do but to look: one active queue without items."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmark.daemons import OWN, ROLES, by_role, cpu_by_role, running
+from tests.benchmark.measure import Spread
+from tests.benchmark.report import Report
+from tests.benchmark.sites import BenchmarkSite
+
+SETTLE = 1.0  # seconds after the last boot
+COLUMNS = {
+    "workers": "workers",
+    "daemon": "daemon, % of a core",
+    **{role: f"{role}, %" for role in ROLES},
+}
+
+
+def idle(seconds, workers, call_cost, repetitions, progress):
+    """A report with a row for each number of workers. Pipes are shown, but are no part of the daemon."""
+    about = {"seconds": seconds, "call cost (ms)": call_cost, "repetitions": repetitions}
+    report = Report("idle", about, COLUMNS)
+    for count in workers:
+        progress(f"{count} workers")
+        shares = _measure(seconds, count, call_cost, repetitions)
+        row = {role: Spread.of(share[role] for share in shares) for role in ROLES}
+        daemon = Spread.of(sum(share[role] for role in OWN) for share in shares)
+        report.rows.append({"workers": count, "daemon": daemon, **row})
+    return report
+
+
+def _measure(seconds, workers, call_cost, repetitions):
+    """[{role: percent of a core}], one for each repetition."""
+    shares = []
+    with tempfile.TemporaryDirectory() as name:
+        site = BenchmarkSite(Path(name), call_cost)
+        site.fill(0, 1)
+        with running(Path(name), site, workers) as daemon:
+            processes = by_role(daemon)
+            time.sleep(SETTLE)
+            for _ in range(repetitions):
+                before, begun = cpu_by_role(processes), time.monotonic()
+                time.sleep(seconds)
+                after, took = cpu_by_role(processes), time.monotonic() - begun
+                shares.append({role: 100 * (after[role] - before[role]) / took for role in ROLES})
+    return shares
