@@ -6,6 +6,7 @@ the file in one place.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -83,7 +84,8 @@ class Log:
             self.event("error", "log_not_reopened", reason=str(error))
             return
         self._logger = self._make_logger()
-        old.close()
+        with contextlib.suppress(OSError):
+            old.close()
 
 
 def _import_structlog() -> Any:

@@ -169,6 +169,7 @@ class WorkerRecord:
     identity: Identity | None = None  # None: not bound yet
     queue: str | None = None  # what it works on while BUSY
     last_queue: str | None = None
+    claiming: str | None = None  # the queue of a claim that was sent and not answered
     progress_at: float = 0.0  # its last report about work
     idle_since: float = 0.0
     done: int = 0  # items ended in it

@@ -54,4 +54,4 @@ def demo(tasks: int, workers: int, as_json: bool) -> None:
     except Interrupted as interrupted:
         click.echo(f"coworker demo: {interrupted}", err=True)
         sys.exit(interrupted.exit_code)
-    sys.exit(ExitCode.OK if report.ok else ExitCode.FAILED)
+    sys.exit(ExitCode.OK if report.passed else ExitCode.FAILED)

@@ -55,9 +55,7 @@ class DemoError(CoworkerError):
 class Daemon:
     """`duration`: seconds after which it ends by itself, whatever becomes of us."""
 
-    def __init__(
-        self, folder: Path, store: str, *, workers: int, max_requests: int, duration: float
-    ) -> None:
+    def __init__(self, folder: Path, store: str, *, workers: int, max_requests: int, duration: float) -> None:
         self.log = folder / "coworker.log"
         self.started = 0.0  # monotonic seconds
         self._folder = folder
@@ -129,11 +127,12 @@ class Daemon:
 
     def _find_named(self) -> list[psutil.Process]:
         """Processes whose command line names our directory, as that of every pipe does."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if any(str(self._folder) in part for part in process.info["cmdline"] or ()):
-                found.append(process)
-        return [process for process in found if process.pid != os.getpid()]
+        folder = str(self._folder)
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if any(folder in part for part in process.info["cmdline"] or ())
+        ]
 
 
 def _quote(value: str | Path) -> str:

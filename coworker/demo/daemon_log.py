@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 RECYCLED = ("max_requests", "max_age")
+_EVENTS = ("ready", "task_done", "gone")
 
 
 @dataclass(slots=True)
 class WorkerState:
-    """What was last heard of the worker in a slot. `doing`: a queue, or what it does besides."""
+    """What was last heard of a worker: the queue of its last task, and how many it has done."""
 
-    doing: str = ""
+    queue: str = ""
     done: int = 0
 
 
 class DaemonLog:
-    """Read on from where the last look ended. `outcomes`: by item id, one outcome for each try."""
+    """Read on from where the last look ended. `workers`: by number, those that are there. `outcomes`: by item
+    id, one outcome for each try.
+    """
 
     def __init__(self, path: Path) -> None:
         self.workers: dict[int, WorkerState] = {}
@@ -41,16 +44,16 @@ class DaemonLog:
         self._position += len(whole)
         for line in whole.splitlines():
             event = json.loads(line)
-            if "worker" in event:
-                self._take(event)
+            if event["event"] in _EVENTS and "worker" in event:  # control has no number
+                self._take(event["event"], event["worker"], event)
 
-    def _take(self, event: dict[str, Any]) -> None:
-        worker = self.workers.setdefault(event["worker"], WorkerState())
-        if event["event"] == "task_done":
-            worker.doing = event["queue"]
+    def _take(self, name: str, slot: int, event: dict[str, Any]) -> None:
+        if name == "gone":
+            self.workers.pop(slot, None)
+            self.recycled += event["reason"] in RECYCLED
+            return
+        worker = self.workers.setdefault(slot, WorkerState())
+        if name == "task_done":
+            worker.queue = event["queue"]
             worker.done += 1
             self.outcomes[event["item"]].append(event["outcome"])
-        elif event["event"] == "ready":
-            worker.doing = "ready"
-        elif event["event"] == "gone":
-            self.recycled += event["reason"] in RECYCLED

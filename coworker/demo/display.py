@@ -20,8 +20,9 @@ from coworker.demo.report import Line, Report
 
 PLAIN_INTERVAL = 2.0  # seconds between two lines where there is no terminal
 WORKERS_SHOWN = 8
-BAR_WIDTH = 28
-_COLUMNS = ("tasks", "ok", "retried", "failed", "tasks/s", "wait p50", "wait p95", "lost", "run twice")
+BAR_WIDTH = 28  # characters
+WIDE = 90  # characters of a terminal that has room for wider gaps
+_COLUMNS = ("tasks", "ok", "retried", "failed", "tasks/s", "wait\np50", "wait\np95", "lost", "run\ntwice")
 
 
 class Silence:
@@ -79,18 +80,25 @@ def make_audience(console: Console) -> Audience:
 def introduce(console: Console, tasks: int, workers: int) -> None:
     """Before anything happens: what is to be seen."""
     console.print(
-        f"[bold]coworker demo[/]: {tasks:,} tasks in {len(QUEUES)} queues of a temporary site, "
-        f"{workers} worker{'s' * (workers != 1)}.",
+        f"[bold]coworker demo[/]: {_count(tasks, 'task')} in {len(QUEUES)} queues of a temporary site, "
+        f"{_count(workers, 'worker')}",
         highlight=False,
     )
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _head(progress: Progress) -> Text:
     text = Text.assemble(
-        "\n", (f"{progress.ended:,}", "bold"), f" of {progress.tasks:,} tasks have ended", f"  {progress.seconds:.1f} s"
+        "\n",
+        (f"{progress.ended:,}", "bold"),
+        f" of {progress.tasks:,} tasks have ended",
+        f"  {progress.seconds:.1f} s",
     )
     if progress.recycled:
-        text.append(f"  {progress.recycled} workers replaced", "dim")
+        text.append(f"  {_count(progress.recycled, 'worker')} recycled", "dim")
     text.append("\n")
     return text
 
@@ -104,7 +112,10 @@ def _bars(progress: Progress) -> Table:
     for queue in QUEUES:
         count = progress.counts[queue.name]
         ended = count - progress.left.get(queue.name, 0)
-        bar = ProgressBar(total=max(1, count), completed=ended if count else 1, width=BAR_WIDTH)
+        bar = ProgressBar(
+            total=max(1, count), completed=ended, width=BAR_WIDTH,
+            complete_style="cyan", finished_style="green",
+        )  # fmt: skip
         grid.add_row(queue.name, bar, f"{ended:,}/{count:,}", queue.about)
     return grid
 
@@ -117,7 +128,7 @@ def _workers(progress: Progress) -> RenderableType:
     grid.add_row("")
     shown = sorted(progress.workers.items())
     for slot, worker in shown[:WORKERS_SHOWN]:
-        grid.add_row(f"worker {slot}", worker.doing, _say_done(worker))
+        grid.add_row(f"worker {slot}", worker.queue, _say_done(worker))
     if len(shown) > WORKERS_SHOWN:
         grid.add_row(f"and {len(shown) - WORKERS_SHOWN} more", "", "")
     if not shown:
@@ -131,15 +142,20 @@ def _say_done(worker: WorkerState) -> str:
 
 def show_report(console: Console, report: Report) -> None:
     """The closing table, and the verdict under it."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("queue", style="cyan", no_wrap=True)
-    for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    gap = 2 if console.width >= WIDE else 1
+    table = Table(
+        box=box.SIMPLE, padding=(0, 0, 0, gap), pad_edge=False, show_edge=False, show_footer=True,
+        header_style="bold", footer_style="bold",
+    )  # fmt: skip
+    table.add_column("\nqueue", report.total.name, style="cyan", no_wrap=True)
+    for name, footer in zip(_COLUMNS, _cells(report.total), strict=True):
+        header = name if "\n" in name else f"\n{name}"
+        table.add_column(header, footer, justify="right", no_wrap=True)
     for line in report.lines:
         table.add_row(line.name, *_cells(line))
-    table.add_section()
-    table.add_row(report.total.name, *_cells(report.total), style="bold")
+    console.print()
     console.print(table)
+    console.print()
     for text in _verdict(report, ascii_only=console.options.ascii_only):
         console.print(text, soft_wrap=True)
 
@@ -148,7 +164,7 @@ def _cells(line: Line) -> Sequence[str | Text]:
     tally = line.tally
     rate = "-" if line.rate is None else f"{line.rate:,.0f}"
     waits = ("-" if wait is None else f"{wait:.2f} s" for wait in (line.wait_p50, line.wait_p95))
-    numbers = (f"{number:,}" for number in (tally.tasks, tally.ok, tally.retried, tally.failed))
+    numbers = [f"{number:,}" for number in (tally.tasks, tally.ok, tally.retried, tally.failed)]
     return [*numbers, rate, *waits, _alarm(tally.lost), _alarm(tally.run_twice)]
 
 
@@ -160,10 +176,10 @@ def _verdict(report: Report, *, ascii_only: bool) -> list[Text]:
     good, bad = ("OK:", "FAILED:") if ascii_only else ("✓", "✗")
     total = report.total.tally
     facts = (
-        f"{total.tasks:,} tasks in {report.seconds:.1f} s, {report.workers} workers, "
+        f"{_count(total.tasks, 'task')} in {report.seconds:.1f} s, {_count(report.workers, 'worker')}, "
         f"{report.recycled} recycled, {total.lost} lost, {total.run_twice} run twice"
     )
-    if report.ok:
+    if report.passed:
         head = Text(f"{good} every task ended as it was made to", "bold green")
     else:
         head = Text(f"{bad} not every task ended as it was made to", "bold red")

@@ -51,7 +51,7 @@ QUEUES = (
 
 
 class Expected(NamedTuple):
-    """What must become of one task: begun `tries` times under `contact`, and then `succeeds` or is given up."""
+    """What must become of one task: begun `tries` times as `contact`, then it `succeeds` or is given up."""
 
     queue: str
     tries: int = 1
@@ -60,7 +60,7 @@ class Expected(NamedTuple):
 
 
 def share_out(total: int, percents: Sequence[int]) -> list[int]:
-    """Split `total` by these percents (together 100). The parts add up exactly; none is 0 if that is possible."""
+    """Split `total` by percents that make 100. The parts add up exactly; none is 0 if that can be."""
     parts = [total * percent // 100 for percent in percents]
     remainders = [total * percent % 100 for percent in percents]
     by_remainder = sorted(range(len(parts)), key=lambda place: -remainders[place])

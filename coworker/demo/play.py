@@ -77,7 +77,7 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
         keep = True
         try:
             report = _Play(folder, tasks, workers, received).run(audience)
-            keep = not report.ok
+            keep = not report.passed
         except Interrupted:
             keep = False
             raise

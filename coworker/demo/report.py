@@ -12,12 +12,14 @@ from typing import Any
 from coworker.demo.journal import START, Entry
 from coworker.demo.verdict import Tally, Verdict
 
+MIN_SPAN = 0.1  # seconds; a rate over less says nothing
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A queue, or all of them. Waits are seconds from being enqueued to first being begun; None: nothing ran.
 
-    `rate` is tasks per second, from the first beginning to the last end; None where that says nothing.
+    `rate` is tasks per second from the first beginning to the last end; None where that is too short to tell.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Report:
     directory: Path | None = None  # kept, because something went wrong
 
     @property
-    def ok(self) -> bool:
+    def passed(self) -> bool:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class Report:
         total = _row(self.total)
         del total["name"]
         return {
-            "ok": self.ok,
+            "passed": self.passed,
             "seconds": round(self.seconds, 3),
             "workers": self.workers,
             "recycled": self.recycled,
@@ -75,7 +77,7 @@ def make_report(
     for name in names:
         tally = verdict.tallies.get(name, Tally())
         own = [entry.at for entry in entries if entry.queue == name]
-        span = max(own) - min(own) if tally.tasks > 1 and own else 0.0
+        span = max(own) - min(own) if own else 0.0
         lines.append(_line(name, tally, span, waits.get(name, [])))
     total = Tally(*(sum(column) for column in zip(*(_counts(line.tally) for line in lines), strict=True)))
     seconds = max((entry.at for entry in entries), default=started) - started
@@ -102,7 +104,7 @@ def _find_waits(entries: Sequence[Entry], enqueued: Mapping[str, float]) -> dict
 
 
 def _line(name: str, tally: Tally, span: float, waits: Sequence[float]) -> Line:
-    rate = (tally.ok + tally.failed) / span if span > 0 else None
+    rate = (tally.ok + tally.failed) / span if span >= MIN_SPAN else None
     return Line(name, tally, rate, percentile(waits, 50), percentile(waits, 95))
 
 

@@ -88,11 +88,13 @@ class Reports:
         self.timers.cancel(("look", self.site.settings.name))
         self.site.dirty = True
 
-    def _on_claiming(self, record: WorkerRecord, _report: m.Claiming, now: float) -> None:
+    def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
+        record.claiming = report.queue
         self.timers.set(("child", record.id), now + self.site.settings.workers.boot_timeout)
 
     def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
         own = self.dispatch.took(record, report, now)
+        record.claiming = None
         record.progress_at = now
         self.set_deadline(record, report.queue, own, now, now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
@@ -150,7 +152,7 @@ class Reports:
     def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
         self.dispatch.idle(record, report.why, now)
         self.timers.cancel(("child", record.id))
-        record.last_queue, record.queue = record.queue, None
+        record.last_queue, record.queue, record.claiming = record.queue, None, None
         record.idle_since = record.progress_at = now
         if record.state is S.BUSY:
             self.staff.roster.move(record, S.READY)

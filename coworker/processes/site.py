@@ -63,6 +63,9 @@ class Site:
         )  # fmt: skip
         if record.role is Role.CONTROL:
             self._control_gone(record, now)
+        if record.claiming is not None:
+            what = "what it may have claimed stays leased until the lease ends"
+            self.log("error", "claim_unanswered", record, queue=record.claiming, what=what)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
         # KILL it now, and settle only when nothing of it runs any more (design, section 4, rule 1).
         if not self._buried(record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from math import inf
 
 from coworker.config.settings import SiteSettings
@@ -168,6 +169,7 @@ class Staff:
         self.settings = settings
         self.generation += 1
         self.count = self.target = settings.workers.count
+        self.breaker = replace(self.breaker, next_boot_at=0.0)  # it may be just what was mended
         for record in self.roster:
             if record.canary:
                 record.canary = False

@@ -37,23 +37,38 @@ class LockFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        while True:
+            self._fd = self._open()
+            self._lock()
+            if self._is_in_place():
+                break
+            os.close(self._fd)  # its owner removed it while we opened it
+        self._write_pid()
+
+    def _open(self) -> int:
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise SetupError(f"{path}: {error.strerror}") from error
+            raise SetupError(f"{self.path}: {error.strerror}") from error
+
+    def _lock(self) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._fd)
             raise SetupError(
-                f"another coworker (pid {holder}) already uses {path.parent}; "
+                f"another coworker (pid {holder}) already uses {self.path.parent}; "
                 "stop it first, or give this one its own run_dir and state_dir"
             ) from None
-        self.write_pid()
 
-    def write_pid(self) -> None:
-        """Write the pid of this process."""
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._fd), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _write_pid(self) -> None:
         try:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

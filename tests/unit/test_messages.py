@@ -11,6 +11,7 @@ EVERY = [
     m.Work("import/1", 0.5, 3),
     m.Run("1.2", "q", [["7", 100, None]]),
     m.Settle(1, "q", ["1"], [], True, True, 1.5, 3600, 0, 60),
+    m.Pause(),
     m.Retire("reload", True),
     m.Spawned(123),
     m.Ready("6.13.3", True, 0.7),
