@@ -57,7 +57,7 @@ def active_queues_call(features: SiteFeatures) -> ApiCall:
     where: list[Any] = [["runner", "IS NOT EMPTY"], ["status", "=", "active"], ["is_template", "=", False]]
     if features.agent:
         where.append(["agent", "CONTAINS", "server"])
-    select = ["name", "type", "batch_limit", "lease_time", "retry_limit", "retry_interval", "error"]
+    select = ["name", "type", "runner", "batch_limit", "lease_time", "retry_limit", "retry_interval", "error"]
     return "Queue", "get", {"select": select, "where": where}
 
 
@@ -74,6 +74,7 @@ def queue_infos(rows: Sequence[Any]) -> dict[str, QueueInfo]:
                 retry_limit=_number(row.get("retry_limit"), 0),
                 retry_interval=_number(row.get("retry_interval"), 0),
                 error=row.get("error"),
+                runner=str(row.get("runner") or "task"),
             )
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ProtocolError(f"Queue.get answered something odd: {row!r}"[:300]) from error

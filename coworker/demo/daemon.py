@@ -114,11 +114,12 @@ class Daemon:
         return problems
 
     def tail(self) -> str:
-        """Its last words: the end of its log, and what it printed."""
+        """Its last words: the end of its log, but for how tasks ended, and what it printed."""
         lines: list[str] = []
         for path in (self.log, self._error):
             if path.exists():
-                lines += path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+                said = path.read_text(errors="replace").splitlines()
+                lines += [line for line in said if '"event": "task_done"' not in line][-TAIL_LINES:]
         return "".join(f"\n  {line}" for line in lines)
 
     def describe_end(self) -> str:

@@ -32,7 +32,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
     """Ctrl-C, or another signal that asks us to end."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}: the daemon is stopped")
+        super().__init__(f"interrupted by {signal.Signals(number).name}: the daemon is stopped, nothing is left")
         self.exit_code = 128 + number  # as shells say it
 
 

@@ -9,11 +9,11 @@ import traceback
 from dataclasses import dataclass
 
 from coworker.civi.client import Client
-from coworker.civi.outcome import version_key
+from coworker.civi.outcome import is_database_error, version_key
 from coworker.civi.pipe import Pipe
-from coworker.civi.queues import Looker
+from coworker.civi.queues import Looker, active_queues
 from coworker.config.settings import SiteSettings
-from coworker.errors import BootError, PipeGoneError, PipeTimeoutError, SiteError
+from coworker.errors import BootError, CallError, PipeGoneError, PipeTimeoutError, SiteError
 from coworker.model import RetireReason, Role
 from coworker.tasks.body import Body, Title
 from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
@@ -103,7 +103,7 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
     welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
     body: Body
     if birth.role is Role.CONTROL:
-        body = Control(birth.id, link, poller, client, limit, title, looker=Looker(client))
+        body = Control(birth.id, link, poller, client, limit, title, looker=_try_to_look(client))
         title.say("")
     else:
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
@@ -111,6 +111,17 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
         title.show(None, None, 0)
     link.report(Ready(welcome.version, welcome.login, round(time.monotonic() - begun, 3)))
     return body
+
+
+def _try_to_look(client: Client) -> Looker:
+    """A site whose database does not answer is down, though its pipe says hello. Raises BootError."""
+    looker = Looker(client)
+    try:
+        active_queues(client, looker.features)
+    except CallError as error:
+        if is_database_error(str(error)):
+            raise BootError(f"the pipe {client.pipe.command!r} cannot look for work: {error}") from error
+    return looker
 
 
 def _cause(error: SiteError) -> RetireReason:

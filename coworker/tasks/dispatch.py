@@ -102,8 +102,9 @@ class Dispatch:
         state.weight, state.concurrency = rule.weight, rule.concurrency
 
     def reconfigure(self, settings: SiteSettings) -> None:
-        """After a reload."""
+        """After a reload. The next look is due: the interval may have been a long one."""
         self.settings = settings
+        self.next_look_at = 0.0
         for state in self.queues.values():
             self.configure(state)
 

@@ -13,7 +13,7 @@ SETTLE = 1.0  # seconds after the last boot
 COLUMNS = {
     "workers": "workers",
     "daemon": "daemon, % of a core",
-    **{role: f"{role}, %" for role in ROLES},
+    **{f"{role}_cpu": f"{role}, %" for role in ROLES},
 }
 
 
@@ -24,7 +24,7 @@ def idle(seconds, workers, call_cost, repetitions, progress):
     for count in workers:
         progress(f"{count} workers")
         shares = _measure(seconds, count, call_cost, repetitions)
-        row = {role: Spread.of(share[role] for share in shares) for role in ROLES}
+        row = {f"{role}_cpu": Spread.of(share[role] for share in shares) for role in ROLES}
         daemon = Spread.of(sum(share[role] for role in OWN) for share in shares)
         report.rows.append({"workers": count, "daemon": daemon, **row})
     return report

@@ -3,7 +3,6 @@
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 from support.daemon import wait_until
 from support.evidence import fewest_ready, run_once
@@ -181,7 +180,7 @@ def test_a_refused_file_changes_nothing_and_its_repair_is_taken(site, daemon):
     pids = set(running.titles())
     good = running.file.read_text()
     cases = {
-        "syntax": (good + "\n[workers\n", "expected ']'"),
+        "syntax": (good + "\n[logs\n", "expected ']'"),
         "unknown key": (good.replace("count", "cuont"), 'did you mean "count"?'),
         "out of bounds": (good.replace("count = 2", "count = 0"), "out of bounds"),
         "no site": ("", "no site"),
@@ -202,7 +201,7 @@ def test_a_refused_file_changes_nothing_and_its_repair_is_taken(site, daemon):
 PIPES = {
     "is not found": ("no-such-command-anywhere", "no-such-command-anywhere"),
     "dies": ("echo last words >&2; exit 3", "exit status 3"),
-    "never says hello": ("sleep 600", "0.5"),
+    "never says hello": ("sleep 600", "no welcome in time"),
     "prints garbage": ("yes", "welcome"),
     "is too old": (f"echo '{WELCOME % '5.0'}'; sleep 600", "5.51"),
 }
@@ -302,4 +301,3 @@ def test_kill_while_a_reload_is_tried_leaves_no_process(site, daemon):
     processes = running.tree()
     running.stop(signal.SIGKILL)
     wait_gone(processes, seconds=5)
-    assert all(isinstance(process, psutil.Process) for process in processes)

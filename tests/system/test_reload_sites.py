@@ -36,11 +36,11 @@ def pids_of(running, name):
     return {pid for pid, title in running.titles().items() if f" {name}" in title}
 
 
-def assert_runs_tasks(site):
-    site.queue("q")
-    ids = site.push("q", "empty", times=3)
-    wait_until(lambda: site.left("q") == 0, "the tasks")
-    assert [site.ended("q").count(each) for each in ids] == [1, 1, 1]
+def assert_runs_tasks(site, queue="q"):
+    site.queue(queue)
+    ids = site.push(queue, "empty", times=3)
+    wait_until(lambda: site.left(queue) == 0, "the tasks")
+    assert [site.ended(queue).count(each) for each in ids] == [1, 1, 1]
 
 
 def test_a_site_that_is_added_is_served(site, other, daemon):
@@ -105,7 +105,7 @@ def test_a_site_whose_pipe_command_changed_is_served_by_the_new_one(site, other,
     running.event("gone", count=2, reason="reload")
     site.queue("a")
     ids = site.push("a", "empty")
-    assert_runs_tasks(other)
+    assert_runs_tasks(other, "r")
     assert site.rows() == {ids[0]: (0, None)}
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from coworker.errors import ConfigError, ExitCode
 from coworker.queues.errors import StoreError
-from coworker.queues.fields import CONTACT, QUEUE
+from coworker.queues.fields import CONTACT, QUEUE, QUEUE_ITEM
+from coworker.queues.query import parse_query
 from coworker.queues.service import QueueService
 from coworker.queues.store import open_store
 from coworker.queues.task import Task
@@ -183,3 +184,33 @@ def test_reset_counts_what_it_drops(service):
     assert service.reset("q") == 3
     assert service.store.statistics("q") == (0, 0, 0)
     assert service.store.statistics("line").total == 1
+
+
+@pytest.fixture
+def steps(service):
+    """A function that counts the instructions of SQLite's machine while it calls another, in tens."""
+
+    def count(function):
+        ticks = []
+        service.store._db.set_progress_handler(lambda: ticks.append(1), 10)
+        function()
+        service.store._db.set_progress_handler(None, 0)
+        return len(ticks)
+
+    return count
+
+
+@pytest.mark.parametrize("release_time", [None, "+3600 seconds", "-3600 seconds"])
+def test_a_claim_costs_the_same_however_many_items_are_free_leased_or_expired(service, steps, release_time):
+    """By instructions, not by the clock: 4,000 items ahead of the two that are free make no difference."""
+    service.push_all("q", [TASK] * 4000, release_time=release_time)
+    service.push_all("q", [TASK] * 4, weight=1)
+    assert steps(lambda: service.claim("q")) < 300
+
+
+def test_the_names_of_queues_cost_the_same_however_many_items_they_have(service, steps):
+    service.push_all("q", [TASK] * 4000)
+    service.push_all("line", [TASK])
+    names = {"select": ["queue_name"], "groupBy": ["queue_name"]}
+    query = parse_query(QUEUE_ITEM, names, service.store.now())
+    assert steps(lambda: service.store.find(query)) < 20
