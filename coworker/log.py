@@ -27,8 +27,8 @@ class Log:
         self._stream: TextIO = sys.stderr
         self._threshold = _RANK[level]
         self._open()
-        terminal = self._stream.isatty()
-        self._form = ("text" if form == "auto" else form, terminal and "NO_COLOR" not in os.environ)
+        self._form = form
+        self._colours = form == "auto" and self._stream.isatty() and "NO_COLOR" not in os.environ
         self._logger = self._make_logger()
 
     def _open(self) -> None:
@@ -41,13 +41,12 @@ class Log:
 
     def _make_logger(self) -> Any:
         structlog = _import_structlog()
-        form, colours = self._form
-        if form == "json":
+        if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
             chain = [stamp, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
         else:
             stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S", utc=False)
-            chain = [stamp, _on_one_line, self._console(structlog, colours)]
+            chain = [stamp, _on_one_line, self._console(structlog, self._colours)]
         return structlog.wrap_logger(structlog.WriteLogger(self._stream), processors=chain)
 
     @staticmethod

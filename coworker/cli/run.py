@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,10 @@ class Source:
     path: Path | None
     overrides: Overrides
     adjust: Callable[[Config], Config] = lambda config: config
+    euid: int = field(default_factory=os.geteuid)  # who started it; it may have become another user since
 
     def __call__(self) -> Config:
-        return self.adjust(load(self.path, self.overrides, euid=os.geteuid()))
+        return self.adjust(load(self.path, self.overrides, euid=self.euid))
 
     @classmethod
     def of(cls, file: str | None, pipe: str | None, cwd: str | None, texts: tuple[str, ...]) -> Source:

@@ -117,7 +117,7 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("debug", "info", "notice", "warning", "error", "critical"),
     ),
     Setting(
-        "log.format", Kind.CHOICE, "auto", "auto: text on a terminal, else json.",
+        "log.format", Kind.CHOICE, "auto", "auto: text, in colour on a terminal. text: without colour.",
         choices=("auto", "text", "json"),
     ),
     Setting("log.file", Kind.FILE, "-", 'Where to: a file, or "-" for standard error. USR1 reopens it.'),

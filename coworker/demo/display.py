@@ -163,9 +163,13 @@ def show_report(console: Console, report: Report) -> None:
 def _cells(line: Line) -> Sequence[str | Text]:
     tally = line.tally
     rate = "-" if line.rate is None else f"{line.rate:,.0f}"
-    waits = ("-" if wait is None else f"{wait:.2f} s" for wait in (line.wait_p50, line.wait_p95))
+    waits = [_say_seconds(line.wait_p50), _say_seconds(line.wait_p95)]
     numbers = [f"{number:,}" for number in (tally.tasks, tally.ok, tally.retried, tally.failed)]
     return [*numbers, rate, *waits, _alarm(tally.lost), _alarm(tally.run_twice)]
+
+
+def _say_seconds(wait: float | None) -> str:
+    return "-" if wait is None else f"{wait:.{1 if wait >= 10 else 2}f} s"
 
 
 def _alarm(number: int) -> Text:

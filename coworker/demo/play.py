@@ -32,7 +32,9 @@ class Interrupted(Exception):  # noqa: N818 - no error
     """Ctrl-C, or another signal that asks us to end."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}: the daemon is stopped, nothing is left")
+        super().__init__(
+            f"interrupted by {signal.Signals(number).name}: the daemon is stopped, nothing is left"
+        )
         self.exit_code = 128 + number  # as shells say it
 
 
@@ -78,7 +80,7 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
         try:
             report = _Play(folder, tasks, workers, received).run(audience)
             keep = not report.passed
-        except Interrupted:
+        except (Interrupted, BrokenPipeError, SystemExit):  # nobody reads on: rich makes an exit of it
             keep = False
             raise
         except (CoworkerError, OSError) as error:

@@ -39,7 +39,7 @@ class Tally:
 class Facts(NamedTuple):
     """What is known at the end: what was wanted, what ran, what is left, what the daemon says of it.
 
-    `expected` and `reported` (an outcome for each try) are by item id; `linear` names queues.
+    `expected` and `reported` (an outcome for each try, in any order) are by item id; `linear` names queues.
     """
 
     expected: Mapping[str, Expected]
@@ -68,8 +68,8 @@ def judge(facts: Facts) -> Verdict:
         _count(tallies[expected.queue], tries, fate, twice=_ran_twice(tries, expected))
         for fault in _find_faults(tries, expected, fate, facts.reported.get(item, ())):
             faults[fault].append(f"{expected.queue} {item}")
-    faults["ran, though nobody made them"] = [item for item in attempts if item not in facts.expected]
-    faults["are left in the store"] = sorted(facts.left)
+    faults["run, though nobody made them"] = [item for item in attempts if item not in facts.expected]
+    faults["still in the store"] = sorted(facts.left)
     problems = [_describe(fault, items) for fault, items in faults.items() if items]
     for queue in sorted(facts.linear):
         problems += _check_order(queue, facts)
@@ -116,21 +116,27 @@ def _find_faults(
 ) -> list[str]:
     faults = []
     if fate == "lost":
-        faults.append("were lost")
+        faults.append("lost")
     elif (fate == "ok") != expected.succeeds or len(tries) < expected.tries:
-        faults.append("ended otherwise than they were made to")
+        faults.append("ended otherwise than made to")
     if _ran_twice(tries, expected):
-        faults.append("were run twice")
+        faults.append("run twice")
     if any(attempt.contact != expected.contact for attempt in tries):
-        faults.append("ran under a wrong identity")
-    if list(reported) != ["retry"] * (expected.tries - 1) + ["ok" if expected.succeeds else "delete"]:
-        faults.append("were not reported by the daemon as they were made to end")
+        faults.append("run under a wrong identity")
+    # Sorted: a retry at once may be reported by another worker before the first one has reported its try.
+    if sorted(reported) != sorted(_outcomes(expected)):
+        faults.append("reported by the daemon otherwise than made to end")
     return faults
+
+
+def _outcomes(expected: Expected) -> list[str]:
+    """What the daemon should say of each try."""
+    return ["retry"] * (expected.tries - 1) + ["ok" if expected.succeeds else "delete"]
 
 
 def _describe(fault: str, items: Sequence[str]) -> str:
     named = ", ".join(items[:NAMED]) + (", …" if len(items) > NAMED else "")
-    return f"{len(items)} tasks {fault} ({named})"
+    return f"{fault}: {len(items)} ({named})"
 
 
 def _check_order(queue: str, facts: Facts) -> list[str]:

@@ -55,9 +55,12 @@ def _prepare(settings: CoworkerSettings) -> None:
 
 def _find_user(user: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwnam(user)
+        entry = pwd.getpwnam(user)
     except KeyError:
         raise SetupError(f"coworker.user = {user}: there is no such user") from None
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise SetupError(f"coworker.user = {user}: only root can become another user")
+    return entry
 
 
 def _become(user: str) -> None:

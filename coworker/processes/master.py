@@ -50,7 +50,7 @@ class Master:
         self._last_id = 0
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
-        self._signals: SignalInbox | None = None
+        self._arrived: list[int] = []  # signals, to be handled in this turn
         self._handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: partial(self._on_stop, "TERM"),
             signal.SIGINT: partial(self._on_stop, "INT"),
@@ -82,8 +82,8 @@ class Master:
     def _start(self) -> None:
         setproctitle.setproctitle(f"coworker: master [{self._name}]")
         children.become_subreaper()
-        self._signals = SignalInbox(MASTER_SIGNALS)
-        self._poller.register(self._signals.fileno(), lambda: None)
+        signals = SignalInbox(MASTER_SIGNALS)
+        self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
         for settings in self.config.sites:
             self.sites[settings.name] = Site(settings, self)
         if self.config.coworker.duration:
@@ -96,9 +96,9 @@ class Master:
         """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
         wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
         self._poller.wait(wait if wait < inf else None)
-        if self._signals is not None:
-            for number in dict.fromkeys(self._signals.take()):
-                self._handlers[number]()
+        arrived, self._arrived = self._arrived, []
+        for number in arrived:
+            self._handlers[number]()
         now = time.monotonic()
         for key in self.timers.due(now):
             self._on_timer(key, now)

@@ -6,7 +6,7 @@ import contextlib
 import select
 import socket
 
-RECEIVE_BYTES = 262_144
+RECEIVE_BYTES = 65_536  # malloc maps and unmaps a buffer of 128 KiB and more for each call
 
 
 class Channel:

@@ -23,7 +23,8 @@ class BareLoops:
     def __init__(self, command, queue, count):
         self._pairs = [_FORK.Pipe() for _ in range(count)]
         self._processes = [
-            _FORK.Process(target=_loop, args=(command, queue, theirs)) for _, theirs in self._pairs
+            _FORK.Process(target=_loop, args=(command, queue, theirs), daemon=True)
+            for _, theirs in self._pairs
         ]
 
     def __enter__(self):
@@ -31,7 +32,7 @@ class BareLoops:
             process.start()
         for ours, theirs in self._pairs:
             theirs.close()
-            ours.recv()
+            _receive(ours)
         return self
 
     def __exit__(self, *_error):
@@ -49,7 +50,13 @@ class BareLoops:
         """Wait until each loop has found the queue empty; the CPU time they used together, without the
         pipes'.
         """
-        return sum(ours.recv() for ours, _ in self._pairs)
+        return sum(_receive(ours) for ours, _ in self._pairs)
+
+
+def _receive(connection):
+    if not connection.poll(_PATIENCE):
+        raise RuntimeError("a bare loop does not answer")
+    return connection.recv()
 
 
 def _loop(command, queue, connection):

@@ -12,7 +12,7 @@ import psutil
 PATIENCE = 20.0  # seconds that a condition may take on a busy machine
 
 
-class End(Exception):
+class EndedError(Exception):
     """The daemon ended while something was expected of it."""
 
 
@@ -30,15 +30,18 @@ def wait_until(condition, what="the condition", seconds=PATIENCE):
 class Daemon:
     """`coworker -c FILE` with `settings` (TOML; run_dir, state_dir and JSON log are added), in `folder`."""
 
-    def __init__(self, folder, settings, *, arguments=(), environment=None, wait="ready", share=None):
+    def __init__(
+        self, folder, settings, *, arguments=(), environment=None, wait="ready", share=None, prefix=()
+    ):
         self.folder = share.folder if share else folder
         self.folder.mkdir(exist_ok=True)
         self.file = folder.with_suffix(".toml") if share else self.folder / "coworker.toml"
         self.log = folder.with_suffix(".log")
         self.error = folder.with_suffix(".err")
         self.configure(settings)
-        command = [sys.executable, "-m", "coworker", "-c", str(self.file), *arguments]
+        command = [*prefix, sys.executable, "-m", "coworker", "-c", str(self.file), *arguments]
         env = {**os.environ, "COWORKER_ALLOW_ROOT": "1", **(environment or {})}
+        env = {name: value for name, value in env.items() if value is not None}
         with self.error.open("wb") as error:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=error, stderr=error, env=env, start_new_session=True
@@ -76,7 +79,7 @@ class Daemon:
             if len(found := self.events(event, **fields)) >= count:
                 return found[count - 1]
             if self.process.poll() is not None and len(found := self.events(event, **fields)) < count:
-                raise End(f"no {event} {fields}; exit status {self.process.returncode}; {self.tail()}")
+                raise EndedError(f"no {event} {fields}; exit status {self.process.returncode}; {self.tail()}")
             return None
 
         try:
@@ -113,7 +116,7 @@ class Daemon:
         return [pid for pid, title in self.titles().items() if title.startswith("coworker: worker")]
 
     def control(self):
-        return [pid for pid, title in self.titles().items() if title.startswith("coworker: control")][0]
+        return next(pid for pid, title in self.titles().items() if title.startswith("coworker: control"))
 
     def pipe_of(self, pid):
         """The pid of the pipe command that this child started."""

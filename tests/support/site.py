@@ -74,7 +74,7 @@ class Site:
             connection.close()
 
     def rows(self, queue=None):
-        """{id: (run_count, release_time)} of what is left; release_time as the store keeps it, None if free."""
+        """{id: (run_count, release_time)} of what is left; release_time as stored, None if free."""
         where, values = ("WHERE queue_name = ?", (queue,)) if queue else ("", ())
         found = self.execute(
             f"SELECT id, run_count, release_time FROM civicrm_queue_item {where} ORDER BY weight, id", *values

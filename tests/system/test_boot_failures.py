@@ -12,11 +12,11 @@ BROKEN = [
     ("/nowhere/cv pipe vtl", ["/nowhere/cv", "exit status 127", "not found"]),
     ("echo the disk is gone >&2; exit 3", ["exit status 3", "stderr: the disk is gone"]),
     ("echo once; echo Fatal error: no memory; exit 255", ["exit status 255", "stdout:", "no memory"]),
-    ("yes $(seq 999)", ["something else than a welcome", "stdout:", " 998 999"]),
+    ("yes $(seq 99)", ["something else than a welcome", "stdout:", "97 98 99 1 2 3"]),
     ("sleep 600", ["no welcome in time"]),
     ('echo \'{"Civi::pipe":{"v":"5.40.0","t":"trusted"}}\'; cat', ["5.40.0 is too old", "5.51"]),
     ('echo \'{"Civi::pipe":{"v":"6.13.3","u":"untrusted"}}\'; cat', ["not trusted"]),
-    ('echo \'{"Civi::pipe":null}\'; cat', ["names no version"]),
+    ("echo '{\"Civi::pipe\":null}'; cat", ["names no version"]),
 ]
 
 

@@ -1,0 +1,50 @@
+"""The benchmark runs and reports; what it measures is judged by people, not here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent.parent
+
+
+def benchmark(*arguments):
+    command = [sys.executable, "-m", "tests.benchmark", *arguments]
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "keys"),
+    [
+        (
+            "throughput",
+            "--tasks 20 --workers 2 --batch 5 --repetitions 1",
+            {"ratio", "daemon_cpu", "bare_cpu"},
+        ),
+        ("footprint", "--tasks 5 --workers 2", {"worker_uss", "master_pss", "master_fds"}),
+        ("idle", "--seconds 0.1 --workers 1 --repetitions 1", {"daemon", "pipes_cpu"}),
+        ("boot", "--repetitions 1", {"what", "ours", "reference"}),
+    ],
+)
+def test_each_benchmark_reports_its_measures(name, options, keys):
+    done = benchmark(name, *options.split(), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["name"] == name
+    assert report["rows"]
+    assert all(keys <= row.keys() for row in report["rows"])
+
+
+def test_a_table_has_a_row_for_each_case_below_its_titles():
+    done = benchmark("footprint", "--tasks", "1", "--workers", "1,2")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()[-2:]
+    assert (first.split()[0], second.split()[0]) == ("1", "2")
+
+
+def test_workers_that_are_no_numbers_are_a_usage_error():
+    done = benchmark("throughput", "--workers", "1,many")
+    assert done.returncode == 2
+    assert "1,many" in done.stderr

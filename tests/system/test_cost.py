@@ -1,0 +1,95 @@
+"""What a batch costs, counted in work, not in time: messages to the master, calls to the site."""
+
+import os
+import time
+from collections import Counter
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from support.daemon import wait_until
+from support.tables import settings, site_table
+
+from coworker.config.settings import SiteSettings
+from coworker.model import Role
+from coworker.processes import child
+from coworker.processes.spawn import fork_child
+from coworker.tasks.link import Link
+from coworker.wire import messages as m
+
+MOST_MESSAGES, MOST_CALLS = 4, 2  # per batch
+PATIENCE = 20.0  # seconds
+
+
+class Master:
+    """This test, as the master of one real worker."""
+
+    def __init__(self, command):
+        birth = child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command))
+        self.pid, channel = fork_child(partial(child.run, birth))
+        self.link = Link(channel)
+
+    def until(self, kind):
+        """The reports up to the first of this kind, which is the last of them."""
+        reports, end = [], time.monotonic() + PATIENCE
+        while not any(isinstance(report, kind) for report in reports):
+            assert time.monotonic() < end, f"no {kind.__name__} after {reports}"
+            reports += self.link.receive()
+            assert not self.link.channel.closed, f"the worker left: {reports}"
+            time.sleep(0.001)
+        return reports
+
+    def end(self):
+        self.link.channel.close()
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def master(site, tmp_path):
+    master = Master(counting(site, tmp_path))
+    yield master
+    master.end()
+
+
+def counting(site, folder):
+    """The site's pipe command; what is sent to each pipe is also kept, in a file of its own."""
+    return f"tee {folder}/calls.$$ | {site.command().removeprefix('exec ')}"
+
+
+def calls(folder):
+    """[Counter of the actions that were called], one for each pipe."""
+    actions = ("claimItems", "runItems")
+    requests = [path.read_text() for path in folder.glob("calls.*")]
+    return [Counter({action: text.count(f'"{action}"') for action in actions}) for text in requests]
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+def test_a_batch_is_at_most_four_messages_and_two_calls(site, master, tmp_path, batch):
+    batches = 50
+    site.queue("a", batch_limit=batch)
+    site.push("a", "empty", times=batches * batch)
+    master.until(m.Ready)
+    master.link.send(m.Work("a", PATIENCE))
+    reports = master.until(m.Idle)
+    assert site.left() == 0
+    # Steady: from one claim to the next, once the worker is bound.
+    begins = [place for place, report in enumerate(reports) if isinstance(report, m.Claiming)]
+    assert len(begins) == batches + 1
+    assert max(end - begin for begin, end in pairwise(begins[1:])) <= MOST_MESSAGES
+    (made,) = calls(tmp_path)
+    assert made == {"claimItems": batches + 1, "runItems": batches}
+    assert made.total() - 1 <= MOST_CALLS * batches  # the one that found the queue empty is no batch's
+
+
+def test_in_a_running_daemon_two_workers_make_two_calls_a_batch(site, daemon, tmp_path):
+    batches, batch = 200, 5
+    site.queue("a", batch_limit=batch)
+    site.push("a", "empty", times=batches * batch)
+    command = counting(site, tmp_path)
+    running = daemon(settings(site_table(command), count=2, max_requests=0, boot_budget=2))
+    wait_until(lambda: site.left() == 0, "all items gone")
+    assert running.stop() == 0
+    made = sum(calls(tmp_path), Counter())
+    assert made["runItems"] == batches
+    # Besides one claim a batch, only those that end an order: at most one for each slice and worker.
+    assert made["claimItems"] <= batches + batches // 10
