@@ -5,6 +5,7 @@ or by its first system task; an item that runs under a wrong identity is deleted
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from coworker.model import Identity, Item, RetireReason, WorkerRecord, WorkerState
 
@@ -22,19 +23,24 @@ def split(items: Sequence[Item], bound: Identity | None) -> tuple[Identity | Non
     return identity, mine, rest
 
 
+def fits(record: WorkerRecord, identity: Identity | None) -> bool:
+    """Whether the worker could run items of this identity; None: nobody knows of whom they are."""
+    return identity is None or record.identity is None or record.identity == identity
+
+
 def choose(free: Iterable[WorkerRecord], queue: str, hint: Identity | None) -> WorkerRecord | None:
-    """The free worker for the next slice of a queue: the one that knows the queue, else one of the
-    identity last seen there, else an unbound one, else the one that waited longest.
+    """The free worker for the next slice of a queue whose items were last of the identity `hint`.
+
+    The one that knows the queue, else one of that identity, else an unbound one; never one that would only
+    claim to hand on. Between equals the one that waited longest.
     """
 
     def rank(record: WorkerRecord) -> tuple[int, float]:
-        if record.last_queue == queue and hint in (None, record.identity):
+        if record.last_queue == queue:
             return 0, record.idle_since
-        if hint is not None and record.identity == hint:
-            return 1, record.idle_since
-        return (2 if record.identity is None else 3), record.idle_since
+        return (2 if record.identity is None else 1), record.idle_since
 
-    return min(free, key=rank, default=None)
+    return min((record for record in free if fits(record, hint)), key=rank, default=None)
 
 
 def place(identity: Identity, free: Iterable[WorkerRecord]) -> WorkerRecord | None:
@@ -48,23 +54,41 @@ def place(identity: Identity, free: Iterable[WorkerRecord]) -> WorkerRecord | No
     return unbound
 
 
-def evict(
-    records: Iterable[WorkerRecord], waiting: int, waited: float, boot_seconds: float
-) -> WorkerRecord | None:
-    """Whom to replace by an unbound worker when `waiting` identities have nobody to serve them.
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Work that no free worker fits. `handed`: it is claimed already; `waited` in seconds."""
 
-    Only after about one boot time, since a bound worker may come free meanwhile; never more than are needed:
-    those that boot, are unbound or on their way out count as help that is coming. Least recently used first.
+    identity: Identity
+    waited: float
+    handed: bool
+
+
+def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: float) -> WorkerRecord | None:
+    """Whom to replace by an unbound worker, so that one of `wants` is served.
+
+    If somebody fits but is busy, only after about one boot time, since it may come free meanwhile. Never
+    more than are needed: those that boot, are unbound or on their way out are help that is coming. Idle
+    ones go, the least recently used first; a busy one only for what is claimed already.
     """
-    candidates = []
-    for record in records:
-        if record.state is WorkerState.BOOTING or record.expired is RetireReason.IDENTITY:
-            waiting -= 1
-        elif record.state in (WorkerState.READY, WorkerState.BUSY):
-            if record.identity is None:
-                waiting -= 1
-            else:
-                candidates.append(record)
-    if waiting <= 0 or waited < boot_seconds:
+    present = [r for r in records if r.state in (WorkerState.READY, WorkerState.BUSY)]
+    served = {r.identity for r in present}
+    needy = [want for want in wants if want.waited >= boot_seconds or want.identity not in served]
+    coming = sum(
+        r.state is WorkerState.BOOTING
+        or (r.state is WorkerState.READY and r.identity is None)
+        or (r in present and r.expired is RetireReason.IDENTITY)
+        for r in records
+    )
+    if len(needy) <= coming:
         return None
+    wanted = {want.identity for want in wants}
+    busy_too = any(want.handed for want in needy)
+    candidates = [
+        r
+        for r in present
+        if r.identity is not None
+        and r.identity not in wanted
+        and r.expired is None
+        and (busy_too or r.state is WorkerState.READY)
+    ]
     return min(candidates, key=lambda r: (r.state is WorkerState.BUSY, r.idle_since), default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from coworker.model import Identity, QueueInfo
@@ -25,10 +25,12 @@ class QueueState:
     retry_at: float = 0.0  # not before, after claims that failed or came back empty
     failures: int = 0  # claims in a row that the site refused
     failure: str = ""
+    seen: bool = False  # a look has seen work since the last claim that gave some
     empty: int = 0  # orders in a row that found nothing although a look had seen work
     handed: int = 0  # items of it that wait for a worker of their identity
     last_identity: Identity | None = None
     progress_at: float = 0.0  # the last batch that was not empty
+    unserved_since: float = 0.0  # assignable, but no free worker fits; 0: served
 
     @property
     def limit(self) -> int:
@@ -46,6 +48,7 @@ class QueueState:
 
     def took(self, items: int, now: float) -> None:
         """A batch was claimed: a full one proves there is more."""
+        self.seen = False
         self.empty = 0
         self.failures = 0
         self.failure = ""
@@ -54,12 +57,20 @@ class QueueState:
             self.more = True
 
 
-def pick(queues: Iterable[QueueState], now: float) -> QueueState | None:
-    """The assignable queue whose turn it is; between equals the one with fewer workers."""
+def pick(
+    queues: Iterable[QueueState], now: float, identities: Collection[Identity | None] = (None,)
+) -> QueueState | None:
+    """The queue whose turn it is; between equals the one with fewer workers.
+
+    `identities` are those of the free workers, None for an unbound one: a queue whose items were last of
+    another identity is passed over.
+    """
     best: QueueState | None = None
     for queue in queues:
-        if queue.assignable(now) and (
-            best is None or (queue.turn, queue.working) < (best.turn, best.working)
+        if (
+            queue.assignable(now)
+            and (None in identities or queue.last_identity is None or queue.last_identity in identities)
+            and (best is None or (queue.turn, queue.working) < (best.turn, best.working))
         ):
             best = queue
     return best
@@ -71,4 +82,5 @@ def begin(queue: QueueState) -> float:
     queue.turn += 1.0 / queue.weight
     queue.working += 1
     queue.more = False
+    queue.unserved_since = 0.0
     return clock

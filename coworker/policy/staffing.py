@@ -85,15 +85,20 @@ def _retire_stale(wanted: Wanted, stale: list[Member], fresh: list[Member]) -> l
 
 
 def _retire_surplus(wanted: Wanted, fresh: list[Member]) -> list[tuple[int, RetireReason]]:
-    """More than wanted: those that boot go first (they do nothing yet), then the longest idle."""
+    """More than wanted: those that boot go first (they do nothing yet), then the longest idle,
+    and of the busy those whose last report is newest: a long task's worker comes last.
+    """
     surplus = len(fresh) - wanted.count
     if surplus <= 0:
         return []
-    order = sorted(
-        fresh,
-        key=lambda m: (m.state is not WorkerState.BOOTING, m.state is WorkerState.BUSY, m.idle_since),
-    )
+    order = sorted(fresh, key=_dispensable)
     return [(m.id, wanted.surplus_reason) for m in order[:surplus]]
+
+
+def _dispensable(member: Member) -> tuple[int, float]:
+    if member.state is WorkerState.BUSY:
+        return 2, -member.progress_at
+    return int(member.state is not WorkerState.BOOTING), member.idle_since
 
 
 def retarget(*, target: int, count: int, min_idle: int, present: int, timed_out: int, waiting: int) -> int:

@@ -107,7 +107,8 @@ class Reports:
         rule = self.site.settings.queue(queue)
         seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
         state = self.dispatch.queues.get(queue)
-        lease_end = claimed_at + LEASE_SHARE * state.info.lease_time if state else inf
+        # A lease counts whole seconds of the site's clock: it may be up to one shorter.
+        lease_end = claimed_at + LEASE_SHARE * max(1, state.info.lease_time - 1) if state else inf
         self.timers.set(("child", record.id), min(now + seconds, lease_end))
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:

@@ -40,6 +40,7 @@ class Site:
         self.on_canary: Callable[[WorkerRecord, str | None], None] = lambda _record, _error: None
         self._graves: list[tuple[WorkerRecord, str, bool]] = []  # gone, their process group not yet
         self._settle_until = inf
+        self._looker = 0  # the control that was asked to look
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -82,7 +83,7 @@ class Site:
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
         self.dispatch.settlements.control_gone(record.id)
-        if self.dispatch.looking and self.staff.control() is None:
+        if self.dispatch.looking and record.id == self._looker:
             self.dispatch.look_lost(now)
             self.hands.timers.cancel(("look", self.settings.name))
 
@@ -151,22 +152,23 @@ class Site:
             return
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
-        if not stopping:
-            self._evict(now)
-        waiting = 0 if stopping or free else self._waiting(now)
+        wants = [] if stopping else self._wants(now)
+        self._evict(wants)
         self.staff.reconcile(
             now,
-            waiting=waiting,
+            waiting=len(wants),
             workers_stop=stopping,
             control=self._control_wanted(now) if stopping else 1,
         )
         self._ask_control(now, free=bool(free))
         self.hands.timers.set(("site", self.settings.name), self._next_at(now))
 
-    def _waiting(self, now: float) -> int:
-        if self.phase is not MasterPhase.RUNNING or self.staff.breaker.is_open:
-            return 0
-        return self.dispatch.waiting(now, self.staff.count)
+    def _wants(self, now: float) -> list[matching.Want]:
+        """The work that no free worker takes; what is not claimed yet counts only while we may claim."""
+        wants = self.dispatch.wants(now)
+        if self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open:
+            return wants
+        return [want for want in wants if want.handed]
 
     def _assign(self, free: list[WorkerRecord], now: float) -> None:
         claim = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
@@ -174,17 +176,15 @@ class Site:
             self.staff.roster.move(record, S.BUSY)
             self.hands.send(record, order)
             if isinstance(order, m.Run):
-                self.reports.set_deadline(record, order.queue, len(order.items), now, now)
+                claimed_at = self.dispatch.ledger.claims[order.claim].claimed_at
+                self.reports.set_deadline(record, order.queue, len(order.items), claimed_at, now)
             else:
                 self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout)
 
-    def _evict(self, now: float) -> None:
-        """Handed items that nobody can take: somebody bound to another identity makes room."""
-        handed = self.dispatch.handed
-        if handed:
-            waiting = len({group.identity for group in handed})
-            waited = now - min(group.since for group in handed)
-            victim = matching.evict(self.staff.workers(), waiting, waited, self.staff.boot_seconds)
+    def _evict(self, wants: list[matching.Want]) -> None:
+        """Work that nobody free may do: somebody bound to another identity makes room."""
+        if wants and not self.staff.can_grow():
+            victim = matching.evict(self.staff.workers(), wants, self.staff.boot_seconds)
             if victim is not None:
                 victim.expired = RetireReason.IDENTITY
                 self.log("debug", "evicting", victim, identity=str(victim.identity))
@@ -208,14 +208,16 @@ class Site:
             self.hands.send(control, order)
         may_look = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
         if may_look and not self.dispatch.looking and now >= self.dispatch.next_look_at:
+            self._looker = control.id
             self.hands.send(control, self.dispatch.look(now, free=free))
             self.hands.timers.set(("look", self.settings.name), now + self.settings.workers.boot_timeout)
 
     def look_overdue(self, now: float) -> None:
-        """Control does not answer: it is replaced."""
-        control = self.staff.control()
+        """Control does not answer: it is replaced, and the next one need not wait until it is gone."""
+        control = self.staff.roster.get(self._looker)
         if control is not None and self.dispatch.looking:
             self.staff.overdue(control, now)
+            self.dispatch.look_lost(now)
 
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at()]
@@ -227,7 +229,5 @@ class Site:
             moments.append(again)
         if self._settle_until != inf:
             moments.append(self._settle_until)
-        if self.dispatch.handed:
-            since = min(group.since for group in self.dispatch.handed)
-            moments.append(since + self.staff.boot_seconds)
+        moments += [since + self.staff.boot_seconds for since in self.dispatch.waiting_since()]
         return min((moment for moment in moments if moment > now), default=inf)

@@ -49,6 +49,10 @@ class Staff:
             if record.state is S.READY and (overlap or recycling.expired(record, now) is None)
         ]
 
+    def can_grow(self) -> bool:
+        """Whether another worker may be added before one has to make room."""
+        return sum(r.state is not S.RETIRING for r in self.workers()) < self.count
+
     def can_join(self) -> bool:
         """Whether there is, or could be, one more worker for a queue."""
         return self.target < self.count or any(r.state is S.READY and r.slot for r in self.roster)
@@ -74,7 +78,7 @@ class Staff:
         present = [r for r in self.workers() if r.state is not S.RETIRING]
         limit = self.settings.workers.idle_timeout
         idle = [r for r in present if r.state is S.READY and limit and now >= r.idle_since + limit]
-        coming = sum(r.state in (S.BOOTING, S.READY) for r in present)
+        coming = sum(r.state is S.BOOTING or (r.state is S.READY and r.identity is None) for r in present)
         self.target = staffing.retarget(
             target=self.target,
             count=self.count,
@@ -224,7 +228,12 @@ class Staff:
         if record.state is not S.RETIRING:
             self.roster.move(record, S.RETIRING, reason)
             self.hands.log(
-                "debug", "retiring", site=record.site, worker=record.slot, pid=record.pid, reason=reason.value
+                "debug",
+                "retiring",
+                site=record.site,
+                worker=record.slot or None,
+                pid=record.pid,
+                reason=reason.value,
             )
         elif not at_once:
             return

@@ -10,7 +10,7 @@ from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.model import Identity, Item, QueueInfo, WorkerRecord
+from coworker.model import SYSTEM, Identity, Item, QueueInfo, WorkerRecord
 from coworker.policy import backoff, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
 from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
@@ -78,6 +78,7 @@ class Dispatch:
             info = QueueInfo(*values)
             found.add(info.name)
             state = self.state(info)
+            state.seen = True
             if not state.more:
                 state.enter(self._clock)
                 state.more = True
@@ -116,7 +117,7 @@ class Dispatch:
         """Orders for free workers: handed items first, then a queue each. `claim`: new claims are allowed."""
         orders = self._place_handed(free, now)
         while claim and free:
-            state = scheduling.pick(self.queues.values(), now)
+            state = scheduling.pick(self.queues.values(), now, {worker.identity for worker in free})
             if state is None:
                 break
             worker = matching.choose(free, state.info.name, state.last_identity)
@@ -150,14 +151,22 @@ class Dispatch:
                 self.give_back_handed(group)
         return orders
 
-    def waiting(self, now: float, limit: int) -> int:
-        """How many more workers would find something to do now, counted up to `limit`."""
-        found = len(self.handed)
+    def wants(self, now: float) -> list[matching.Want]:
+        """The work that waits for a worker: what is handed, then a queue each. Of use after `assign`."""
+        wants = [matching.Want(group.identity, now - group.since, handed=True) for group in self.handed]
         for state in self.queues.values():
-            if found >= limit:
-                break
-            found += state.assignable(now)
-        return found
+            if not state.assignable(now):
+                state.unserved_since = 0.0
+            else:
+                state.unserved_since = state.unserved_since or now
+                identity = state.last_identity or SYSTEM
+                wants.append(matching.Want(identity, now - state.unserved_since, handed=False))
+        return wants
+
+    def waiting_since(self) -> list[float]:
+        """Since when handed items and queues have waited for a worker that fits (monotonic seconds)."""
+        queues = [state.unserved_since for state in self.queues.values() if state.unserved_since]
+        return [*(group.since for group in self.handed), *queues]
 
     def next_at(self) -> float:
         """When something changes by itself: a queue's back-off ends, handed items have waited long enough."""
@@ -238,6 +247,9 @@ class Dispatch:
         if batches:
             self.next_look_at = now  # after work the next look follows at once
             return
+        if not state.seen:
+            return  # it was another worker's batch that promised more
+        state.seen = False
         state.empty += 1
         if state.empty >= polling.EMPTY_PATIENCE:
             state.retry_at = now + polling.EMPTY_DELAY

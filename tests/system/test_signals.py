@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections import Counter
 
 import psutil
 import pytest
@@ -282,7 +281,7 @@ def test_int_for_the_whole_terminal_is_a_graceful_stop(site, daemon, gate):
     assert site.ended() == held
 
 
-def test_workers_that_are_killed_again_and_again_lose_nothing_but_the_task_that_ran(site, daemon):
+def test_workers_that_are_killed_again_and_again_lose_nothing(site, daemon):
     site.queue("a", retry_limit=1)
     ids = site.push("a", "nap", 0.01, times=100)
     running = start(daemon, site)
@@ -290,7 +289,8 @@ def test_workers_that_are_killed_again_and_again_lose_nothing_but_the_task_that_
         wait_until(lambda enough=20 * number: len(site.ended()) > enough, "some tasks")
         os.kill(running.workers()[0], signal.SIGKILL)
         running.event("gone", count=number + 1, status="signal 9 (SIGKILL)")
-    wait_until(lambda: site.left() == 0, "the end of all tasks")
-    ended = Counter(site.ended())
-    assert set(ended) == set(ids)
-    assert sum(Counter(site.started()).values()) <= len(ids) + 3
+    # An item whose claim was not answered stays leased; one that ran is tried again.
+    wait_until(lambda: site.left() <= len(running.events("claim_unanswered")), "the end of all tasks")
+    assert set(site.ended()) | site.rows().keys() == set(ids)
+    assert all(release_time for _, release_time in site.rows().values())
+    assert len(site.started()) <= len(ids) + 3

@@ -97,6 +97,14 @@ class TestScheduling:
             served.append(chosen.info.name)
         assert [served.count(name) for name in "abc"] == [30, 10, 10]
 
+    def test_a_queue_that_no_free_worker_fits_is_passed_over(self):
+        mine, theirs, unknown = queue("mine", last_identity=A), queue("theirs", last_identity=B), queue("new")
+        theirs.turn, mine.turn, unknown.turn = 0.0, 1.0, 2.0
+        assert scheduling.pick([mine, theirs, unknown], 0.0, {A}) is mine
+        assert scheduling.pick([mine, theirs, unknown], 0.0, {SYSTEM}) is unknown
+        assert scheduling.pick([mine, theirs, unknown], 0.0, {SYSTEM, None}) is theirs
+        assert scheduling.pick([mine, theirs], 0.0, {SYSTEM}) is None
+
     def test_a_queue_that_had_nothing_gains_no_credit(self):
         old, new = queue("old", turn=100.0), queue("new", turn=0.0)
         new.enter(100.0)
@@ -148,7 +156,8 @@ class TestMatching:
         assert matching.choose(every, "q", None) is knows
         assert matching.choose(every, "q", A) is same
         assert matching.choose([other, unbound, knows], "q", A) is unbound
-        assert matching.choose([other], "q", A) is other
+        assert matching.choose([other], "q", A) is None, "it would only claim to hand on"
+        assert matching.choose([other], "q", None) is other
         assert matching.choose([], "q", A) is None
 
     def test_place_never_gives_items_to_a_worker_of_another_identity(self):
@@ -157,21 +166,36 @@ class TestMatching:
         assert matching.place(A, [record(1, B), unbound]) is unbound
         assert matching.place(A, [unbound, mine]) is mine
 
-    def test_evict_waits_for_patience_and_takes_the_longest_idle(self):
-        busy = record(1, A, WorkerState.BUSY, idle_since=1.0)
-        idle, idler = record(2, A, idle_since=9.0), record(3, B, idle_since=5.0)
-        assert matching.evict([busy, idle, idler], 1, 0.4, 0.5) is None
-        assert matching.evict([busy, idle, idler], 1, 0.5, 0.5) is idler
-        assert matching.evict([busy], 1, 0.5, 0.5) is busy
+    def test_evict_waits_for_patience_while_one_that_fits_is_busy(self):
+        fitting, idle, idler = (
+            record(1, SYSTEM, WorkerState.BUSY),
+            record(2, A, idle_since=9.0),
+            record(3, B, idle_since=5.0),
+        )
+        every = [fitting, idle, idler]
+        assert matching.evict(every, [matching.Want(SYSTEM, 0.4, handed=False)], 0.5) is None
+        assert matching.evict(every, [matching.Want(SYSTEM, 0.5, handed=False)], 0.5) is idler
+
+    def test_evict_does_not_wait_for_somebody_who_does_not_exist(self):
+        idle = record(1, A)
+        assert matching.evict([idle], [matching.Want(B, 0.0, handed=False)], 0.5) is idle
+
+    def test_a_busy_worker_makes_room_only_for_what_is_claimed_already(self):
+        busy = record(1, A, WorkerState.BUSY)
+        assert matching.evict([busy], [matching.Want(B, 9.0, handed=False)], 0.5) is None
+        assert matching.evict([busy], [matching.Want(B, 9.0, handed=True)], 0.5) is busy
+
+    def test_nobody_who_is_wanted_himself_makes_room(self):
+        wants = [matching.Want(A, 9.0, handed=True), matching.Want(B, 9.0, handed=True)]
+        assert matching.evict([record(1, A, WorkerState.BUSY)], wants, 0.5) is None
 
     def test_evict_counts_the_help_that_is_coming(self):
-        for helper in (
-            record(9),
-            record(9, state=WorkerState.BOOTING),
-            record(9, B, expired=RetireReason.IDENTITY),
-        ):
-            assert matching.evict([record(1, A), helper], 1, 9.0, 0.5) is None
-            assert matching.evict([record(1, A), helper], 2, 9.0, 0.5) is not None
+        one = [matching.Want(B, 9.0, handed=True)]
+        two = [*one, matching.Want(SYSTEM, 9.0, handed=True)]
+        evicted = record(9, Identity(7, 1), expired=RetireReason.IDENTITY)
+        for helper in (record(9), record(9, state=WorkerState.BOOTING), evicted):
+            assert matching.evict([record(1, A), helper], one, 0.5) is None
+            assert matching.evict([record(1, A), helper], two, 0.5) is not None
 
 
 class TestPolling:
