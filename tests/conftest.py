@@ -18,6 +18,18 @@ def site(tmp_path):
 
 
 @pytest.fixture
+def other(tmp_path):
+    """A second site."""
+    return Site(tmp_path / "other.db", tmp_path / "other.log")
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """The file that `hold` tasks wait for."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
 def daemon(tmp_path):
     """A function that starts `coworker run` with a settings file; what it started is ended afterwards."""
     started = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from coworker.config.settings import SiteSettings
 from coworker.model import WorkerRecord
 from coworker.processes.loop import Timers
 from coworker.wire.messages import Order
+
+if TYPE_CHECKING:
+    from coworker.processes.site import Site
 
 
 class Hands(Protocol):
@@ -21,8 +24,8 @@ class Hands(Protocol):
     def next_id(self) -> int:
         """A number that no child had before."""
 
-    def spawn(self, record: WorkerRecord, settings: SiteSettings) -> None:
-        """Fork the child of this record and set its pid. Raises OSError."""
+    def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
+        """Fork the child of this record, set its pid, and tell `site` what it says. Raises OSError."""
 
     def send(self, record: WorkerRecord, order: Order) -> None:
         """Never blocks; to a child that is gone it does nothing."""

@@ -274,11 +274,10 @@ class Master:
         self._last_id += 1
         return self._last_id
 
-    def spawn(self, record: WorkerRecord, settings: SiteSettings) -> None:
+    def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
         """See Hands."""
         birth = child.Birth(record.id, record.slot, record.role, settings)
         record.pid, channel = fork_child(partial(child.run, birth))
-        site = next(site for site in self._all_sites() if site.settings.name == record.site)
         self._links.add(site, record, channel)
 
     def send(self, record: WorkerRecord, order: Order) -> None:

@@ -129,19 +129,18 @@ class Reports:
         record.progress_at = now
         claim = self.dispatch.ledger.claims.get(report.claim)
         queue = claim.queue.name if claim else ""
-        ids = []
+        log_ok = self.site.hands.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         for item_id, outcome in report.outcomes:
-            ids.append(item_id)
-            level = _LEVELS.get(outcome, "warning")
-            if self.site.hands.wants(level):
+            if log_ok or outcome != Outcome.OK:
                 seconds = report.seconds / len(report.outcomes)
                 self.site.log(
-                    level, "task_done", record, queue=queue, item=item_id, outcome=outcome,
-                    identity=str(record.identity), seconds=round(seconds, 6),
+                    _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
+                    outcome=outcome, identity=str(record.identity), seconds=round(seconds, 6),
                 )  # fmt: skip
             if outcome == Outcome.ABORT:
                 self.site.dirty = True
         before = record.done
+        ids = [item_id for item_id, _ in report.outcomes]
         record.done += self.dispatch.ledger.end(report.claim, ids, record.id)
         if before < record.max_requests <= record.done:
             self.site.dirty = True

@@ -12,6 +12,7 @@ from coworker.config.settings import SiteSettings
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy import matching
+from coworker.policy.backoff import PROBE_CAP
 from coworker.processes.hands import Hands
 from coworker.processes.reports import Reports
 from coworker.processes.staff import Staff
@@ -32,7 +33,7 @@ class Site:
     def __init__(self, settings: SiteSettings, hands: Hands, *, on_trial: bool = False) -> None:
         self.settings = settings
         self.hands = hands
-        self.staff = Staff(settings, hands)
+        self.staff = Staff(settings, hands, partial(hands.spawn, self))
         self.dispatch = Dispatch(settings, partial(hands.log, site=settings.name), hands.rng)
         self.phase = MasterPhase.RUNNING
         self.dirty = True
@@ -64,10 +65,12 @@ class Site:
         )  # fmt: skip
         if record.role is Role.CONTROL:
             self._control_gone(record, now)
+        cause = record.last_words or f"{reason or 'crashed'}, {status}"
         if record.claiming is not None:
             what = "what it may have claimed stays leased until the lease ends"
             self.log("error", "claim_unanswered", record, queue=record.claiming, what=what)
-        cause = record.last_words or f"{reason or 'crashed'}, {status}"
+            # Without a pause one pipe after the other would be lost to a database that takes no claims.
+            self.dispatch.claim_failed(record.claiming, cause, now, cap=PROBE_CAP)
         # KILL it now, and settle only when nothing of it runs any more (design, section 4, rule 1).
         if not self._buried(record):
             signal_group(record.pipe_group, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
@@ -17,6 +18,7 @@ from coworker.processes.roster import Roster
 from coworker.unix.process_group import signal_group
 from coworker.wire.messages import Retire
 
+Spawn = Callable[[WorkerRecord, SiteSettings], None]  # forks the child of a record; raises OSError
 BOOT_GRACE = 10.0  # seconds beyond boot_timeout: the child itself ends a boot that takes too long
 LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
 BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
@@ -25,12 +27,13 @@ BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
 class Staff:
     """`count` is how many workers the site should have at most, `target` how many it should have now."""
 
-    def __init__(self, settings: SiteSettings, hands: Hands, generation: int = 1) -> None:
+    def __init__(self, settings: SiteSettings, hands: Hands, spawn: Spawn) -> None:
         self.settings = settings
         self.hands = hands
+        self._spawn = spawn
         self.roster = Roster()
         self.breaker = Breaker()
-        self.generation = generation
+        self.generation = 1
         self.count = self.target = settings.workers.count
         self.boot_seconds = BOOT_SECONDS_GUESS
         self._rungs: dict[int, int] = {}  # child → steps of the ladder taken
@@ -152,7 +155,7 @@ class Staff:
             canary=canary,
         )
         try:
-            self.hands.spawn(record, self.settings)
+            self._spawn(record, self.settings)
         except OSError as error:
             self.boot_failed(f"cannot fork: {error.strerror}", now)
             return None

@@ -17,9 +17,7 @@ from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
 from coworker.wire.messages import Look, Order, Run, Seen, Took, Unanswered, Work, pack, unpack
 
-REFUSED_DELAY = (
-    60  # seconds until an item that our set-up cannot run may be claimed again (design, section 5)
-)
+REFUSED_DELAY = 60  # seconds until what our set-up cannot run may be claimed again (design, section 5)
 LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
 Log = Callable[..., None]
 
@@ -254,15 +252,13 @@ class Dispatch:
         if state.empty >= polling.EMPTY_PATIENCE:
             state.retry_at = now + polling.EMPTY_DELAY
         if state.empty == polling.EMPTY_PATIENCE:
-            self._log(
-                "notice", "queue_gives_nothing", queue=state.info.name, reason="ready rows, empty claims"
-            )
+            self._log("notice", "queue_gives_nothing", queue=state.info.name, reason="rows, but no claims")
 
-    def claim_failed(self, queue: str, message: str, now: float) -> None:
-        """The queue's own trouble: it backs off alone (design, section 2)."""
+    def claim_failed(self, queue: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
+        """The queue's own trouble: it backs off alone (design, section 2), for `cap` seconds at most."""
         state = self.state(self._info(queue))
         state.failures += 1
-        pause = backoff.delay(state.failures, self._rng, base=backoff.QUEUE_BASE, cap=backoff.QUEUE_CAP)
+        pause = backoff.delay(state.failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
         state.retry_at = now + pause
         self._log(
             "warning" if message != state.failure else "debug",

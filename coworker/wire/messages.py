@@ -10,7 +10,7 @@ import json
 from typing import Any, NamedTuple
 
 from coworker.errors import ProtocolError
-from coworker.model import Identity, Item
+from coworker.model import SYSTEM, Identity, Item
 
 # --- orders: master → child ------------------------------------------------------------------------
 
@@ -267,4 +267,7 @@ def pack(items: list[Item]) -> list[list[Any]]:
 
 
 def unpack(items: list[list[Any]]) -> list[Item]:
-    return [Item(item_id, Identity(contact, domain)) for item_id, contact, domain in items]
+    return [
+        Item(item_id, SYSTEM if contact is None and domain is None else Identity(contact, domain))
+        for item_id, contact, domain in items
+    ]

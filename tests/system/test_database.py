@@ -21,12 +21,11 @@ def test_the_database_goes_away_while_nothing_is_done_and_comes_back(site, daemo
     running.event("ready", count=3)
     site.execute(HIDE)
     running.event("pipe_lost", role="control", cause="database")
-    assert "no such table" in running.event("site_down")["reason"]
+    assert "no such table" in running.event("boot_failed", failures=2)["reason"]
     site.execute(SHOW)
     ids = site.push("a", "empty", times=5)
     running.event("task_done", count=5)
     assert run_once(site, ids)
-    assert running.events("site_up")
     assert running.stop() == 0
 
 
@@ -60,6 +59,23 @@ def test_a_claim_that_the_database_refuses_costs_the_pipe_but_no_item(site, daem
     wait_until(lambda: site.left() == 0, "all items gone")
     # An item that was run while its row could not be removed is deleted at its next claim, not run again.
     assert sorted(site.started(), key=int) == ids
+
+
+def test_a_database_that_takes_no_claims_costs_one_pipe_now_and_then_until_it_does(site, daemon):
+    site.queue("a")
+    site.execute(
+        "CREATE TRIGGER full BEFORE UPDATE ON civicrm_queue_item BEGIN SELECT RAISE(FAIL, 'disk full'); END"
+    )
+    ids = site.push("a", "empty", times=5)
+    running = daemon(settings(site_table(site), count=2))
+    running.event("claim_failed", queue="a", failures=2)
+    lost = running.events("pipe_lost")
+    assert len(lost) <= 3
+    assert all(e["cause"] == "database" and "disk full" in e["reason"] for e in lost)
+    site.execute("DROP TRIGGER full")
+    running.event("task_done", count=5)
+    assert run_once(site, ids)
+    assert len(running.events("pipe_lost")) <= 3
 
 
 def test_a_queue_whose_claims_always_fail_backs_off_alone(site, daemon):

@@ -12,6 +12,8 @@ from support.evidence import run_once
 from support.processes import wait_gone
 from support.tables import settings, site_table, table
 
+LADDER = ["message", "term", "kill"]
+
 
 @pytest.fixture
 def gate(tmp_path):
@@ -177,17 +179,22 @@ def test_a_frozen_pipe_is_killed_after_task_timeout(site, daemon, gate):
     assert site.started() == [held, second]
 
 
-def test_a_worker_that_is_frozen_itself_is_killed_with_its_pipe(site, daemon, gate):
+def test_a_frozen_worker_and_a_frozen_control_are_killed_with_their_pipes_and_replaced(site, daemon, gate):
     site.queue("a", retry_limit=0, error="delete")
     (held,) = site.push("a", "hold", str(gate))
-    running = daemon(settings(site_table(site), count=1, task_timeout=0.3))
-    pipe = psutil.Process(pipe_that_runs(site, held))
-    (worker,) = running.workers()
-    os.kill(worker, SIGSTOP)
-    assert [running.event("overdue", count=n)["step"] for n in (1, 2, 3)] == ["message", "term", "kill"]
-    running.event("gone", pid=worker, reason="timeout")
-    wait_gone([pipe])
+    running = daemon(settings(site_table(site), count=1, task_timeout=0.3, boot_timeout=2))
+    frozen = [*running.workers(), running.control()]
+    pipes = [psutil.Process(pid) for pid in (pipe_that_runs(site, held), running.pipe_of(frozen[-1]))]
+    for pid in frozen:
+        os.kill(pid, SIGSTOP)
+    for pid in frozen:
+        assert [running.event("overdue", count=n, pid=pid)["step"] for n in (1, 2, 3)] == LADDER
+        running.event("gone", pid=pid, reason="timeout")
+    wait_gone(pipes)
     running.event("task_done", item=held, outcome="delete")
+    ids = site.push("a", "empty", times=2)
+    wait_until(lambda: site.left() == 0, "all items gone")
+    assert site.started() == [held, *ids]
 
 
 def test_a_queue_may_have_a_time_limit_of_its_own(site, daemon, gate):

@@ -7,15 +7,8 @@ import sys
 
 import pytest
 from support.daemon import wait_until
-from support.site import Site
 from support.starting import environment
 from support.tables import settings, site_table
-
-
-@pytest.fixture
-def other(tmp_path):
-    """A second site."""
-    return Site(tmp_path / "other.db", tmp_path / "other.log")
 
 
 @pytest.fixture
@@ -61,9 +54,9 @@ def assert_runs_tasks(site):
 def test_a_second_daemon_on_the_same_run_dir_is_refused_with_the_pid_of_the_first(
     site, other, daemon, tmp_path
 ):
-    first = daemon(settings(site_table(site)))
+    first = daemon(settings(site_table(site), count=1))
     arguments = ["-d", f"coworker.state_dir={tmp_path}/elsewhere"]
-    second = daemon(settings(site_table(other)), share=first, arguments=arguments, wait=None)
+    second = daemon(settings(site_table(other), count=1), share=first, arguments=arguments, wait=None)
     line = said(second)
     assert f"another coworker (pid {first.pid}) already uses {first.folder}/run" in line
     assert "stop it first, or give this one its own run_dir and state_dir" in line
@@ -75,9 +68,9 @@ def test_a_second_daemon_on_the_same_run_dir_is_refused_with_the_pid_of_the_firs
 def test_a_second_daemon_on_the_same_state_dir_is_refused_with_the_pid_of_the_first(
     site, other, daemon, tmp_path
 ):
-    first = daemon(settings(site_table(site)))
+    first = daemon(settings(site_table(site), count=1))
     arguments = ["-d", f"coworker.run_dir={tmp_path}/elsewhere"]
-    second = daemon(settings(site_table(other)), share=first, arguments=arguments, wait=None)
+    second = daemon(settings(site_table(other), count=1), share=first, arguments=arguments, wait=None)
     assert f"another coworker (pid {first.pid}) already uses {first.folder}/state" in said(second)
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert_runs_tasks(site)
@@ -85,8 +78,8 @@ def test_a_second_daemon_on_the_same_state_dir_is_refused_with_the_pid_of_the_fi
 
 
 def test_of_several_daemons_started_at_once_exactly_one_runs(site, daemon):
-    first = daemon(settings(site_table(site)), wait=None)
-    others = [daemon(settings(site_table(site)), share=first, wait=None) for _ in range(4)]
+    first = daemon(settings(site_table(site), count=1), wait=None)
+    others = [daemon(settings(site_table(site), count=1), share=first, wait=None) for _ in range(4)]
     every = [first, *others]
     wait_until(lambda: sum(each.process.poll() == 78 for each in every) == 4, "four refusals")
     (running,) = [each for each in every if each.process.poll() is None]
@@ -96,11 +89,11 @@ def test_of_several_daemons_started_at_once_exactly_one_runs(site, daemon):
 
 
 def test_a_pid_file_left_by_a_killed_daemon_is_taken_over(site, daemon):
-    first = daemon(settings(site_table(site)))
+    first = daemon(settings(site_table(site), count=1))
     first.stop(signal.SIGKILL)
     file = first.folder / "run" / "coworker.pid"
     assert file.read_text() == f"{first.pid}\n"
-    second = daemon(settings(site_table(site)), share=first)
+    second = daemon(settings(site_table(site), count=1), share=first)
     assert file.read_text() == f"{second.pid}\n"
     assert_runs_tasks(site)
     assert second.stop() == 0
@@ -111,15 +104,15 @@ def test_a_pid_file_with_the_pid_of_somebody_else_is_taken_over(site, daemon, tm
     folder = tmp_path / "daemon0" / "run"
     folder.mkdir(parents=True)
     (folder / "coworker.pid").write_text(f"{os.getpid()}\n")
-    running = daemon(settings(site_table(site)))
+    running = daemon(settings(site_table(site), count=1))
     assert (folder / "coworker.pid").read_text() == f"{running.pid}\n"
 
 
 def test_a_daemon_can_start_as_soon_as_the_one_before_has_ended(site, daemon):
-    before = daemon(settings(site_table(site)))
+    before = daemon(settings(site_table(site), count=1))
     for _ in range(3):
         assert before.stop() == 0
-        before = daemon(settings(site_table(site)), share=before)
+        before = daemon(settings(site_table(site), count=1), share=before)
 
 
 def test_two_sites_are_served_side_by_side_without_any_file(site, other, ad_hoc):

@@ -36,7 +36,7 @@ def test_a_pipe_deaf_to_eof_and_term_is_killed_with_its_whole_group_and_replaced
 def test_a_deaf_pipe_with_a_task_that_hangs_is_killed_with_its_whole_group(site, daemon, tmp_path):
     site.queue("a", retry_limit=0)
     (held,) = site.push("a", "hold", str(tmp_path / "never"))
-    running = daemon(settings(site_table(deaf(site)), count=1, task_timeout=1), wait=None)
+    running = daemon(settings(site_table(deaf(site)), count=1, task_timeout=0.3), wait=None)
     wait_until(lambda: site.started() == [held], "the task runs")
     (worker,) = running.workers()
     group = group_of(running, worker)

@@ -1,5 +1,6 @@
 """Workers are replaced before they get old, and nobody notices."""
 
+import psutil
 from support.daemon import wait_until
 from support.evidence import fewest_ready, most_booting, run_once
 from support.processes import zombies
@@ -30,9 +31,9 @@ def test_a_worker_is_replaced_by_count_and_its_successor_is_ready_before_it_leav
 
 def test_the_limit_of_items_differs_between_workers_so_that_they_do_not_leave_together(site, daemon):
     site.queue("a", batch_limit=1)
-    ids = site.push("a", "empty", times=1200)
+    ids = site.push("a", "empty", times=700)
     running = daemon(settings(site_table(site), count=2, max_requests=100, overlap=False))
-    running.event("gone", count=8, reason="max_requests")
+    running.event("gone", count=6, reason="max_requests")
     served = [e["done"] for e in running.events("gone", reason="max_requests")]
     assert all(90 <= done <= 100 for done in served)
     assert len(set(served)) > 1
@@ -90,8 +91,10 @@ def test_with_min_idle_0_no_worker_stays_and_one_comes_for_a_task(site, daemon):
 
 def test_without_overlap_a_worker_stops_exactly_at_its_limit_and_its_place_is_empty_meanwhile(site, daemon):
     site.queue("a", batch_limit=1)
-    ids = site.push("a", "empty", times=40)
+    ids = site.push("a", "empty", times=18)
     running = daemon(settings(site_table(site), count=1, max_requests=4, overlap=False))
+    running.event("gone", reason="max_requests")
+    before = psutil.Process(running.pid).num_fds()
     running.event("gone", count=4, reason="max_requests")
     events = worker_events(running, None)
     assert {e["done"] for e in events if e["event"] == "gone"} == {4}  # 10 % of 4 is less than one
@@ -99,6 +102,7 @@ def test_without_overlap_a_worker_stops_exactly_at_its_limit_and_its_place_is_em
     assert turns[:8] == ["ready", "gone"] * 4
     wait_until(lambda: site.left() == 0, "all items gone")
     assert run_once(site, ids)
+    assert psutil.Process(running.pid).num_fds() <= before + 1  # the worker that is there now
 
 
 def test_without_overlap_a_batch_is_not_cut_at_the_limit(site, daemon):

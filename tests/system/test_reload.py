@@ -7,22 +7,9 @@ import pytest
 from support.daemon import wait_until
 from support.evidence import fewest_ready, run_once
 from support.processes import wait_gone
-from support.site import Site
 from support.tables import settings, site_table
 
 WELCOME = '{"Civi::pipe":{"v":"%s","t":"trusted","l":["login"]}}'
-
-
-@pytest.fixture
-def gate(tmp_path):
-    """The file that `hold` tasks wait for."""
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def other(tmp_path):
-    """A second site."""
-    return Site(tmp_path / "other.db", tmp_path / "other.log")
 
 
 def start(daemon, *tables, count=2, **more):
@@ -201,22 +188,22 @@ def test_a_refused_file_changes_nothing_and_its_repair_is_taken(site, daemon):
 PIPES = {
     "is not found": ("no-such-command-anywhere", "no-such-command-anywhere"),
     "dies": ("echo last words >&2; exit 3", "exit status 3"),
-    "never says hello": ("sleep 600", "no welcome in time"),
-    "prints garbage": ("yes", "welcome"),
-    "is too old": (f"echo '{WELCOME % '5.0'}'; sleep 600", "5.51"),
+    "never says hello": ("cat >&2", "no welcome in time"),
+    "prints garbage": ("echo garbage; cat >&2", "welcome"),
+    "is too old": (f"echo '{WELCOME % '5.0'}'; cat >&2", "5.51"),
 }
 
 
 @pytest.mark.parametrize(("pipe", "reason"), PIPES.values(), ids=PIPES)
 def test_a_pipe_command_that_fails_leaves_the_old_workers_at_work(site, daemon, pipe, reason):
     site.queue("a")
-    running = start(daemon, site_table(site))
+    running = start(daemon, site_table(site), count=1)
     pids, processes = set(running.titles()), set(running.tree())
-    hup(running, settings(site_table(pipe), boot_timeout=0.5))
+    hup(running, settings(site_table(pipe), count=1, boot_timeout=0.5))
     assert reason in running.event("reload_failed")["reason"]
     wait_until(lambda: set(running.tree()) == processes, "the end of the canary and its pipe")
     assert_goes_on(running, site, pids)
-    hup(running, settings(site_table(site)))
+    hup(running, settings(site_table(site), count=1))
     running.event("reloaded")
     wait_for_roll(running, pids)
     assert running.events("site_down") == []

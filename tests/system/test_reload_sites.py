@@ -1,24 +1,12 @@
 """HUP with several sites: added, removed, changed, broken."""
 
+import os
 import signal
 
-import pytest
 from support.daemon import wait_until
 from support.evidence import run_once
 from support.site import Site
 from support.tables import settings, site_table
-
-
-@pytest.fixture
-def gate(tmp_path):
-    """The file that `hold` tasks wait for."""
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def other(tmp_path):
-    """A second site."""
-    return Site(tmp_path / "other.db", tmp_path / "other.log")
 
 
 def start(daemon, *tables):
@@ -116,7 +104,7 @@ def test_one_bad_site_keeps_the_whole_new_file_out(site, other, daemon, tmp_path
     running = start(daemon, site_table(site, "one"), site_table(other, "two"))
     running.event("ready", count=4)
     old = set(running.titles())
-    hup(running, site_table(site, "one"), site_table("sleep 1; exit 3", "two"), site_table(third, "three"))
+    hup(running, site_table(site, "one"), site_table("sleep 0.5; exit 3", "two"), site_table(third, "three"))
     assert running.event("reload_failed")["reason"].startswith("site two: ")
     wait_until(lambda: set(running.titles()) == old, "the end of all that was tried")
     assert third.rows() == {ids[0]: (0, None)}
@@ -158,3 +146,24 @@ def test_a_site_that_is_added_to_a_quiet_daemon_claims_nothing_until_it_goes_on(
     running.send(signal.SIGCONT)
     wait_until(lambda: other.left() == 0, "the tasks")
     assert run_once(other, ids)
+
+
+def test_a_site_that_came_back_is_not_mistaken_for_the_one_that_still_leaves(site, other, daemon, gate):
+    other.queue("a", retry_limit=1)
+    held = other.push("a", "hold", str(gate))
+    running = start(daemon, site_table(site, "one"), site_table(other, "two"))
+    wait_until(other.started, "the start of the task")
+    old = [e["pid"] for e in running.events("ready", site="two")]
+    hup(running, site_table(site, "one"))
+    running.event("reloaded")
+    hup(running, site_table(site, "one"), site_table(other, "two"))
+    running.event("ready", count=4, site="two")
+    for pid in old:  # the claim of the worker must be settled, by another control than the new site's
+        os.kill(pid, signal.SIGKILL)
+    assert running.event("settled", site="two")["item"] == held[0]
+    gate.touch()
+    wait_until(lambda: other.left() == 0, "the end of the task")
+    assert_runs_tasks(other)
+    wait_until(lambda: len(pids_of(running, "two")) == 2, "one control and one worker")
+    assert other.ended("a") == held
+    assert running.stop() == 0

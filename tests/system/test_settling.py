@@ -50,7 +50,7 @@ def test_an_answer_that_comes_twice_shifts_no_other_answer(site, daemon, marker)
     running = daemon(settings(site_table(spoil(site, marker, OUTCOME, "twice")), count=1))
     running.event("task_done", count=6)
     done = outcomes(running.events("task_done"))
-    assert done == dict.fromkeys(fine, ["ok"]) | dict.fromkeys(failing, ["delete"])
+    assert [done[item] for item in fine + failing] == [["ok"]] * 3 + [["delete"]] * 3
     assert running.events("pipe_lost", cause="protocol")
     assert not repeated(site.started())
 
@@ -95,20 +95,6 @@ def test_a_frozen_pipe_of_control_is_replaced(site, daemon):
     wait_gone([pipe])
     site.queue("a")
     ids = site.push("a", "empty", times=3)
-    running.event("task_done", count=3)
-    assert run_once(site, ids)
-
-
-def test_a_frozen_control_is_replaced(site, daemon):
-    running = daemon(settings(site_table(site), count=1, boot_timeout=1))
-    running.event("ready", role="control")
-    control = running.control()
-    pipe = psutil.Process(running.pipe_of(control))
-    os.kill(control, SIGSTOP)
-    site.queue("a")
-    ids = site.push("a", "empty", times=3)
-    running.event("gone", pid=control)
-    wait_gone([pipe])
     running.event("task_done", count=3)
     assert run_once(site, ids)
 

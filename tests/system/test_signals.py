@@ -12,12 +12,6 @@ from support.tables import settings, site_table
 NEVER = {"poll_interval": 3600, "poll_interval_max": 3600}
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that `hold` tasks wait for."""
-    return tmp_path / "gate"
-
-
 def start(daemon, site, *, site_values=None, arguments=(), **workers):
     """A daemon all of whose workers are ready."""
     table = site_table(site, **(site_values or {}))

@@ -59,7 +59,7 @@ def test_root_can_be_allowed(site, daemon, tmp_path, way):
         (tmp_path / "daemon0" / "coworker.d").mkdir(parents=True)
         (tmp_path / "daemon0" / "coworker.d" / "root.toml").write_text("coworker.allow_root = true\n")
     environment = {"COWORKER_ALLOW_ROOT": "1" if way == "environment" else None}
-    running = daemon(settings(site_table(site)), arguments=arguments, environment=environment)
+    running = daemon(settings(site_table(site), count=1), arguments=arguments, environment=environment)
     assert running.stop() == 0
 
 

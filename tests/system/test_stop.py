@@ -16,12 +16,6 @@ def grace(seconds):
     return ("-d", f"coworker.graceful_timeout={seconds}")
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that `hold` tasks wait for."""
-    return tmp_path / "gate"
-
-
 def start(daemon, site, *, grace_seconds=60, pipe=None, **workers):
     return daemon(settings(site_table(pipe or site), **workers), arguments=grace(grace_seconds))
 

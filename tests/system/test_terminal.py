@@ -15,12 +15,6 @@ COLOUR = re.compile(r"\x1b\[[0-9;]+m")
 
 
 @pytest.fixture
-def gate(tmp_path):
-    """The file that `hold` tasks wait for."""
-    return tmp_path / "gate"
-
-
-@pytest.fixture
 def terminal(site, tmp_path):
     """A function that runs `coworker run --pipe=…` on a terminal of its own."""
     started = []
