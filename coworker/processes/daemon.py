@@ -36,7 +36,8 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
 
 
 def _refuse_root(settings: CoworkerSettings) -> None:
-    if os.geteuid() == 0 and settings.user is None and not settings.allow_root:
+    stays_root = settings.user is None or _find_user(settings.user).pw_uid == 0
+    if os.geteuid() == 0 and stays_root and not settings.allow_root:
         raise SetupError(
             "refusing to run as root: CiviCRM's caches would become root's and its web pages would fail; "
             'set coworker.user (such as "www-data"), or coworker.allow_root = true (COWORKER_ALLOW_ROOT=1)'

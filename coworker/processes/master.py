@@ -118,6 +118,7 @@ class Master:
     def _forget_empty_sites(self) -> None:
         for key, site in list(self._leaving.items()):
             if site.empty:
+                site.forget()
                 del self._leaving[key]
         if self.phase in (Phase.STOPPING, Phase.HALTING):
             for name, site in list(self.sites.items()):
@@ -145,14 +146,15 @@ class Master:
             self._on_site_timer(key, now)
 
     def _on_site_timer(self, key: tuple[str, Any], now: float) -> None:
-        kind, name = key
+        kind, subject = key
+        if kind != "child":
+            if kind == "look":
+                subject.look_overdue(now)
+            subject.dirty = True
+            return
         for site in self._all_sites():
-            if kind == "child" and (record := site.staff.roster.get(name)) is not None:
+            if (record := site.staff.roster.get(subject)) is not None:
                 site.staff.overdue(record, now)
-            elif kind in ("site", "look") and site.settings.name == name:
-                if kind == "look":
-                    site.look_overdue(now)
-                site.dirty = True
 
     # --- signals ---
 

@@ -76,16 +76,16 @@ class Reports:
 
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
-        self.dispatch.seen(report, now)
-        self.timers.cancel(("look", self.site.settings.name))
+        self.dispatch.watch.seen(report, now)
+        self.timers.cancel(("look", self.site))
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("debug", "looked", queues=names or None, seconds=report.seconds)
         self.site.dirty = True
 
     def _on_look_failed(self, _record: WorkerRecord, report: m.LookFailed, now: float) -> None:
-        self.dispatch.look_failed(report.message, now)
-        self.timers.cancel(("look", self.site.settings.name))
+        self.dispatch.watch.failed(report.message, now)
+        self.timers.cancel(("look", self.site))
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:

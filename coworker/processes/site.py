@@ -86,9 +86,9 @@ class Site:
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
         self.dispatch.settlements.control_gone(record.id)
-        if self.dispatch.looking and record.id == self._looker:
-            self.dispatch.look_lost(now)
-            self.hands.timers.cancel(("look", self.settings.name))
+        if self.dispatch.watch.looking and record.id == self._looker:
+            self.dispatch.watch.lost(now)
+            self.hands.timers.cancel(("look", self))
 
     @staticmethod
     def _buried(record: WorkerRecord) -> bool:
@@ -108,6 +108,11 @@ class Site:
     def empty(self) -> bool:
         """Nothing of it is left: the master may forget it, or go."""
         return len(self.staff.roster) == 0 and not self._graves
+
+    def forget(self) -> None:
+        """It is empty: nothing shall wake for it again."""
+        for kind in ("site", "look"):
+            self.hands.timers.cancel((kind, self))
 
     def stop(self, phase: MasterPhase, now: float) -> None:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
@@ -138,7 +143,7 @@ class Site:
 
     def look_now(self, now: float) -> None:
         """USR2."""
-        self.dispatch.next_look_at = now
+        self.dispatch.watch.next_look_at = now
         self.dirty = True
 
     def change_count(self, change: int) -> None:
@@ -164,7 +169,7 @@ class Site:
             control=self._control_wanted(now) if stopping else 1,
         )
         self._ask_control(now, free=bool(free))
-        self.hands.timers.set(("site", self.settings.name), self._next_at(now))
+        self.hands.timers.set(("site", self), self._next_at(now))
 
     def _wants(self, now: float) -> list[matching.Want]:
         """The work that no free worker takes; what is not claimed yet counts only while we may claim."""
@@ -210,24 +215,24 @@ class Site:
         for order in self.dispatch.settlements.orders(control.id, now):
             self.hands.send(control, order)
         may_look = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
-        if may_look and not self.dispatch.looking and now >= self.dispatch.next_look_at:
+        if may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
             self._looker = control.id
-            self.hands.send(control, self.dispatch.look(now, free=free))
-            self.hands.timers.set(("look", self.settings.name), now + self.settings.workers.boot_timeout)
+            self.hands.send(control, self.dispatch.watch.look(now, free=free))
+            self.hands.timers.set(("look", self), now + self.settings.workers.boot_timeout)
 
     def look_overdue(self, now: float) -> None:
         """Control does not answer: it is replaced, and the next one need not wait until it is gone."""
         control = self.staff.roster.get(self._looker)
-        if control is not None and self.dispatch.looking:
+        if control is not None and self.dispatch.watch.looking:
             self.staff.overdue(control, now)
-            self.dispatch.look_lost(now)
+            self.dispatch.watch.lost(now)
 
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at()]
         if self._graves:
             moments.append(now + GRAVE_INTERVAL)
-        if not self.dispatch.looking and self.phase is MasterPhase.RUNNING:
-            moments.append(self.dispatch.next_look_at)
+        if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
+            moments.append(self.dispatch.watch.next_look_at)
         if (again := self.dispatch.settlements.next_at()) is not None:
             moments.append(again)
         if self._settle_until != inf:

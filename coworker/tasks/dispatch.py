@@ -5,7 +5,7 @@ Takes reports and free workers, gives orders to send; sends nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from math import inf
 from random import Random
 
@@ -15,11 +15,10 @@ from coworker.policy import backoff, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
 from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
-from coworker.wire.messages import Look, Order, Run, Seen, Took, Unanswered, Work, pack, unpack
+from coworker.tasks.watch import Log, Watch
+from coworker.wire.messages import Order, Run, Took, Unanswered, Work, pack, unpack
 
 REFUSED_DELAY = 60  # seconds until what our set-up cannot run may be claimed again (design, section 5)
-LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
-Log = Callable[..., None]
 
 
 class Dispatch:
@@ -27,85 +26,19 @@ class Dispatch:
 
     def __init__(self, settings: SiteSettings, log: Log, rng: Random) -> None:
         self.settings = settings
-        self.queues: dict[str, QueueState] = {}
+        self.watch = Watch(settings, log, rng)
+        self.queues = self.watch.queues
         self.handed: list[HandedGroup] = []
         self.ledger = Ledger()
         self.settlements = Settlements()
-        self.looking = False  # a look is out
-        self.next_look_at = 0.0
-        self._look_failures = 0
-        self._skipped: Collection[str] = ()
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
-        self._clock = 0.0
         self._log = log
         self._rng = rng
 
-    # --- looking ---
-
-    def look(self, now: float, *, free: bool) -> Look:
-        """The order for the look that is due."""
-        self.looking = True
-        skip = polling.skip(self.queues.values(), now, free, self.settings.poll_interval)
-        self._skipped = frozenset(skip)
-        return Look(skip)
-
-    def look_lost(self, now: float) -> None:
-        """Control left without answering."""
-        self.looking = False
-        self.next_look_at = now
-
-    def look_failed(self, message: str, now: float) -> None:
-        """The site refused the look; later again."""
-        self.looking = False
-        self._look_failures += 1
-        pause = backoff.delay(self._look_failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
-        self.next_look_at = now + pause
-        level = "error" if self._look_failures == 1 else "debug"
-        self._log(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
-
-    def seen(self, report: Seen, now: float) -> None:
-        """Control saw these queues with work, and none in others but those it was to skip."""
-        self.looking = False
-        self._look_failures = 0
-        settings = self.settings
-        self.next_look_at = now + polling.interval(
-            report.seconds, settings.poll_interval, settings.poll_interval_max
-        )
-        found = set()
-        for values in report.queues:
-            info = QueueInfo(*values)
-            found.add(info.name)
-            state = self.state(info)
-            state.seen = True
-            if not state.more:
-                state.enter(self._clock)
-                state.more = True
-        for name, state in list(self.queues.items()):
-            if name not in found and name not in self._skipped:
-                state.more = False
-                if not state.working and not state.handed:
-                    del self.queues[name]
-
-    def state(self, info: QueueInfo) -> QueueState:
-        """The state of a queue, new if need be, with its settings as just read."""
-        state = self.queues.get(info.name)
-        if state is None:
-            state = self.queues[info.name] = QueueState(info, more=False, turn=self._clock)
-            self.configure(state)
-        state.info = info
-        return state
-
-    def configure(self, state: QueueState) -> None:
-        """Take weight and limit from the settings."""
-        rule = self.settings.queue(state.info.name)
-        state.weight, state.concurrency = rule.weight, rule.concurrency
-
     def reconfigure(self, settings: SiteSettings) -> None:
-        """After a reload. The next look is due: the interval may have been a long one."""
+        """After a reload."""
         self.settings = settings
-        self.next_look_at = 0.0
-        for state in self.queues.values():
-            self.configure(state)
+        self.watch.reconfigure(settings)
 
     # --- orders ---
 
@@ -122,7 +55,7 @@ class Dispatch:
             if worker is None:
                 break
             free.remove(worker)
-            self._clock = scheduling.begin(state)
+            self.watch.clock = scheduling.begin(state)
             worker.queue = state.info.name
             self._batches[worker.id] = 0
             orders.append((worker, Work(state.info.name, self.settings.workers.slice, self._quota(worker))))
@@ -177,7 +110,7 @@ class Dispatch:
     def took(self, worker: WorkerRecord, report: Took, now: float) -> int:
         """A claim came back with items. Returns how many the worker runs itself."""
         items = unpack(report.items)
-        state = self.state(self._info(report.queue))
+        state = self.watch.state(self._info(report.queue))
         state.took(len(items), now)
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
         own = worker.identity if worker.identity is not None else items[0].identity
@@ -197,7 +130,7 @@ class Dispatch:
         claim = self.ledger.claims[claim_id]
         for identity, items in groups.items():
             self.handed.append(HandedGroup(claim, identity, items, now))
-            state = self.state(claim.queue)
+            state = self.watch.state(claim.queue)
             state.handed += len(items)
             state.last_identity = identity
 
@@ -243,7 +176,7 @@ class Dispatch:
     def _found_empty(self, state: QueueState, batches: int, now: float) -> None:
         state.more = False
         if batches:
-            self.next_look_at = now  # after work the next look follows at once
+            self.watch.next_look_at = now  # after work the next look follows at once
             return
         if not state.seen:
             return  # it was another worker's batch that promised more
@@ -256,7 +189,7 @@ class Dispatch:
 
     def claim_failed(self, queue: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
         """The queue's own trouble: it backs off alone (design, section 2), for `cap` seconds at most."""
-        state = self.state(self._info(queue))
+        state = self.watch.state(self._info(queue))
         state.failures += 1
         pause = backoff.delay(state.failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
         state.retry_at = now + pause

@@ -28,12 +28,12 @@ class Bench:
         return WorkerRecord(number, number, "s", Role.WORKER, 1, 0.0, **given, identity=identity)
 
     def seen(self, *names, now=1.0, **info):
-        self.dispatch.look(now, free=True)
+        self.dispatch.watch.look(now, free=True)
         rows = [
             [name, info.get("type", "SqlParallel"), info.get("batch_limit", 1), 3600, 0, 0, None]
             for name in names
         ]
-        self.dispatch.seen(m.Seen(rows, 0.001), now)
+        self.dispatch.watch.seen(m.Seen(rows, 0.001), now)
 
     def assign(self, *numbers, now=1.0, claim=True):
         free = [self.workers[n] for n in numbers or self.workers]
@@ -190,11 +190,11 @@ def test_ready_rows_but_empty_claims_are_tried_once_a_second_and_said_once():
 def test_after_work_the_next_look_follows_at_once():
     bench = Bench()
     bench.seen("q", now=1.0)
-    assert bench.dispatch.next_look_at == pytest.approx(1.2)
+    assert bench.dispatch.watch.next_look_at == pytest.approx(1.2)
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
     bench.dispatch.idle(bench.workers[1], "empty", 1.05)
-    assert bench.dispatch.next_look_at == 1.05
+    assert bench.dispatch.watch.next_look_at == 1.05
 
 
 def test_without_overlap_the_order_ends_at_the_limit():
