@@ -38,8 +38,8 @@ def test_the_database_goes_away_while_tasks_run_and_no_claim_is_lost(site, daemo
     wait_until(lambda: len(site.started()) == 2, "two batches run")
     site.execute(HIDE)
     gate.touch()
-    running.event("pipe_lost", count=2, cause="database")
-    running.event("settle_failed")
+    for queue in ("a", "b"):
+        running.event("pipe_lost", queue=queue, cause="database")
     site.execute(SHOW)
     wait_until(lambda: site.left() == 0, "all items gone")
     assert set(site.started()) == {*mine, *more}

@@ -72,8 +72,9 @@ def test_what_the_command_line_says_outlives_a_reload(site, daemon):
     text = settings(site_table(site), count=1)
     running = daemon(text, arguments=["-d", "workers.count=2"])
     running.event("ready", count=3)
+    old = running.titles()
     hup(running)
-    wait_for_roll(running, running.titles())
+    wait_for_roll(running, old)
     running.event("ready", count=6)
     assert len(running.workers()) == 2
 
