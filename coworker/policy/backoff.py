@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from random import Random
 
 BREAKER_THRESHOLD = 3  # boots in a row that failed (design, section 3, rule 7)
@@ -24,24 +25,29 @@ class Breaker:
     """The circuit breaker of one site. Times are monotonic seconds.
 
     Closed: boots go on, spaced by the back-off. Open (after BREAKER_THRESHOLD failures in a row):
-    nothing is claimed, and one probe at a time boots.
+    nothing is claimed, and one probe at a time boots. Boots that were under way together fail together:
+    they count as one.
     """
 
     failures: int = 0
     open_since: float | None = None
     next_boot_at: float = 0.0
     reason: str = ""
+    failed_at: float = -inf
 
     @property
     def is_open(self) -> bool:
         return self.open_since is not None
 
-    def failed(self, now: float, reason: str, rng: Random) -> Breaker:
+    def failed(self, now: float, reason: str, rng: Random, *, begun: float) -> Breaker:
+        """After a boot that was `begun` then has failed now."""
+        if begun < self.failed_at:
+            return replace(self, reason=reason)
         failures = self.failures + 1
         since = self.open_since
         if since is None and failures >= BREAKER_THRESHOLD:
             since = now
-        return Breaker(failures, since, now + delay(failures, rng, base=0.5, cap=PROBE_CAP), reason)
+        return Breaker(failures, since, now + delay(failures, rng, base=0.5, cap=PROBE_CAP), reason, now)
 
     def succeeded(self) -> Breaker:
         return Breaker()

@@ -91,6 +91,10 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     except RetireNowError as order:
         reason = order.reason
         pipe.end(patience=IMPATIENT)
+        if reason == RetireReason.TIMEOUT.value:
+            link.post(
+                Failed(reason, _message(PipeTimeoutError("timeout: it took too long and was ended"), pipe))
+            )
     finally:
         link.post(Bye(reason, str(pipe.end())))
     link.flush()

@@ -72,7 +72,7 @@ class Reports:
         if record.canary:
             self.site.on_canary(record, report.message)
         elif not told_to_go:
-            self.staff.boot_failed(report.message, now)
+            self.staff.boot_failed(report.message, now, begun=record.born)
 
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
@@ -199,7 +199,8 @@ class Reports:
             reason=report.message,
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.done:
-            self.staff.boot_failed(report.message, now)  # it boots, but is of no use: back off all the same
+            # It boots, but is of no use: back off all the same.
+            self.staff.boot_failed(report.message, now, begun=record.born)
         self.site.dirty = True
 
     def _on_note(self, record: WorkerRecord, report: m.Note, _now: float) -> None:

@@ -157,7 +157,7 @@ class Staff:
         try:
             self._spawn(record, self.settings)
         except OSError as error:
-            self.boot_failed(f"cannot fork: {error.strerror}", now)
+            self.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
             return None
         self.roster.add(record)
         self.hands.timers.set(("child", record.id), now + limits.boot_timeout + BOOT_GRACE)
@@ -200,18 +200,19 @@ class Staff:
                 self.hands.log("notice", "site_up", site=self.settings.name, down_seconds=down)
             self.breaker = self.breaker.succeeded()
 
-    def boot_failed(self, message: str, now: float) -> None:
+    def boot_failed(self, message: str, now: float, *, begun: float) -> None:
         """Back off; after some in a row the site counts as down (design, section 3, rule 7)."""
         before = self.breaker
-        self.breaker = before.failed(now, message, self.hands.rng)
-        repeated = before.is_open and before.reason == message
+        self.breaker = before.failed(now, message, self.hands.rng, begun=begun)
+        counted = self.breaker.failures > before.failures
+        repeated = before.reason == message and (before.is_open or not counted)
         self.hands.log(
             "debug" if repeated else "error",
             "boot_failed",
             site=self.settings.name,
             reason=message,
             failures=self.breaker.failures,
-            retry_seconds=round(self.breaker.next_boot_at - now, 1),
+            retry_seconds=round(max(0.0, self.breaker.next_boot_at - now), 1),
         )
         if self.breaker.is_open and not before.is_open:
             self.hands.log(
@@ -257,9 +258,10 @@ class Staff:
             "overdue",
             site=record.site,
             role=record.role.value,
-            worker=record.slot,
+            worker=record.slot or None,
             pid=record.pid,
             state=record.state.value,
+            seconds=round(now - record.progress_at, 1) if record.progress_at else None,
             queue=record.queue,
             identity=str(record.identity) if record.identity else None,
             step=step.value,
@@ -283,7 +285,7 @@ class Staff:
         self._rungs.pop(record.id, None)
         self.hands.timers.cancel(("child", record.id))
         if was is S.BOOTING and not record.canary:
-            self.boot_failed(f"the child ended while it booted ({status})", now)
+            self.boot_failed(f"the child ended while it booted ({status})", now, begun=record.born)
 
     def next_at(self, now: float) -> float:
         """When something changes by itself: an age or an idle time is reached, a boot is due."""

@@ -161,4 +161,6 @@ def _like(pattern: str, value: str) -> bool:
             escaped = True
         else:
             parts.append({"%": ".*", "_": "."}.get(char) or re.escape(char))
+    if escaped:
+        return False  # nothing follows the escape: SQL finds nothing
     return re.fullmatch("".join(parts), value, re.DOTALL | re.IGNORECASE | re.ASCII) is not None

@@ -63,6 +63,8 @@ def parse_batch(line: bytes, idents: Sequence[int]) -> list[Any | CallError]:
 
 def decode_object(line: bytes) -> dict[str, Any] | None:
     """Return the JSON object that a line holds; None for anything else."""
+    if not line.lstrip().startswith(b"{"):
+        return None  # without the cost of an attempt: there may be a megabyte of such lines
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
