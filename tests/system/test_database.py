@@ -48,7 +48,7 @@ def test_the_database_goes_away_while_tasks_run_and_no_claim_is_lost(site, daemo
     assert running.process.poll() is None
 
 
-def test_a_claim_that_the_database_refuses_costs_the_pipe_but_no_item(site, daemon):
+def test_a_database_that_goes_away_costs_pipes_and_at_most_the_tries_of_what_they_ran(site, daemon):
     site.queue("a", batch_limit=2)
     ids = site.push("a", "nap", 0.01, times=60)
     running = daemon(settings(site_table(site), count=2))
@@ -57,8 +57,12 @@ def test_a_claim_that_the_database_refuses_costs_the_pipe_but_no_item(site, daem
     running.event("pipe_lost", cause="database")
     site.execute(SHOW)
     wait_until(lambda: site.left() == 0, "all items gone")
-    # An item that was run while its row could not be removed is deleted at its next claim, not run again.
-    assert sorted(site.started(), key=int) == ids
+    # An error of runItems does not tell whether its first item ran: it counts as begun, its try is spent
+    # (design, section 4, rules 4 and 8), and with no retry left CiviCRM deletes it at the next claim.
+    begun = {event["item"] for event in running.events("settled", fate="released")}
+    assert repeated(site.started()) == []
+    assert set(ids) - set(site.started()) <= begun
+    assert len(begun) <= 2
 
 
 def test_a_database_that_takes_no_claims_costs_one_pipe_now_and_then_until_it_does(site, daemon):

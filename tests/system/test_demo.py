@@ -224,7 +224,7 @@ def test_a_task_that_is_run_twice_makes_it_fail(here):
     deed = partial(
         execute, here, "UPDATE civicrm_queue_item SET release_time = NULL, run_count = 0 WHERE id = 1"
     )
-    slow = {"QUEUES": (QueuePlan("slow", "", 100, "nap", (0.5,)),)}
+    slow = {"QUEUES": (QueuePlan("slow", "", 100, "nap", (2.0,)),)}
     with mock.patch.multiple("coworker.demo.play", **slow):
         report = play(1, 2, Saboteur(deed, when=lambda progress: any(here.glob("*/tasks.log"))))
     assert not report.passed
