@@ -32,7 +32,7 @@ def test_a_task_of_a_small_queue_starts_next_though_a_huge_queue_was_there_first
     site.queue("huge")
     site.queue("small")
     site.push("huge", "hold", str(gate), times=2500)
-    limits = {"count": workers, "slice": 0.05, "max_requests": 0}
+    limits = {"count": workers, "slice": 0, "max_requests": 0}
     running = daemon(settings(site_table(site), log={"looking": True}, **limits))
     wait_until(lambda: len(site.started()) == workers, "all workers are busy with the huge queue")
     (small,) = site.push("small", "empty")
