@@ -34,13 +34,18 @@ class RowSeen:
 
 @dataclass(frozen=True, slots=True)
 class OpenClaim:
-    """Ids in batch order. Times in seconds; `claimed_ago` is the age of the claim when it was read."""
+    """Ids in batch order. Times in seconds.
+
+    `claimed_ago`: since the claim was answered. `claim_seconds`: how long that took (it waits for a table
+    lock); the lease began in between.
+    """
 
     sent: list[str]
     unsent: list[str]
     claimed_ago: float
     lease_time: int
     retry_interval: int
+    claim_seconds: float = 0.0
     ours: bool = False  # we ended the process, at stop
     in_order: bool = True  # runner `task` runs in order; of another runner the whole batch counts as begun
     delay: int = 0  # seconds until what was never begun may be claimed again
@@ -61,7 +66,8 @@ def under_our_lease(row: RowSeen, claim: OpenClaim) -> bool:
     """Whether the row still shows the release_time that our claim gave it (rule 3)."""
     if row.release_in is None or row.run_count < 1:
         return False
-    return abs(row.release_in - (claim.lease_time - claim.claimed_ago)) <= CLOCK_SLACK
+    latest = claim.lease_time - claim.claimed_ago
+    return latest - claim.claim_seconds - CLOCK_SLACK <= row.release_in <= latest + CLOCK_SLACK
 
 
 def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:

@@ -96,7 +96,7 @@ class Reports:
         own = self.dispatch.took(record, report, now)
         record.claiming = None
         record.progress_at = now
-        self.set_deadline(record, report.queue, own, now, now)
+        self.set_deadline(record, report.queue, max(1, own), report.at, now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
         if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
             self.site.dirty = True

@@ -115,7 +115,9 @@ class Dispatch:
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
         own = worker.identity if worker.identity is not None else items[0].identity
         state.last_identity = own
-        self.ledger.open(report.claim, state.info, worker.id, items, worker.identity, now)
+        self.ledger.open(
+            report.claim, state.info, worker.id, items, worker.identity, report.at, report.seconds
+        )
         return sum(item.identity == own for item in items)
 
     def _info(self, queue: str) -> QueueInfo:

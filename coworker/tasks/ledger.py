@@ -34,11 +34,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Claim:
-    """The open items of one claim, in batch order. `claimed_at`: monotonic seconds."""
+    """The open items of one claim, in batch order.
+
+    It was answered at `claimed_at` (monotonic seconds), after `seconds`.
+    """
 
     id: str
     queue: QueueInfo
     claimed_at: float
+    seconds: float = 0.0
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def held_by(self, worker: int) -> list[Entry]:
@@ -76,12 +80,13 @@ class Ledger:
         worker: int,
         items: Iterable[Item],
         begun: Identity | None,
-        now: float,
+        claimed_at: float,
+        seconds: float = 0.0,
     ) -> Claim:
         """A worker took these items; those of the identity `begun` it is running already."""
         if claim_id in self.claims:
             raise IllegalMoveError(f"claim {claim_id} is open already")
-        claim = Claim(claim_id, queue, now)
+        claim = Claim(claim_id, queue, claimed_at, seconds)
         for item in items:
             claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.identity == begun)
         self.claims[claim_id] = claim

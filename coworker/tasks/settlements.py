@@ -48,7 +48,7 @@ class Settlements:
         for ref, entry in self.pending.items():
             if entry.asked is None and now >= entry.not_before:
                 entry.asked = control
-                orders.append(_order(ref, entry, now))
+                orders.append(_order(ref, entry))
         return orders
 
     def next_at(self) -> float | None:
@@ -75,7 +75,7 @@ class Settlements:
         return self.pending.pop(ref, None)
 
 
-def _order(ref: int, entry: Settlement, now: float) -> Settle:
+def _order(ref: int, entry: Settlement) -> Settle:
     queue = entry.claim.queue
     return Settle(
         ref=ref,
@@ -84,7 +84,8 @@ def _order(ref: int, entry: Settlement, now: float) -> Settle:
         unsent=entry.unsent,
         ours=entry.ours,
         in_order=queue.runner == "task",
-        claimed_ago=round(now - entry.claim.claimed_at, 3),
+        claimed_at=entry.claim.claimed_at,
+        claim_seconds=entry.claim.seconds,
         lease_time=queue.lease_time,
         retry_interval=queue.retry_interval,
         delay=entry.delay,

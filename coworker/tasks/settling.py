@@ -15,12 +15,12 @@ from coworker.wire.messages import Settle
 
 def settle(client: Client, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
-    begun = time.monotonic()
     rows, site_now = queues.rows(client, order.queue, [*order.sent, *order.unsent])
     claim = OpenClaim(
         sent=order.sent,
         unsent=order.unsent,
-        claimed_ago=order.claimed_ago + time.monotonic() - begun,
+        claimed_ago=time.monotonic() - order.claimed_at,
+        claim_seconds=order.claim_seconds,
         lease_time=order.lease_time,
         retry_interval=order.retry_interval,
         ours=order.ours,

@@ -66,6 +66,7 @@ class Worker(Body):
         while True:
             if self.link.inbox:
                 return "order"
+            begun = time.monotonic()
             try:
                 items = self._claim(order.queue)
             except CallError as error:
@@ -75,7 +76,7 @@ class Worker(Body):
                 return "failed"
             if not items:
                 return "empty"
-            if not self._take(order.queue, items):
+            if not self._take(order.queue, items, begun):
                 return "handed"
             self.title.count(self._done)
             if order.quota and self._done - done_before >= order.quota:
@@ -88,12 +89,13 @@ class Worker(Body):
         self.link.flush()
         return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
-    def _take(self, queue: str, items: list[Item]) -> bool:
+    def _take(self, queue: str, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
+        now = time.monotonic()
         self._claims += 1
         claim = f"{self.id}.{self._claims}"
         _, mine, rest = matching.split(items, self.identity)
-        self.link.post(Took(claim, queue, pack(items)))
+        self.link.post(Took(claim, queue, pack(items), round(now, 3), round(now - asked_at, 3)))
         if rest:
             self.link.post(Handed(claim, [item.id for item in rest]))
         if mine:

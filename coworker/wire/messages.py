@@ -42,7 +42,8 @@ class Settle(NamedTuple):
 
     `sent` are the ids of the last runItems, in batch order, whose answer is missing; `unsent` were never
     sent. `ours` says that we ended the process at stop: then what was begun is given back too.
-    `claimed_ago` (seconds) is the age of the claim, `delay` when given-back rows may be claimed again.
+    The claim was answered at `claimed_at` (monotonic seconds: one clock for all processes of a machine) after
+    `claim_seconds`; `delay` (seconds) is when given-back rows may be claimed again.
     `ref` names this order in the answer.
     """
 
@@ -52,7 +53,8 @@ class Settle(NamedTuple):
     unsent: list[str]
     ours: bool
     in_order: bool
-    claimed_ago: float
+    claimed_at: float
+    claim_seconds: float
     lease_time: int
     retry_interval: int
     delay: int = 0
@@ -108,9 +110,13 @@ class Claiming(NamedTuple):
 
 
 class Took(NamedTuple):
+    """The claim was answered at `at` (monotonic seconds) after `seconds`: its lease began in between."""
+
     claim: str
     queue: str
     items: list[list[Any]]
+    at: float
+    seconds: float
 
 
 class Handed(NamedTuple):

@@ -41,7 +41,7 @@ class Bench:
 
     def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
         items = [[item, contact, domain] for item in ids]
-        return self.dispatch.took(self.workers[number], m.Took(claim, queue, items), now)
+        return self.dispatch.took(self.workers[number], m.Took(claim, queue, items, now, 0.0), now)
 
     def settlements(self):
         return [(e.sent, e.unsent, e.delay) for e in self.dispatch.settlements.pending.values()]
@@ -137,7 +137,7 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.seen("q", batch_limit=3)
     bench.assign(1)
     items = [["1", None, None], ["2", 100, 1], ["3", None, None]]
-    bench.dispatch.took(bench.workers[1], m.Took("1.1", "q", items), 1.0)
+    bench.dispatch.took(bench.workers[1], m.Took("1.1", "q", items, 1.0, 0.0), 1.0)
     bench.dispatch.lost(bench.workers[1], "kill", ours=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
     assert bench.dispatch.queues["q"].working == 0
@@ -212,7 +212,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     bench.dispatch.lost(bench.workers[1], "kill", ours=False)
     book = bench.dispatch.settlements
     (order,) = book.orders(50, 4.0)
-    assert (order.queue, order.sent, order.claimed_ago, order.lease_time) == ("q", ["1"], 3.0, 3600)
+    assert (order.queue, order.sent, order.claimed_at, order.lease_time) == ("q", ["1"], 1.0, 3600)
     assert book.orders(50, 4.0) == []
     book.control_gone(49)
     assert book.orders(51, 4.0) == []
@@ -229,5 +229,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
 
 def test_the_info_of_an_unknown_queue_is_a_default():
     bench = Bench()
-    assert bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [["1", None, None]]), 1.0) == 1
+    assert (
+        bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [["1", None, None]], 1.0, 0.0), 1.0) == 1
+    )
     assert bench.dispatch.queues["new"].info == QueueInfo("new")

@@ -99,6 +99,12 @@ def test_verdicts(rows, given, expected):
     assert settle(rows, given) == expected
 
 
+@pytest.mark.parametrize(("off", "ours"), [(-13, False), (-12, True), (0, True), (2, True), (3, False)])
+def test_a_claim_that_waited_for_the_table_may_have_begun_its_lease_earlier(off, ours):
+    (verdict,) = settle([row("1", release_in=OURS + off)], claim("1", claim_seconds=10.0))
+    assert (verdict.fate is Fate.RELEASED) is ours
+
+
 @pytest.mark.parametrize(("off", "ours"), [(-3, False), (-2, True), (0, True), (2, True), (3, False)])
 def test_the_end_of_our_lease_may_be_off_by_two_seconds(off, ours):
     (verdict,) = settle([row("1", release_in=OURS + off)], claim("1"))
