@@ -63,8 +63,7 @@ class Source:
 def _own_site(pipe: str | None, cwd: str | None) -> Overrides:
     site = []
     if pipe is not None:
-        # A shell has seen it already: nothing in it is for the settings to replace.
-        site.append((f"sites.{SITE}.pipe", pipe.replace("${", "$${")))
+        site.append((f"sites.{SITE}.pipe", pipe))
     if cwd is not None:
         site.append((f"sites.{SITE}.cwd", str(Path(cwd).absolute())))
     return site

@@ -89,7 +89,8 @@ def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | P
     raw = given.value
     if not isinstance(raw, str):
         raise ValueError(f"must be text in quotes, not {show(raw)}")  # noqa: TRY004 - all mistakes are ValueErrors here
-    text = interpolate(raw, environ)
+    # A shell line has its variables from the shell: so their values appear in no log and no process title.
+    text = raw if setting.kind is Kind.COMMAND else interpolate(raw, environ)
     if not text.strip():
         raise ValueError("must not be empty")
     if "\0" in text:

@@ -73,8 +73,9 @@ pattern, which then goes before those of the file.
 * Numbers, `true` and `false` stand without quotes in a file, text in quotes. In the environment and
   behind `-d`, true may also be `yes` or `1`, false `no` or `0`. Times are plain seconds.
 * In text, `${NAME}` is replaced by the environment variable NAME, and it is a mistake if that is
-  not set. This keeps secrets out of the file. `$${` stands for `${`, where a shell is to see it.
-  A `$` without `{` stays as it is.
+  not set. `$${` stands for `${`; a `$` without `{` stays as it is. Only in `pipe` nothing is
+  replaced: it is a shell line, and the shell that runs it puts in `$NAME` and `${NAME}` itself. So
+  a secret that is given to the daemon in its environment stands in no file and in no log.
 * In paths, `~` is the home directory. A relative path starts at the directory of the file it stands
   in; from the environment or `-d`, at the current directory.
 

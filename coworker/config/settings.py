@@ -25,6 +25,7 @@ class Kind(str, Enum):
     INTEGER = "a whole number"
     NUMBER = "a number"
     TEXT = "text"
+    COMMAND = "a shell line"
     CHOICE = "one of"
     VERSION = "a version"
     PATH = "a path"
@@ -147,8 +148,9 @@ SETTINGS: tuple[Setting, ...] = (
         "place is empty until the successor has booted.",
     ),
     Setting(
-        "sites.NAME.pipe", Kind.TEXT, None,
-        "The command that starts a CiviCRM pipe: a shell line. It is run in cwd.", Reload.NEW_WORKERS,
+        "sites.NAME.pipe", Kind.COMMAND, None,
+        "The command that starts a CiviCRM pipe, run in cwd. Its $VARIABLES are the shell's: never logged.",
+        Reload.NEW_WORKERS,
         example="cv pipe vtl", required=True,
     ),
     Setting(

@@ -163,7 +163,7 @@ def test_paths(write, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pipe", "result"),
+    ("text", "result"),
     [
         ("run ${TOKEN}", "run secret"),
         ("${TOKEN}${TOKEN}", "secretsecret"),
@@ -171,11 +171,17 @@ def test_paths(write, tmp_path, monkeypatch):
         ("${BRACED}", "${TOKEN}"),  # once, not again
     ],
 )
-def test_variables_in_text(write, pipe, result):
+def test_variables_in_text(write, text, result):
     environ = {"TOKEN": "secret", "BRACED": "${TOKEN}"}
+    path = write(f'{SITE}[coworker]\nuser = "{text}"\n')
+    assert read(path, environ=environ).coworker.user == result
+    assert read(write(SITE), f"user={text}", environ=environ).coworker.user == result
+
+
+@pytest.mark.parametrize("pipe", ["run ${TOKEN}", "run ${TOKEN:-x} $${TOKEN} $TOKEN", "${UNSET}"])
+def test_the_variables_of_a_pipe_are_left_to_the_shell(write, pipe):
     path = write(f'[sites.example]\npipe = "{pipe}"\n')
-    assert read(path, environ=environ).sites[0].pipe == result
-    assert read(None, f"sites.example.pipe={pipe}", environ=environ).sites[0].pipe == result
+    assert read(path, environ={"TOKEN": "secret"}).sites[0].pipe == pipe
 
 
 @pytest.mark.parametrize(
