@@ -7,7 +7,6 @@ the file in one place.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -37,7 +36,7 @@ class Log:
         try:
             self._stream = Path(self._file).open("a", 1, "utf-8", "replace")  # noqa: SIM115
         except OSError as error:
-            raise SetupError(f"log.file = {self._file}: {error.strerror}") from error
+            raise SetupError(_cannot_open(self._file, error)) from error
 
     def _make_logger(self) -> Any:
         structlog = _import_structlog()
@@ -72,19 +71,33 @@ class Log:
             except (OSError, ValueError):
                 return  # a full disk or a closed terminal must not stop the daemon
 
-    def reopen(self) -> None:
+    @staticmethod
+    def check(file: str) -> None:
+        """See that a log can be written there. Raises SetupError."""
+        if file != "-":
+            try:
+                Path(file).open("a").close()
+            except OSError as error:
+                raise SetupError(_cannot_open(file, error)) from error
+
+    def reopen(self) -> bool:
         """After logrotate: go on in a new file of the same name. Keeps the old one if that fails."""
         if self._file == "-":
-            return
+            return True
         old = self._stream
         try:
             self._open()
         except SetupError as error:
             self.event("error", "log_not_reopened", reason=str(error))
-            return
+            return False
         self._logger = self._make_logger()
         with contextlib.suppress(OSError):
             old.close()
+        return True
+
+
+def _cannot_open(file: str, error: OSError) -> str:
+    return f"log.file = {file}: {error.strerror}; it must be a file that the user of the daemon may write"
 
 
 def _import_structlog() -> Any:
@@ -106,5 +119,6 @@ def _on_one_line(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str
         if isinstance(value, float):
             fields[key] = f"{value:.3f}".rstrip("0").rstrip(".") or "0"
         elif isinstance(value, str) and not value.isprintable():
-            fields[key] = json.dumps(value, ensure_ascii=False)[1:-1]
+            printable = (part if part.isprintable() else ascii(part)[1:-1] for part in value.splitlines())
+            fields[key] = " | ".join(part.strip() for part in printable)
     return fields

@@ -105,6 +105,10 @@ class Client:
         """Return what tasks printed since the last call (Pipe.take_noise)."""
         return self.pipe.take_noise()
 
+    def take_stderr(self) -> str:
+        """Return what was written to stderr since the last call (Pipe.take_stderr)."""
+        return self.pipe.take_stderr()
+
     def end(self, *, patience: tuple[float, float] = (1.0, 1.0)) -> ExitStatus:
         """End the pipe by the ladder (Pipe.end)."""
         return self.pipe.end(patience=patience)
@@ -153,7 +157,7 @@ class Client:
     def _boot_failure(self, error: SiteError) -> NoReturn:
         """Raise a BootError that tells all we know, in one line."""
         self.pipe.condemn(str(error))
-        parts = [f"the pipe {self.pipe.command!r} did not become ready: {error}"]
+        parts = [f"the pipe {self.pipe.command!r} did not become ready: {str(error).rstrip('.')}"]
         for name, text in (("stderr", self.pipe.stderr_tail), ("stdout", self.pipe.take_noise())):
             if text.strip():
                 parts.append(f"{name}: {_one_line(text)}")

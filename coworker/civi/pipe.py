@@ -49,7 +49,8 @@ class Pipe:
             self._process = Command(command, cwd=cwd, env=env)
         except (OSError, ValueError) as error:
             where = cwd or "the current directory"
-            raise BootError(f"cannot start {command!r} in {where}: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise BootError(f"cannot start {command!r} in {where}: {why}") from error
         self.pid, self.group = self._process.pid, self._process.group
         self._framer = AnswerFramer()
         self._stderr_tail = Tail(_TAIL)
@@ -116,9 +117,17 @@ class Pipe:
 
     def take_noise(self) -> str:
         """Return what it printed besides answers since the last call: the last 8 KiB of it."""
-        noise, dropped = self._framer.take_noise()
-        text = noise.decode(errors="replace")
-        return f"[{dropped} bytes dropped]\n{text}" if dropped else text
+        return _decode(*self._framer.take_noise())
+
+    def take_stderr(self) -> str:
+        """Return what it wrote to stderr since the last call: the last 8 KiB of it.
+
+        `stderr_tail` then begins anew, so that the words of one task are not taken for another's.
+        """
+        if not self._closed:
+            self._read_stderr()
+        said, dropped = self._stderr_tail.take() if self._stderr_tail else (b"", 0)
+        return _decode(said, dropped)
 
     def condemn(self, reason: str) -> None:
         """Refuse every further request with a ProtocolError; what is unread or half a line becomes noise."""
@@ -272,6 +281,11 @@ def _read(fd: int) -> bytes | None:
         return os.read(fd, _READ)
     except BlockingIOError:
         return None
+
+
+def _decode(kept: bytes, dropped: int) -> str:
+    text = kept.decode(errors="replace")
+    return f"[{dropped} bytes dropped]\n{text}" if dropped else text
 
 
 def _nothing() -> None:

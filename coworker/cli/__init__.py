@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import click
 
 from coworker import __version__
-from coworker.errors import ConfigError, CoworkerError
+from coworker.errors import ConfigError, CoworkerError, ExitCode
 
 COMMANDS = {
     "run": "Run the daemon in the foreground.",
@@ -52,6 +54,7 @@ def coworker() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. `coworker -c FILE` means `coworker run -c FILE`."""
+    _open_standard_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
         arguments.insert(0, "run")
@@ -64,3 +67,24 @@ def main(arguments: list[str] | None = None) -> Any:
     except CoworkerError as error:
         click.echo(f"coworker: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say_system_error(error)
+        os._exit(ExitCode.FAILED)  # the interpreter would try once more to write what could not be written
+
+
+def _open_standard_streams() -> None:
+    """A daemon may be started with them closed; then the next file opened would take their place."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w"))
+
+
+def _say_system_error(error: OSError) -> None:
+    """A full disk, a pipe that nobody reads, a directory that is gone: one line, if it can be said."""
+    where = f"{error.filename}: " if error.filename else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"coworker: {where}{error.strerror or error}\n".encode(errors="replace"))

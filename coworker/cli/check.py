@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,16 @@ if TYPE_CHECKING:
     "-c",
     "--config",
     "path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/coworker.toml"),
-    show_default=True,
+    type=click.Path(path_type=Path, readable=False),
+    default=None,
     metavar="FILE",
-    help="The settings to check, and FILE's drop-ins: for X.toml these are X.d/*.toml.",
+    help="Default /etc/coworker.toml. Its drop-ins count too: for X.toml these are X.d/*.toml.",
 )
 @click.option(
     "-d", "--define", "definitions", multiple=True, metavar="KEY=VALUE", help="As for run: -d log.level=debug"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(path: Path, definitions: tuple[str, ...], as_json: bool) -> None:
+def check(path: Path | None, definitions: tuple[str, ...], as_json: bool) -> None:
     """Check the settings and start nothing.
 
     Prints OK and the sites, or every mistake at once: one line each with file, line and the nearest known
@@ -48,12 +46,10 @@ def check(path: Path, definitions: tuple[str, ...], as_json: bool) -> None:
       78  they are not
     """  # noqa: D301 - \b is click's
     # Loaded here, so that `coworker --help` does not pay for it.
-    from coworker.config.load import load  # noqa: PLC0415
-    from coworker.config.overrides import split_override  # noqa: PLC0415
+    from coworker.cli.run import Source  # noqa: PLC0415
 
     try:
-        overrides = [split_override(text) for text in definitions]
-        config = load(path, overrides, euid=os.geteuid())
+        config = Source.of(str(path) if path else None, None, None, definitions)()
     except ConfigError as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "problems": error.problems}))

@@ -15,6 +15,7 @@ import click
 from coworker.config.load import load
 from coworker.config.overrides import split_override
 from coworker.config.settings import Config
+from coworker.errors import SetupError
 
 DEFAULT_FILE = Path("/etc/coworker.toml")
 SITE = "main"  # the name of a site that is given on the command line
@@ -65,20 +66,27 @@ def _own_site(pipe: str | None, cwd: str | None) -> Overrides:
     if pipe is not None:
         site.append((f"sites.{SITE}.pipe", pipe))
     if cwd is not None:
-        site.append((f"sites.{SITE}.cwd", str(Path(cwd).absolute())))
+        site.append((f"sites.{SITE}.cwd", str(_here() / cwd)))
     return site
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise SetupError("the current directory does not exist any more; start in another") from None
 
 
 def _own_directories(site: Overrides, overrides: Overrides) -> Overrides:
     """Without a file each site gets directories of its own, so that two terminals can serve two sites."""
-    seed = "\0".join([str(Path.cwd()), *(value for _, value in site)])
-    suffix = hashlib.sha256(seed.encode()).hexdigest()[:8]
+    seed = "\0".join([str(_here()), *(value for _, value in site)])
+    suffix = hashlib.sha256(os.fsencode(seed)).hexdigest()[:8]
     given = {key.rpartition(".")[2] for key, _ in overrides}
     own = []
     for name in ("run_dir", "state_dir"):
         if name not in given and not os.environ.get(f"COWORKER_{name.upper()}"):
             usual = getattr(load(None, [*site, *overrides], euid=os.geteuid()).coworker, name)
-            own.append((f"coworker.{name}", str(usual / f"run-{suffix}")))
+            own.append((f"coworker.{name}", str(usual.with_name(f"{usual.name}-{suffix}"))))
     return own
 
 
@@ -86,7 +94,7 @@ def start(source: Source) -> None:
     """Run the daemon in the foreground, and exit with its code."""
     from coworker.processes.daemon import serve  # noqa: PLC0415 - not for --help
 
-    sys.exit(serve(source(), source, str(source.path or "command line")))
+    sys.exit(serve(source(), source, str(source.path or _here())))
 
 
 @click.command()

@@ -59,7 +59,7 @@ def _text(file: Path, rank: int, draft: Draft) -> str | None:
     try:
         raw = file.read_bytes()
     except FileNotFoundError:
-        draft.problems.append(Problem(_origin(file, rank), "no such file; -c FILE names another"))
+        draft.problems.append(Problem(_origin(file, rank), "no such file"))
         return None
     except OSError as error:
         draft.problems.append(Problem(_origin(file, rank), f"cannot be read: {_reason(error)}"))

@@ -81,7 +81,7 @@ pattern, which then goes before those of the file.
 
 ## What a reload does
 
-`coworker reload` (or HUP) reads and checks everything anew; with any mistake the old settings stay.
+HUP reads and checks everything anew; with any mistake the old settings stay.
 Of each setting is said below when a change counts: *at once*; with *new workers*, which replace the
 old ones one by one; or *restart needed*: the old value stays until then.
 """

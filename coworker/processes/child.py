@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from coworker.civi.client import Client
 from coworker.civi.outcome import is_database_error, version_key
-from coworker.civi.pipe import Pipe
+from coworker.civi.pipe import Pipe, PipeEndedError
 from coworker.civi.queues import Looker, active_queues
 from coworker.config.settings import SiteSettings
 from coworker.errors import BootError, CallError, PipeGoneError, PipeTimeoutError, SiteError
@@ -140,4 +140,5 @@ def _message(error: SiteError, pipe: Pipe) -> str:
     """What happened, how the process ended, and its last words."""
     said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
     words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())
-    return f"{error} ({pipe.end()}){words}"
+    how = "" if isinstance(error, PipeEndedError) else f" ({pipe.end()})"  # that one says so itself
+    return f"{error}{how}{words}"

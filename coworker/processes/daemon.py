@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from coworker.config.settings import Config, CoworkerSettings
 from coworker.errors import ExitCode, SetupError
@@ -23,16 +25,17 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
     """
     settings = config.coworker
     _refuse_root(settings)
-    _prepare(settings)
-    if settings.user is not None:
-        _become(settings.user)
-    locks = _lock(settings)
+    made = _prepare(settings)
     try:
-        log = Log(config.log.level, config.log.format, config.log.file)
-        return Master(config, load, log, name).run()
+        if settings.user is not None:
+            _become(settings.user)
+        with _locked(settings):
+            log = Log(config.log.level, config.log.format, config.log.file)
+            return Master(config, load, log, name).run()
     finally:
-        for lock in locks:
-            lock.release()
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):  # not empty, or below a directory of root's
+                directory.rmdir()
 
 
 def _refuse_root(settings: CoworkerSettings) -> None:
@@ -44,14 +47,17 @@ def _refuse_root(settings: CoworkerSettings) -> None:
         )
 
 
-def _prepare(settings: CoworkerSettings) -> None:
-    """Make the directories, and give those just made to the user that we shall be."""
+def _prepare(settings: CoworkerSettings) -> list[Path]:
+    """Make the directories, and give those just made to the user that we shall be. Returns them."""
+    every = []
     owner = _find_user(settings.user) if settings.user is not None else None
     for path, setting in ((settings.run_dir, "run_dir"), (settings.state_dir, "state_dir")):
-        made = not path.exists()
-        prepare_directory(path, setting)
-        if made and owner is not None:
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+        made = prepare_directory(path, setting)
+        if owner is not None:
+            for directory in made:
+                os.chown(directory, owner.pw_uid, owner.pw_gid)
+        every += made
+    return every
 
 
 def _find_user(user: str) -> pwd.struct_passwd:
@@ -78,16 +84,12 @@ def _become(user: str) -> None:
     os.environ.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
 
 
-def _lock(settings: CoworkerSettings) -> list[LockFile]:
+@contextlib.contextmanager
+def _locked(settings: CoworkerSettings) -> Iterator[None]:
     """One daemon a directory. Checked once more as the user that we are now."""
-    locks: list[LockFile] = []
-    wanted = {settings.run_dir / PID_FILE: "run_dir", settings.state_dir / LOCK_FILE: "state_dir"}
-    try:
+    with contextlib.ExitStack() as locks:
+        wanted = {settings.run_dir / PID_FILE: "run_dir", settings.state_dir / LOCK_FILE: "state_dir"}
         for path, setting in wanted.items():
             prepare_directory(path.parent, setting)
-            locks.append(LockFile(path))
-    except SetupError:
-        for lock in locks:
-            lock.release()
-        raise
-    return locks
+            locks.callback(LockFile(path).release)
+        yield

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -27,9 +29,9 @@ from coworker.processes.spawn import MASTER_SIGNALS, fork_child
 from coworker.unix import children
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
-from coworker.wire.messages import Order
 
 Phase = MasterPhase
+SUPERSEDED = "another HUP came"
 
 
 class Master:
@@ -47,9 +49,11 @@ class Master:
         self._name = name
         self._poller = Poller()
         self._links = Links(self._poller, self.timers)
+        self.send, self.signal = self._links.send, self._links.signal  # see Hands
         self._last_id = 0
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
+        self._terminal = os.isatty(sys.stderr.fileno())
         self._arrived: list[int] = []  # signals, to be handled in this turn
         self._handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: partial(self._on_stop, "TERM"),
@@ -80,7 +84,8 @@ class Master:
         return ExitCode.OK
 
     def _start(self) -> None:
-        setproctitle.setproctitle(f"coworker: master [{self._name}]")
+        name = self._name.encode(errors="replace").decode()
+        setproctitle.setproctitle(f"coworker: master [{name}]")
         children.become_subreaper()
         signals = SignalInbox(MASTER_SIGNALS)
         self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
@@ -191,12 +196,16 @@ class Master:
     def _on_hup(self) -> None:
         if self.phase in (Phase.STOPPING, Phase.HALTING):
             return
+        if self._terminal and not os.isatty(sys.stderr.fileno()):
+            self._on_stop("HUP: the terminal is gone")
+            return
         if self._reload is not None:
-            self._reload.fail("another HUP came")
+            self._reload.fail(SUPERSEDED)
         try:
             config = self._load()
-        except ConfigError as error:
-            for problem in error.problems:
+            Log.check(config.log.file)
+        except (ConfigError, SetupError) as error:
+            for problem in str(error).splitlines():
                 self._log.event("error", "reload_refused", reason=problem)
             return
         self._log.event("notice", "reloading", settings=self._name)
@@ -208,9 +217,8 @@ class Master:
         self._reload = None
         now = time.monotonic()
         if reason is not None:
-            self._log.event(
-                "error", "reload_failed", reason=reason, what="the old settings and workers go on"
-            )
+            level = "notice" if reason == SUPERSEDED else "error"
+            self._log.event(level, "reload_failed", reason=reason, what="old settings and workers go on")
             reload.drop_canaries(now)
             for name, site in reload.sites.items():
                 if name not in self.sites:
@@ -248,8 +256,8 @@ class Master:
             self._log.event("error", "log_not_reopened", reason=str(error))
 
     def _on_usr1(self) -> None:
-        self._log.reopen()
-        self._log.event("notice", "logs_reopened")
+        if self._log.reopen():
+            self._log.event("notice", "logs_reopened")
 
     def _on_usr2(self) -> None:
         for site in self.sites.values():
@@ -261,7 +269,7 @@ class Master:
 
     def _on_tstp(self) -> None:
         if self.phase is Phase.RUNNING:
-            self._log.event("notice", "quiet", what="nothing new is claimed until CONT")
+            self._log.event("notice", "quiet", what=f"nothing new is claimed until kill -CONT {os.getpid()}")
             self._set_phase(Phase.QUIET, time.monotonic())
 
     def _on_cont(self) -> None:
@@ -281,14 +289,6 @@ class Master:
         birth = child.Birth(record.id, record.slot, record.role, settings)
         record.pid, channel = fork_child(partial(child.run, birth))
         self._links.add(site, record, channel)
-
-    def send(self, record: WorkerRecord, order: Order) -> None:
-        """See Hands."""
-        self._links.send(record, order)
-
-    def signal(self, record: WorkerRecord, number: int) -> None:
-        """See Hands."""
-        self._links.signal(record, number)
 
     def wants(self, level: str) -> bool:
         """See Hands."""

@@ -135,7 +135,7 @@ class Reports:
                 seconds = report.seconds / len(report.outcomes)
                 self.site.log(
                     _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
-                    outcome=outcome, identity=str(record.identity), seconds=round(seconds, 6),
+                    outcome=outcome, identity=_name(record.identity), seconds=round(seconds, 6),
                 )  # fmt: skip
             if outcome == Outcome.ABORT:
                 self.site.dirty = True
@@ -193,10 +193,9 @@ class Reports:
             self.staff.roster.move(record, S.RETIRING, RetireReason(report.cause))
         self.timers.set(("child", record.id), now + LEAVE_GRACE)
         record.last_words = report.message
-        identity = str(record.identity) if record.identity else None
         self.site.log(
-            "error", "pipe_lost", record, cause=report.cause, queue=record.queue, identity=identity,
-            reason=report.message,
+            "error", "pipe_lost", record, cause=report.cause, queue=record.queue,
+            identity=_name(record.identity), reason=report.message,
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.done:
             # It boots, but is of no use: back off all the same.
@@ -210,3 +209,7 @@ class Reports:
         if record.state is not S.RETIRING:  # somebody else's TERM told it to go
             self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
         self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)
+
+
+def _name(identity: Identity | None) -> str | None:
+    return None if identity is None else str(identity)

@@ -59,9 +59,10 @@ class Site:
         reason = record.retire_reason.value if record.retire_reason else None
         canary = record.canary
         self.staff.gone(record, status, now)
+        done = record.done if record.role is Role.WORKER else None
         self.log(
             "info" if expected else "error", "gone", record, reason=reason or "crashed", status=str(status),
-            done=record.done,
+            done=done,
         )  # fmt: skip
         if record.role is Role.CONTROL:
             self._control_gone(record, now)

@@ -235,6 +235,7 @@ class Staff:
                 "debug",
                 "retiring",
                 site=record.site,
+                role=record.role.value,
                 worker=record.slot or None,
                 pid=record.pid,
                 reason=reason.value,

@@ -151,7 +151,7 @@ class Session:
 def serve(session: Session, streams: Streams) -> None:
     """Welcome, then one answer for each line until the end of the input."""
     streams.write(session.welcome().encode() + b"\n")
-    while (line := streams.read_line(session.options["bufferSize"])) is not None:
+    while not streams.closed and (line := streams.read_line(session.options["bufferSize"])) is not None:
         answer = session.answer(line)
         streams.noise_allowed = session.options["responsePrefix"] is not None
         if answer is not None:

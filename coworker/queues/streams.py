@@ -25,6 +25,7 @@ class Streams:
         os.dup2(null, 0)
         os.close(null)
         self.noise_allowed = False
+        self.closed = False  # nobody reads our answers any more
         self._buffer = bytearray()
         os.register_at_fork(after_in_child=self._leave)
 
@@ -44,12 +45,14 @@ class Streams:
             self._buffer += chunk
 
     def write(self, data: bytes) -> None:
-        """Write one answer, after what was printed before. A client that is gone is no error, as in PHP."""
+        """Write one answer, after what was printed before. A client that is gone: `closed`, and no error."""
         flush_stdout()
         rest = memoryview(data)
-        with suppress(BrokenPipeError):
+        try:
             while rest:
                 rest = rest[os.write(self._output, rest) :]
+        except BrokenPipeError:
+            self.closed = True
 
     def __enter__(self) -> None:
         if not self.noise_allowed:

@@ -187,7 +187,12 @@ class Dispatch:
         if state.empty >= polling.EMPTY_PATIENCE:
             state.retry_at = now + polling.EMPTY_DELAY
         if state.empty == polling.EMPTY_PATIENCE:
-            self._log("notice", "queue_gives_nothing", queue=state.info.name, reason="rows, but no claims")
+            self._log(
+                "notice",
+                "queue_gives_nothing",
+                queue=state.info.name,
+                reason="it seems to have work, but claims come back empty: paused, or busy?",
+            )
 
     def claim_failed(self, queue: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
         """The queue's own trouble: it backs off alone (design, section 2), for `cap` seconds at most."""

@@ -13,10 +13,20 @@ from pathlib import Path
 from coworker.errors import SetupError
 
 
-def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> None:
-    """Make `path`, if it is missing, and see that it can be written. Raises SetupError with what to do."""
+def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> list[Path]:
+    """Make `path` and what is missing above it, and see that it can be written. Returns what was made.
+
+    Raises SetupError with what to do.
+    """
+    made = []
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        for directory in [*reversed(path.parents), path]:
+            if not directory.exists():
+                directory.mkdir(mode=mode if directory == path else 0o755)
+                made.append(directory)
+        path.stat()
+        if not path.is_dir():
+            raise NotADirectoryError(20, "is not a directory")
     except OSError as error:
         raise SetupError(
             f"{setting} = {path}: cannot be made: {error.strerror}; "
@@ -27,6 +37,7 @@ def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> None:
             f"{setting} = {path}: cannot be written by uid {os.geteuid()}; "
             f"give it to the user of the daemon (chown), or set {setting} to another directory"
         )
+    return made
 
 
 class LockFile:
@@ -73,6 +84,7 @@ class LockFile:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
+            self.release()
             raise SetupError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def release(self) -> None:

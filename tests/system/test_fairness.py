@@ -126,7 +126,7 @@ def test_a_linear_queue_waits_for_the_retry_of_its_head(site, daemon):
 
 def test_a_delayed_task_runs_when_its_time_has_come_and_others_do_not_wait_for_it(site, daemon):
     site.queue("a")
-    (delayed,) = site.push("a", "empty", release_time="+1 seconds")
+    (delayed,) = site.push("a", "empty", release_time="+3 seconds")
     due = site.rows("a")[delayed][1]
     ids = site.push("a", "empty", times=3)
     running = daemon(settings(site_table(site), count=1))
