@@ -24,6 +24,15 @@ where Python looks for modules. Try it:
     sed 's/.*/{"jsonrpc":"2.0","method":"api4","params":&,"id":1}/' |
     coworker pipe --store memory: vtl
 
+A task is an item with data {"callback": "module:function", "arguments": [...], "title": "...", "runAs":
+{"contactId": 1, "domainId": 1}}, the last three if need be. With a queue "a" made by Queue.create:
+
+\b
+  '["QueueItem","create",{"checkPermissions":false,"values":{"queue_name":"a",
+    "data":{"callback":"builtins:id"}}}]'
+
+What memory: holds ends with the process; for a daemon, whose pipes share it, use a file.
+
 \b
 FLAGS says what the welcome line tells, one letter each (default vtl):
   v  the version              t  trusted: permission checks can be switched off

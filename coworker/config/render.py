@@ -68,6 +68,14 @@ ignored.
 `-d graceful_timeout=5`. It can also make a site (`-d sites.example.pipe='cv pipe vtl'`) or a queue
 pattern, which then goes before those of the file.
 
+## Without a file
+
+`coworker run --pipe=…` reads no file, unless `-c` names one; then its site, `main`, is added to those
+of the file. `--cwd` is where its pipe is started. Such a run has a run_dir and a state_dir of its own,
+named after the usual ones with a code made of the current directory, the pipe and its cwd
+(`/tmp/coworker-1000-1a2b3c4d`). So two of them run side by side, but not twice the same. Directories
+that a run has made are removed at its end if they are empty.
+
 ## Values
 
 * Numbers, `true` and `false` stand without quotes in a file, text in quotes. In the environment and

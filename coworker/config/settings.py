@@ -88,13 +88,13 @@ SECTIONS = {
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
-        "coworker.run_dir", Kind.PATH, None, "Directory of the sockets and the pid file.", Reload.RESTART,
+        "coworker.run_dir", Kind.PATH, None, "Directory of the pid file.", Reload.RESTART,
         fallback="$RUNTIME_DIRECTORY; /run/coworker for root; $XDG_RUNTIME_DIR/coworker; /tmp/coworker-UID",
         example="/run/coworker",
     ),
     Setting(
         "coworker.state_dir", Kind.PATH, None,
-        "Directory of the journal of claims. One daemon per directory.", Reload.RESTART,
+        "Directory for what outlives a restart. One daemon per directory.", Reload.RESTART,
         fallback="$STATE_DIRECTORY; /var/lib/coworker for root; ${XDG_STATE_HOME:-~/.local/state}/coworker",
         example="/var/lib/coworker",
     ),
@@ -121,7 +121,10 @@ SETTINGS: tuple[Setting, ...] = (
         "log.format", Kind.CHOICE, "auto", "auto: text, in colour on a terminal. text: without colour.",
         choices=("auto", "text", "json"),
     ),
-    Setting("log.file", Kind.FILE, "-", 'Where to: a file, or "-" for standard error. USR1 reopens it.'),
+    Setting(
+        "log.file", Kind.FILE, "-",
+        'Where to: "-" for standard error, or a file, opened as coworker.user. USR1 reopens it.',
+    ),
     Setting("log.looking", Kind.BOOLEAN, False, "Also log each look for work, at level debug."),
     _whole("workers.count", 2, 1, 1000, "Workers at most."),
     _whole("workers.boot_budget", 1, 1, 1000, "How many of them may boot at once."),
