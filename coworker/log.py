@@ -80,20 +80,20 @@ class Log:
             except OSError as error:
                 raise SetupError(_cannot_open(file, error)) from error
 
-    def reopen(self) -> bool:
+    def reopen(self) -> None:
         """After logrotate: go on in a new file of the same name. Keeps the old one if that fails."""
         if self._file == "-":
-            return True
+            return
         old = self._stream
         try:
             self._open()
         except SetupError as error:
             self.event("error", "log_not_reopened", reason=str(error))
-            return False
+            return
         self._logger = self._make_logger()
         with contextlib.suppress(OSError):
             old.close()
-        return True
+        self.event("notice", "logs_reopened")
 
 
 def _cannot_open(file: str, error: OSError) -> str:

@@ -24,15 +24,17 @@ class Identity(NamedTuple):
 
         Raises ValueError for a contact that is no number: such an item cannot be run as anybody.
         """
-        if not isinstance(run_as, dict) or run_as.get("contactId") in (None, "", 0, "0"):
+        if not isinstance(run_as, dict):
             return SYSTEM
-        domain = run_as.get("domainId")
-        return cls(int(run_as["contactId"]), int(domain) if domain not in (None, "") else None)
+        contact, domain = run_as.get("contactId"), run_as.get("domainId")
+        return cls(
+            int(contact) if contact not in (None, "", 0, "0") else None,
+            int(domain) if domain not in (None, "") else None,
+        )
 
     def __str__(self) -> str:
-        if self.contact is None:
-            return "system"
-        return f"contact {self.contact}" + (f", domain {self.domain}" if self.domain is not None else "")
+        who = "system" if self.contact is None else f"contact {self.contact}"
+        return who + (f", domain {self.domain}" if self.domain is not None else "")
 
 
 SYSTEM = Identity()

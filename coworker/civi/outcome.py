@@ -22,7 +22,12 @@ _DATABASE_ERROR = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_CONTACT_REFUSAL = re.compile(r"\bContact ID \S+ is invalid\b|\bblocked\b", re.IGNORECASE)
+_CONTACT_REFUSAL = re.compile(
+    r"^Contact ID \S+ is invalid|^Cannot login\b.*\b(user|account)\b.*\bblocked\b", re.IGNORECASE
+)
+_SETUP_REFUSAL = re.compile(
+    r"Authx is not configured|Session is not trusted|mismatched session|Must specify principal", re.IGNORECASE
+)
 _LEADING_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
@@ -86,6 +91,11 @@ def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
 def is_contact_refusal(message: str) -> bool:
     """Whether a login was refused for the contact itself (unknown, blocked), not our set-up (contract A2)."""
     return _CONTACT_REFUSAL.search(message) is not None
+
+
+def is_setup_refusal(message: str) -> bool:
+    """Whether a login was refused before it could take effect (contract A2): the pipe is as it was."""
+    return _SETUP_REFUSAL.search(message) is not None
 
 
 def is_unrunnable(message: str) -> bool:

@@ -57,6 +57,7 @@ class Pipe:
         self._answers: deque[bytes] = deque()
         self._at_end = False  # no answer can come any more
         self._unanswered = False
+        self.request_sent = False  # whether any of the last request went out
         self._closed = False  # the descriptors are no longer ours
         self._failure: str | None = None  # why it cannot be used any more
         self._next_leader_check = 0.0
@@ -69,6 +70,11 @@ class Pipe:
     def gone(self) -> bool:
         """Whether its output has ended: it will answer nothing any more."""
         return self._at_end
+
+    @property
+    def condemned(self) -> bool:
+        """Whether it is out of step: every further request is refused."""
+        return self._failure is not None
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -91,6 +97,7 @@ class Pipe:
         `deadline` is in monotonic seconds. Raises PipeEndedError (a PipeGoneError), PipeTimeoutError, and
         ProtocolError if the pipe is out of step; what other callbacks of the poller raise passes through.
         """
+        self.request_sent = False
         if not self._at_end:
             self._read_stdout()  # so that an answer nobody asked for is found before anything is sent
         self._refuse_leftovers()
@@ -168,6 +175,7 @@ class Pipe:
         while True:
             try:
                 unsent = unsent[os.write(self._process.stdin, unsent) :]
+                self.request_sent = True
             except BlockingIOError:
                 pass
             except BrokenPipeError as error:

@@ -70,7 +70,7 @@ def queue_infos(rows: Sequence[Any]) -> dict[str, QueueInfo]:
                 name=str(row["name"]),
                 type=str(row.get("type") or "SqlParallel"),
                 batch_limit=_number(row.get("batch_limit"), 1),
-                lease_time=_number(row.get("lease_time"), 3600),
+                lease_time=_number(row.get("lease_time"), 3600) or 3600,
                 retry_limit=_number(row.get("retry_limit"), 0),
                 retry_interval=_number(row.get("retry_interval"), 0),
                 error=row.get("error"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from coworker.model import Identity, Item, RetireReason, WorkerRecord, WorkerState
 
+STARVING = 5.0  # seconds that a queue may wait for a worker that fits while others are busy
 HANDED_LIMIT = 2.0  # seconds that handed items may wait for their worker before they go back
 
 
@@ -68,7 +69,7 @@ def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: 
 
     If somebody fits but is busy, only after about one boot time, since it may come free meanwhile. Never
     more than are needed: those that boot, are unbound or on their way out are help that is coming. Idle
-    ones go, the least recently used first; a busy one only for what is claimed already.
+    ones go, the least recently used first; a busy one only for what is claimed already, or starves.
     """
     present = [r for r in records if r.state in (WorkerState.READY, WorkerState.BUSY)]
     served = {r.identity for r in present}
@@ -82,7 +83,7 @@ def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: 
     if len(needy) <= coming:
         return None
     wanted = {want.identity for want in wants}
-    busy_too = any(want.handed for want in needy)
+    busy_too = any(want.handed or want.waited >= STARVING for want in needy)
     candidates = [
         r
         for r in present

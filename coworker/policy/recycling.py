@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from coworker.model import RetireReason, WorkerRecord
+from coworker.model import RetireReason, WorkerRecord, WorkerState
 
 JITTER = 0.1
 
@@ -23,6 +23,8 @@ def expired(record: WorkerRecord, now: float) -> RetireReason | None:
     """The limit that this worker has reached, if any."""
     if record.max_requests and record.done >= record.max_requests:
         return RetireReason.MAX_REQUESTS
+    if record.state is WorkerState.BOOTING:
+        return None  # or one that boots for longer would never be of use
     if record.max_age and now >= record.born + record.max_age:
         return RetireReason.MAX_AGE
     return None

@@ -111,10 +111,24 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
         title.say("")
     else:
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
-        body = Worker(birth.id, link, poller, client, limit, title, run_as_in_data=old)
+        domain = _own_domain(client)
+        body = Worker(birth.id, link, poller, client, limit, title, domain, run_as_in_data=old)
         title.show(None, None, 0)
     link.report(Ready(welcome.version, welcome.login, round(time.monotonic() - begun, 3)))
     return body
+
+
+def _own_domain(client: Client) -> int | None:
+    """The domain that this pipe serves, fixed at its boot (contract A2). Raises BootError."""
+    try:
+        rows = client.api4("Domain", "get", {"select": ["id"], "currentDomain": True})
+        return int(rows[0]["id"])
+    except CallError as error:
+        if is_database_error(str(error)):
+            raise BootError(f"the pipe {client.pipe.command!r} has no database: {error}") from error
+    except (LookupError, TypeError, ValueError):
+        pass
+    return None
 
 
 def _try_to_look(client: Client) -> Looker:

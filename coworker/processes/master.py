@@ -58,9 +58,9 @@ class Master:
         self._handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: partial(self._on_stop, "TERM"),
             signal.SIGINT: partial(self._on_stop, "INT"),
-            signal.SIGQUIT: self._on_quit,
+            signal.SIGQUIT: partial(self._halt, "QUIT"),
             signal.SIGHUP: self._on_hup,
-            signal.SIGUSR1: self._on_usr1,
+            signal.SIGUSR1: lambda: self._log.reopen(),  # noqa: PLW0108 - a reload replaces the log
             signal.SIGUSR2: self._on_usr2,
             signal.SIGTTIN: partial(self._on_count, 1),
             signal.SIGTTOU: partial(self._on_count, -1),
@@ -101,6 +101,10 @@ class Master:
         """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
         wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
         self._poller.wait(wait if wait < inf else None)
+        if time.monotonic() >= self.timers.next_at:
+            self._poller.wait(
+                0
+            )  # we may have been stopped: what was said in time is read before it is overdue
         arrived, self._arrived = self._arrived, []
         for number in arrived:
             self._handlers[number]()
@@ -123,6 +127,7 @@ class Master:
     def _forget_empty_sites(self) -> None:
         for key, site in list(self._leaving.items()):
             if site.empty:
+                self._report_open_claims(site)
                 site.forget()
                 del self._leaving[key]
         if self.phase in (Phase.STOPPING, Phase.HALTING):
@@ -173,9 +178,6 @@ class Master:
         now = time.monotonic()
         self.timers.set("graceful", now + self.config.coworker.graceful_timeout)
         self._set_phase(Phase.STOPPING, now)
-
-    def _on_quit(self) -> None:
-        self._halt("QUIT")
 
     def _halt(self, name: str) -> None:
         if self.phase is not Phase.HALTING:
@@ -254,10 +256,6 @@ class Master:
             self._log = Log(config.log.level, config.log.format, config.log.file)
         except SetupError as error:
             self._log.event("error", "log_not_reopened", reason=str(error))
-
-    def _on_usr1(self) -> None:
-        if self._log.reopen():
-            self._log.event("notice", "logs_reopened")
 
     def _on_usr2(self) -> None:
         for site in self.sites.values():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from coworker.processes.site import Site
 
 LEASE_SHARE = 0.9  # an order ends within this share of its lease, as nothing extends it (design, section 4)
+LADDER_SECONDS = 6.0  # from the first rung for a child until its pipe is surely killed
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
@@ -36,6 +37,7 @@ class Reports:
             m.Refused: self._on_refused,
             m.Bound: self._on_bound,
             m.Began: self._on_began,
+            m.NotBegun: self._on_not_begun,
             m.Done: self._on_done,
             m.Unanswered: self._on_unanswered,
             m.Idle: self._on_idle,
@@ -77,7 +79,7 @@ class Reports:
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
         self.dispatch.watch.seen(report, now)
-        self.timers.cancel(("look", self.site))
+        self.site.answered(now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("debug", "looked", queues=names or None, seconds=report.seconds)
@@ -85,7 +87,7 @@ class Reports:
 
     def _on_look_failed(self, _record: WorkerRecord, report: m.LookFailed, now: float) -> None:
         self.dispatch.watch.failed(report.message, now)
-        self.timers.cancel(("look", self.site))
+        self.site.answered(now)
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
@@ -107,8 +109,7 @@ class Reports:
         rule = self.site.settings.queue(queue)
         seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
         state = self.dispatch.queues.get(queue)
-        # A lease counts whole seconds of the site's clock: it may be up to one shorter.
-        lease_end = claimed_at + LEASE_SHARE * max(1, state.info.lease_time - 1) if state else inf
+        lease_end = claimed_at + _usable(state.info.lease_time) if state else inf
         self.timers.set(("child", record.id), min(now + seconds, lease_end))
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
@@ -122,8 +123,12 @@ class Reports:
     def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
         record.identity = Identity(report.contact, report.domain)
 
-    def _on_began(self, record: WorkerRecord, report: m.Began, _now: float) -> None:
-        self.dispatch.ledger.begin(report.claim, report.ids, record.id)
+    def _on_began(self, record: WorkerRecord, report: m.Began, now: float) -> None:
+        claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
+        self.set_deadline(record, claim.queue.name, len(report.ids), claim.claimed_at, now)
+
+    def _on_not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> None:
+        self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
 
     def _on_done(self, record: WorkerRecord, report: m.Done, now: float) -> None:
         record.progress_at = now
@@ -163,8 +168,9 @@ class Reports:
     def _on_claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> None:
         self.dispatch.claim_failed(report.queue, report.message, now)
 
-    def _on_settled(self, _record: WorkerRecord, report: m.Settled, _now: float) -> None:
+    def _on_settled(self, _record: WorkerRecord, report: m.Settled, now: float) -> None:
         entry = self.dispatch.settlements.close(report.ref)
+        self.site.answered(now)
         if entry is None:
             return
         self.dispatch.ledger.settled(entry.claim.id, entry.ids)
@@ -177,6 +183,7 @@ class Reports:
 
     def _on_settle_failed(self, _record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
         entry = self.dispatch.settlements.failed(report.ref, now, self.site.hands.rng)
+        self.site.answered(now)
         self.site.dirty = True
         if entry is None:
             return
@@ -209,6 +216,15 @@ class Reports:
         if record.state is not S.RETIRING:  # somebody else's TERM told it to go
             self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
         self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)
+
+
+def _usable(lease_time: int) -> float:
+    """Seconds of a lease after which its order must end: what is left must suffice for the whole ladder.
+
+    A lease counts whole seconds of the site's clock: it may be up to one shorter.
+    """
+    lease = max(1, lease_time - 1)
+    return max(lease / 2, min(LEASE_SHARE * lease, lease - LADDER_SECONDS))
 
 
 def _name(identity: Identity | None) -> str | None:

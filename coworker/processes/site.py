@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from coworker.config.settings import SiteSettings
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
@@ -21,7 +21,18 @@ from coworker.unix.process_group import group_is_empty, signal_group
 from coworker.wire import messages as m
 
 GRAVE_INTERVAL = 0.02  # seconds between looks whether a killed process group is empty
+GRAVE_PATIENCE = 10.0  # seconds at a stop for what cannot be killed
+ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (design, section 4, rule 12)
+
+
+class Grave(NamedTuple):
+    """A child that has gone, but its pipe's process group not yet. `ours`: we ended it, at a stop."""
+
+    record: WorkerRecord
+    cause: str
+    ours: bool
+    since: float
 
 
 class Site:
@@ -39,9 +50,10 @@ class Site:
         self.dirty = True
         self.on_trial = on_trial
         self.on_canary: Callable[[WorkerRecord, str | None], None] = lambda _record, _error: None
-        self._graves: list[tuple[WorkerRecord, str, bool]] = []  # gone, their process group not yet
+        self._graves: list[Grave] = []
         self._settle_until = inf
-        self._looker = 0  # the control that was asked to look
+        self._looker = 0  # the control that was asked last
+        self._answers_at = 0.0  # when it should have dealt with what it was asked
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -75,7 +87,7 @@ class Site:
         # KILL it now, and settle only when nothing of it runs any more (design, section 4, rule 1).
         if not self._buried(record):
             signal_group(record.pipe_group, signal.SIGKILL)
-        self._graves.append((record, cause, self._ended_by_us(record)))
+        self._graves.append(Grave(record, cause, self._ended_by_us(record), now))
         if canary:
             self.on_canary(record, cause)
         self.dirty = True
@@ -95,15 +107,21 @@ class Site:
     def _buried(record: WorkerRecord) -> bool:
         return record.pipe_group <= 1 or group_is_empty(record.pipe_group)
 
-    def _bury(self) -> None:
+    def _bury(self, now: float) -> None:
         """Settle the claims of those whose pipe is seen gone."""
         for grave in list(self._graves):
-            record, cause, ours = grave
-            if self._buried(record):
+            if self._buried(grave.record):
                 self._graves.remove(grave)
-                self.dispatch.lost(record, cause, ours=ours)
+                self.dispatch.lost(grave.record, grave.cause, ours=grave.ours)
+            elif self.stopping and now > grave.since + GRAVE_PATIENCE:
+                self._graves.remove(grave)
+                self.log("error", "pipe_not_killed", grave.record, group=grave.record.pipe_group)
 
     # --- decisions ---
+
+    @property
+    def stopping(self) -> bool:
+        return self.phase in (MasterPhase.STOPPING, MasterPhase.HALTING)
 
     @property
     def empty(self) -> bool:
@@ -119,8 +137,6 @@ class Site:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
         self.phase = phase
         self.dirty = True
-        for group in list(self.dispatch.handed):
-            self.dispatch.give_back_handed(group)
         if phase is MasterPhase.HALTING:
             for record in self.staff.roster.of(Role.WORKER):
                 self.staff.retire(record, RetireReason.SHUTDOWN, now, at_once=True)
@@ -155,10 +171,13 @@ class Site:
     def decide(self, now: float) -> None:
         """One step: bury, staff, assign, look, settle; then say when to be asked again."""
         self.dirty = False
-        self._bury()
-        stopping = self.phase in (MasterPhase.STOPPING, MasterPhase.HALTING)
+        self._bury(now)
+        stopping = self.stopping
         if self.on_trial and not stopping:
             return
+        if stopping:  # also what a worker hands on now, at the end of its last batch
+            for group in list(self.dispatch.handed):
+                self.dispatch.give_back_handed(group)
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         wants = [] if stopping else self._wants(now)
@@ -184,11 +203,8 @@ class Site:
         for record, order in self.dispatch.assign(free, now, claim=claim):
             self.staff.roster.move(record, S.BUSY)
             self.hands.send(record, order)
-            if isinstance(order, m.Run):
-                claimed_at = self.dispatch.ledger.claims[order.claim].claimed_at
-                self.reports.set_deadline(record, order.queue, len(order.items), claimed_at, now)
-            else:
-                self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout)
+            # Until it says Claiming, or Began.
+            self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout)
 
     def _evict(self, wants: list[matching.Want]) -> None:
         """Work that nobody free may do: somebody bound to another identity makes room."""
@@ -200,38 +216,54 @@ class Site:
 
     def _control_wanted(self, now: float) -> int:
         """At a stop control leaves last: when every claim is settled, or time is up (rule 12)."""
-        pending = bool(self.dispatch.settlements.pending)
+        pending = bool(self.dispatch.ledger.claims)
         if self.staff.roster.of(Role.WORKER) or self._graves:
             return int(pending)
         if not pending:
             return -1
         if self._settle_until == inf:
-            self._settle_until = now + SETTLE_PATIENCE
+            boot = 0.0 if self.staff.control() else 2 * self.staff.boot_seconds
+            self._settle_until = now + SETTLE_PATIENCE + boot
         return -1 if now >= self._settle_until else 1
 
     def _ask_control(self, now: float, *, free: bool) -> None:
         control = self.staff.control()
         if control is None:
             return
-        for order in self.dispatch.settlements.orders(control.id, now):
-            self.hands.send(control, order)
+        for order in self.dispatch.settle_orders(control.id, now):
+            self._ask(control, order, now, len(order.sent) + len(order.unsent))
         may_look = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
         if may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
-            self._looker = control.id
-            self.hands.send(control, self.dispatch.watch.look(now, free=free))
-            self.hands.timers.set(("look", self), now + self.settings.workers.boot_timeout)
+            self._ask(control, self.dispatch.watch.look(now, free=free), now, 0)
+
+    def _ask(self, control: WorkerRecord, order: m.Look | m.Settle, now: float, rows: int) -> None:
+        """Send it, and expect all answers of this control within a time that grows with what it was asked."""
+        self._looker = control.id
+        self.hands.send(control, order)
+        self._answers_at = max(self._answers_at, now) + rows * ROW_SECONDS
+        self.hands.timers.set(("look", self), self._answers_at + self.settings.workers.boot_timeout)
+
+    def answered(self, now: float) -> None:
+        """Control is at work: the rest of what it was asked has its whole time again."""
+        rows = sum(len(e.ids) for e in self.dispatch.settlements.pending.values() if e.asked)
+        self._answers_at = now + rows * ROW_SECONDS
+        if rows or self.dispatch.watch.looking:
+            self.hands.timers.set(("look", self), self._answers_at + self.settings.workers.boot_timeout)
+        else:
+            self.hands.timers.cancel(("look", self))
 
     def look_overdue(self, now: float) -> None:
         """Control does not answer: it is replaced, and the next one need not wait until it is gone."""
         control = self.staff.roster.get(self._looker)
-        if control is not None and self.dispatch.watch.looking:
+        if control is not None:
             self.staff.overdue(control, now)
-            self.dispatch.watch.lost(now)
+            if self.dispatch.watch.looking:
+                self.dispatch.watch.lost(now)
 
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at()]
-        if self._graves:
-            moments.append(now + GRAVE_INTERVAL)
+        if self._graves:  # ever more seldom: what cannot be killed now may last
+            moments.append(now + max(GRAVE_INTERVAL, 0.1 * (now - self._graves[-1].since)))
         if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
             moments.append(self.dispatch.watch.next_look_at)
         if (again := self.dispatch.settlements.next_at()) is not None:

@@ -231,15 +231,8 @@ class Staff:
         idle = record.state is not S.BUSY
         if record.state is not S.RETIRING:
             self.roster.move(record, S.RETIRING, reason)
-            self.hands.log(
-                "debug",
-                "retiring",
-                site=record.site,
-                role=record.role.value,
-                worker=record.slot or None,
-                pid=record.pid,
-                reason=reason.value,
-            )
+            who = {"role": record.role.value, "worker": record.slot or None, "pid": record.pid}
+            self.hands.log("debug", "retiring", site=record.site, **who, reason=reason.value)
         elif not at_once:
             return
         self.hands.send(record, Retire(reason.value, at_once))
@@ -253,7 +246,8 @@ class Staff:
         """It did not do in time what it was told: the next rung of the ladder (design, section 3, rule 5)."""
         rung = self._rungs.get(record.id, 0)
         self._rungs[record.id] = rung + 1
-        step = escalation.next_step(rung)
+        # Control runs no task, and others wait for what it was asked: no ladder for it.
+        step = escalation.next_step(rung) if record.role is Role.WORKER else escalation.Step.KILL
         self.hands.log(
             "error",
             "overdue",
@@ -267,9 +261,9 @@ class Staff:
             identity=str(record.identity) if record.identity else None,
             step=step.value,
         )
+        if record.state is not S.RETIRING:
+            self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
         if step is escalation.Step.MESSAGE:
-            if record.state is not S.RETIRING:
-                self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
             self.hands.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
         elif step is escalation.Step.TERM:
             self.hands.signal(record, signal.SIGTERM)

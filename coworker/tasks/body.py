@@ -79,10 +79,3 @@ class Body:
 
     def serve_order(self, order: Any) -> None:
         raise NotImplementedError
-
-    def domain(self) -> int:
-        """The domain that this pipe serves, fixed at its boot (contract A2)."""
-        rows = self.client.api4(
-            "Domain", "get", {"select": ["id"], "currentDomain": True}, timeout=self.call_timeout
-        )
-        return int(rows[0]["id"])

@@ -16,7 +16,7 @@ from coworker.policy.scheduling import QueueState
 from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
 from coworker.tasks.watch import Log, Watch
-from coworker.wire.messages import Order, Run, Took, Unanswered, Work, pack, unpack
+from coworker.wire.messages import Order, Run, Settle, Took, Unanswered, Work, pack, unpack
 
 REFUSED_DELAY = 60  # seconds until what our set-up cannot run may be claimed again (design, section 5)
 
@@ -32,6 +32,7 @@ class Dispatch:
         self.ledger = Ledger()
         self.settlements = Settlements()
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
+        self._handed_runs: set[int] = set()  # workers that run handed items
         self._log = log
         self._rng = rng
 
@@ -71,10 +72,14 @@ class Dispatch:
         """A worker for each group that waits, as far as there is one; too old ones go back."""
         orders: list[tuple[WorkerRecord, Order]] = []
         for group in list(self.handed):
-            worker = matching.place(group.identity, free)
+            state = self.watch.state(group.claim.queue)
+            full = state.limit and state.working >= state.limit
+            worker = None if full else matching.place(group.identity, free)
             if worker is not None:
                 free.remove(worker)
                 self._unhand(group)
+                state.working += 1
+                self._handed_runs.add(worker.id)
                 self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
                 orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
@@ -167,9 +172,12 @@ class Dispatch:
         """The worker's order is over."""
         batches = self._batches.pop(worker.id, None)
         state = self.queues.get(worker.queue or "")
-        if state is None or batches is None:
-            return  # it ran handed items, which is no turn of the queue
+        if state is None:
+            return
         state.working -= 1
+        if batches is None:
+            self._handed_runs.discard(worker.id)
+            return  # it ran handed items, which is no turn of the queue
         if why == "empty":
             self._found_empty(state, batches, now)
         elif why != "failed":
@@ -212,13 +220,29 @@ class Dispatch:
 
     def lost(self, worker: WorkerRecord, cause: str, *, ours: bool) -> None:
         """The worker is gone and its pipe with it: what it had in hand must be settled."""
-        if self._batches.pop(worker.id, None) is not None and (state := self.queues.get(worker.queue or "")):
+        ordered = self._batches.pop(worker.id, None) is not None or worker.id in self._handed_runs
+        self._handed_runs.discard(worker.id)
+        if ordered and (state := self.queues.get(worker.queue or "")):
             state.working -= 1
             state.more = True
         for claim, held in self.ledger.held_by(worker.id):
             sent = [entry.item.id for entry in held if entry.begun]
+            if all(map(str.isdecimal, sent)):
+                sent.sort(key=int)  # runItems fetches its items again, and runs them in order of their ids
             unsent = [entry.item.id for entry in held if not entry.begun]
             self._settle(claim, Place.HELD, sent=sent, unsent=unsent, cause=cause, ours=ours)
+
+    def settle_orders(self, control: int, now: float) -> list[Settle]:
+        """What this control is to settle now. What we have claimed again since is not the old claim's."""
+        for ref, entry in list(self.settlements.pending.items()):
+            taken = [] if entry.asked else [i for i in entry.ids if self.ledger.claimed_since(entry.claim, i)]
+            if taken:
+                self.ledger.settled(entry.claim.id, taken)
+                entry.sent = [item_id for item_id in entry.sent if item_id not in taken]
+                entry.unsent = [item_id for item_id in entry.unsent if item_id not in taken]
+                if not entry.ids:
+                    self.settlements.close(ref)
+        return self.settlements.orders(control, now)
 
     def _settle(
         self,

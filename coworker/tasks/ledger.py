@@ -101,10 +101,20 @@ class Ledger:
         for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
             entry.worker = worker
 
-    def begin(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
-        """The worker is sending these to its pipe now."""
+    def begin(self, claim_id: str, ids: Iterable[str], worker: int, *, begun: bool = True) -> Claim:
+        """The worker is sending these to its pipe now; or it could not, not a byte of it."""
         for entry in self._move(claim_id, ids, Place.HELD, Place.HELD, worker):
-            entry.begun = True
+            entry.begun = begun
+        return self.claims[claim_id]
+
+    def claimed_since(self, claim: Claim, item_id: str) -> bool:
+        """Whether a later claim of ours has this item: then its lease is no longer this claim's."""
+        return any(
+            other.claimed_at > claim.claimed_at
+            and other.queue.name == claim.queue.name
+            and item_id in other.entries
+            for other in self.claims.values()
+        )
 
     def end(self, claim_id: str, ids: Iterable[str], worker: int) -> int:
         """The worker reported outcomes. Returns how many items ended; an unknown claim ends none."""

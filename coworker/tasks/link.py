@@ -82,7 +82,7 @@ class ChildLink(Link):
             self.channel.send(data)
             if self.channel.pending:
                 self.channel.flush_within(SEND_PATIENCE)
-            if self.channel.closed:
+            if self.channel.closed or self.channel.broken:
                 raise MasterGoneError
 
     def report(self, report: messages.Report) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from coworker.civi.outcome import is_database_error
 from coworker.civi.queues import Looker
-from coworker.errors import CallError
+from coworker.errors import CallError, ProtocolError
 from coworker.tasks import settling
 from coworker.tasks.body import Body
 from coworker.tasks.working import DatabaseLostError
@@ -56,3 +56,8 @@ class Control(Body):
             if is_database_error(str(error)):
                 self.link.flush()
                 raise DatabaseLostError(f"settling a claim of {order.queue}: {error}") from error
+        except (ProtocolError, ValueError, TypeError) as error:
+            if self.client.pipe.condemned:
+                raise
+            # Rows that make no sense to us must not bring down one control after another.
+            self.link.post(SettleFailed(order.ref, f"cannot be judged: {error}", final=True))

@@ -29,9 +29,10 @@ def settle(client: Client, order: Settle) -> list[list[str]]:
     )
     by_id = {row.id: row for row in rows}
     seen = [RowSeen(row.id, row.run_count, seconds_until(row.release_time, site_now)) for row in rows]
-    return [
-        _carry_out(client, order.queue, verdict, by_id.get(verdict.id)) for verdict in decide(seen, claim)
-    ]
+    # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
+    # under the lease, and none of the others is taken for it.
+    verdicts = sorted(decide(seen, claim), key=lambda verdict: verdict.fate is Fate.RELEASED)
+    return [_carry_out(client, order.queue, verdict, by_id.get(verdict.id)) for verdict in verdicts]
 
 
 def _carry_out(client: Client, queue: str, verdict: Verdict, row: queues.Row | None) -> list[str]:

@@ -8,9 +8,15 @@ from math import inf
 from typing import Any
 
 from coworker.civi import queues
-from coworker.civi.outcome import Outcomes, is_contact_refusal, is_database_error, is_unrunnable
-from coworker.errors import CallError, ProtocolError, RequestTooLongError
-from coworker.model import SYSTEM, Identity, Item, Outcome
+from coworker.civi.outcome import (
+    Outcomes,
+    is_contact_refusal,
+    is_database_error,
+    is_setup_refusal,
+    is_unrunnable,
+)
+from coworker.errors import CallError, ProtocolError, RequestTooLongError, SiteError
+from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
 from coworker.wire.messages import (
@@ -21,6 +27,7 @@ from coworker.wire.messages import (
     Done,
     Handed,
     Idle,
+    NotBegun,
     Note,
     Refused,
     Run,
@@ -42,6 +49,7 @@ class DatabaseLostError(ProtocolError):
 class Worker(Body):
     """Serves `work` and `run` orders with one pipe, under one identity for life."""
 
+    own_domain: int | None = None  # that the pipe serves, if it says so
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     identity: Identity | None = None
     _claims: int = 0
@@ -127,6 +135,10 @@ class Worker(Body):
             if is_database_error(str(error)):
                 raise DatabaseLostError(f"running {queue}: {error}") from error
             return
+        except SiteError:
+            if not self.client.pipe.request_sent:
+                self.link.post(NotBegun(claim, ids))
+            raise
         self._report(claim, queue, answer, time.monotonic() - begun)
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
@@ -143,29 +155,32 @@ class Worker(Body):
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
         """Log in, before anything runs. Whether the items may be run now (design, section 5)."""
-        identity = items[0].identity
-        if identity == SYSTEM:
-            self._bound(identity)
-            return True
-        try:
-            self._check_domain(identity)
-            self.client.login(identity.contact or 0)
-        except CallError as error:
-            if is_database_error(str(error)):
-                raise DatabaseLostError(f"logging in: {error}") from error
-            if is_contact_refusal(str(error)):
-                # Never logged in, so CiviCRM refuses the task before its callback and its own policy applies.
-                fields = {"queue": queue, "identity": str(identity), "reason": str(error)}
-                self.link.post(Note("warning", "login_refused", fields))
-                return True
-            self.link.post(Refused(claim, [item.id for item in items], str(error)))
+        identity, ids = items[0].identity, [item.id for item in items]
+        if None not in (identity.domain, self.own_domain) and identity.domain != self.own_domain:
+            reason = f"this pipe serves domain {self.own_domain}, not {identity.domain}"
+            self.link.post(Refused(claim, ids, reason))
             return False
+        if identity.contact is not None:
+            try:
+                self.client.login(identity.contact)
+            except CallError as error:
+                return self._login_refused(claim, queue, ids, identity, str(error))
         self._bound(identity)
         return True
 
-    def _check_domain(self, identity: Identity) -> None:
-        if identity.domain is not None and self.domain() != identity.domain:
-            raise CallError(f"this pipe serves domain {self.domain()}, not {identity.domain}")
+    def _login_refused(self, claim: str, queue: str, ids: list[str], identity: Identity, why: str) -> bool:
+        """Whether the items may be run all the same. Raises ProtocolError when we may be somebody."""
+        if is_contact_refusal(why):
+            # Never logged in, so CiviCRM refuses the task before its callback and its own policy applies.
+            fields = {"queue": queue, "identity": str(identity), "reason": why}
+            self.link.post(Note("warning", "login_refused", fields))
+            return True
+        self.link.post(Refused(claim, ids, why))
+        if is_database_error(why):
+            raise DatabaseLostError(f"logging in: {why}")
+        if not is_setup_refusal(why):
+            raise ProtocolError(f"logging in: {why}")
+        return False
 
     def _bound(self, identity: Identity) -> None:
         self.identity = identity

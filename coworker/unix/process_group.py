@@ -33,7 +33,10 @@ def group_is_empty(group: int) -> bool:
 
 def _only_zombies(group: int) -> bool:
     """Whether /proc shows members of the group and all of them dead. Without a Linux /proc: False."""
-    states = [state for state, member_of in _processes() if member_of == group]
+    try:
+        states = [state for state, member_of in _processes() if member_of == group]
+    except OSError:  # no descriptor is free to look: nothing is proved
+        return False
     # Nothing visible proves nothing: /proc may hide the processes of others (hidepid).
     return bool(states) and all(state in "ZX" for state in states)
 

@@ -16,7 +16,8 @@ class Channel:
         sock.setblocking(False)
         self._sock = sock
         self._unsent = bytearray()
-        self.closed = False  # the other side is gone
+        self.closed = False  # the other side is gone, and all it said was read
+        self.broken = False  # the other side takes nothing any more
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -24,7 +25,7 @@ class Channel:
     @property
     def pending(self) -> bool:
         """Whether something waits to be sent."""
-        return bool(self._unsent) and not self.closed
+        return bool(self._unsent) and not (self.closed or self.broken)
 
     def send(self, data: bytes) -> None:
         """Send what the socket takes now; the rest is kept for `flush`. Nothing goes to a closed one."""
@@ -37,7 +38,7 @@ class Channel:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.closed = True
+            self.broken = True
             return
         if sent < len(data):
             self._unsent += data[sent:]
@@ -50,7 +51,7 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError:
-                self.closed = True
+                self.broken = True
                 return
             del self._unsent[:sent]
 

@@ -148,6 +148,13 @@ class Began(NamedTuple):
     ids: list[str]
 
 
+class NotBegun(NamedTuple):
+    """Not a byte of the request to run these was sent, whatever was said before."""
+
+    claim: str
+    ids: list[str]
+
+
 class Done(NamedTuple):
     """Outcomes as `[id, outcome]`, in the order they were run; all took `seconds` together."""
 
@@ -232,6 +239,7 @@ Report = (
     | Refused
     | Bound
     | Began
+    | NotBegun
     | Done
     | Unanswered
     | Idle
@@ -247,7 +255,20 @@ _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(Look, Work, Run, Settle, Pause, Retire),
-        *(Spawned, Ready, BootFailed, Seen, LookFailed, Claiming, Took, Handed, Refused, Bound, Began),
+        *(
+            Spawned,
+            Ready,
+            BootFailed,
+            Seen,
+            LookFailed,
+            Claiming,
+            Took,
+            Handed,
+            Refused,
+            Bound,
+            Began,
+            NotBegun,
+        ),
         *(Done, Unanswered, Idle, ClaimFailed, Settled, SettleFailed, Failed, Note, Bye),
     )
 }

@@ -13,7 +13,7 @@ class TestClaim:
         [
             (None, SYSTEM),
             ([], SYSTEM),
-            ({"contactId": None, "domainId": 1}, SYSTEM),
+            ({"contactId": None, "domainId": 1}, Identity(None, 1)),
             ({"contactId": "2", "domainId": "1"}, Identity(2, 1)),
             ({"contactId": 2}, Identity(2)),
             ({"contactId": "admin", "domainId": 1}, Identity(-1)),

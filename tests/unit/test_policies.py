@@ -189,8 +189,12 @@ class TestMatching:
 
     def test_a_busy_worker_makes_room_only_for_what_is_claimed_already(self):
         busy = record(1, A, WorkerState.BUSY)
-        assert matching.evict([busy], [matching.Want(B, 9.0, handed=False)], 0.5) is None
-        assert matching.evict([busy], [matching.Want(B, 9.0, handed=True)], 0.5) is busy
+        assert matching.evict([busy], [matching.Want(B, 4.0, handed=False)], 0.5) is None
+        assert matching.evict([busy], [matching.Want(B, 4.0, handed=True)], 0.5) is busy
+
+    def test_a_queue_that_starves_gets_a_busy_workers_place(self):
+        busy = record(1, A, WorkerState.BUSY)
+        assert matching.evict([busy], [matching.Want(B, 5.0, handed=False)], 0.5) is busy
 
     def test_nobody_who_is_wanted_himself_makes_room(self):
         wants = [matching.Want(A, 9.0, handed=True), matching.Want(B, 9.0, handed=True)]
