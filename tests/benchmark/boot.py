@@ -13,7 +13,7 @@ from support.daemon import Daemon
 from support.tables import settings, site_table
 
 from tests.benchmark.bare import BareLoops
-from tests.benchmark.daemons import POLL_INTERVAL
+from tests.benchmark.daemons import POLLING
 from tests.benchmark.measure import Spread, alternate
 from tests.benchmark.report import Report
 from tests.benchmark.sites import QUEUE, BenchmarkSite
@@ -50,9 +50,7 @@ def _daemon(boot_cost):
         site = BenchmarkSite(folder, boot_cost=boot_cost)
         site.fill(1, 1)
         begun = time.monotonic()
-        daemon = Daemon(
-            folder / "daemon", settings(site_table(site.pipe, poll_interval=POLL_INTERVAL)), wait=None
-        )
+        daemon = Daemon(folder / "daemon", settings(site_table(site.pipe, **POLLING)), wait=None)
         try:
             (first,) = site.wait(1)
             daemon.stop()

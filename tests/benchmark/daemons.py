@@ -10,7 +10,7 @@ from support.tables import settings, site_table
 
 OWN = ("master", "control", "workers")  # the daemon itself; pipes are the site's cost
 ROLES = (*OWN, "pipes")
-POLL_INTERVAL = 0.2  # seconds, the default; support.tables would make it shorter
+POLLING = {"poll_interval": 0.2, "poll_interval_max": 1.0}  # the defaults
 _TITLE = re.compile(r"coworker: (control|worker)\b")
 
 
@@ -18,7 +18,7 @@ _TITLE = re.compile(r"coworker: (control|worker)\b")
 def running(folder, site, workers):
     """A daemon with all its `workers` ready and idle; no worker leaves by itself."""
     kept = {"max_requests": 0, "max_age": 0, "idle_timeout": 0, "boot_budget": workers}
-    text = settings(site_table(site.pipe, poll_interval=POLL_INTERVAL), count=workers, **kept)
+    text = settings(site_table(site.pipe, **POLLING), count=workers, **kept)
     # support.Daemon logs at debug level: there each task is a line, which no administrator would have.
     daemon = Daemon(folder / "daemon", text, arguments=("-d", "log.level=info"), wait=None)
     try:

@@ -187,8 +187,10 @@ def test_a_frozen_worker_and_a_frozen_control_are_killed_with_their_pipes_and_re
     pipes = [psutil.Process(pid) for pid in (pipe_that_runs(site, held), running.pipe_of(frozen[-1]))]
     for pid in frozen:
         os.kill(pid, SIGSTOP)
+    worker, control = frozen
+    assert [running.event("overdue", count=n, pid=worker)["step"] for n in (1, 2, 3)] == LADDER
+    assert running.event("overdue", pid=control)["step"] == "kill", "it runs no task, and others wait for it"
     for pid in frozen:
-        assert [running.event("overdue", count=n, pid=pid)["step"] for n in (1, 2, 3)] == LADDER
         running.event("gone", pid=pid, reason="timeout")
     wait_gone(pipes)
     running.event("task_done", item=held, outcome="delete")
