@@ -11,7 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support.daemon import Daemon
 from support.site import Site
 
-
 # A shell that starts us in the background has us ignore Ctrl-C, and so every program that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
