@@ -1,11 +1,18 @@
 """`coworker check`."""
 
 import json
+from inspect import signature
 
 import pytest
 from click.testing import CliRunner
 
 from coworker.cli.check import check
+
+
+def runner():
+    """With standard error apart, as newer versions of click always have it."""
+    apart = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+    return CliRunner(**apart)
 
 
 @pytest.fixture
@@ -14,7 +21,7 @@ def run(tmp_path, monkeypatch):
 
     def run(text, *arguments):
         (tmp_path / "c.toml").write_text(text)
-        return CliRunner().invoke(check, ["-c", "c.toml", *arguments])
+        return runner().invoke(check, ["-c", "c.toml", *arguments])
 
     return run
 
