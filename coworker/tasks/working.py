@@ -16,7 +16,7 @@ from coworker.civi.outcome import (
     is_unrunnable,
 )
 from coworker.errors import CallError, ProtocolError, RequestTooLongError, SiteError
-from coworker.model import Identity, Item, Outcome
+from coworker.model import SYSTEM, Identity, Item, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
 from coworker.wire.messages import (
@@ -95,7 +95,16 @@ class Worker(Body):
     def _claim(self, queue: str) -> list[Item]:
         self.link.post(Claiming(queue))
         self.link.flush()
-        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
+        items = queues.claim(
+            self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data
+        )
+        return [item if item.identity is SYSTEM else self._normalised(item) for item in items]
+
+    def _normalised(self, item: Item) -> Item:
+        """Without a contact it is the system's, in our domain, or in one that we cannot compare with ours."""
+        contact, domain = item.identity
+        ours = domain is None or self.own_domain in (None, domain)
+        return Item(item.id) if contact is None and ours else item
 
     def _take(self, queue: str, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""

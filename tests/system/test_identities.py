@@ -150,6 +150,8 @@ def test_the_same_contact_written_in_other_ways_is_the_same_identity(site, daemo
     ran = contact_of(site.written())
     assert [ran[item] for item in ids] == [["100"]] * 9 + [["system"]] * 6
     assert sum(who == {"100"} for who in contacts_of(site.written()).values()) == 1
+    bound = {e["identity"] for e in running.events("task_done")}
+    assert bound == {"contact 100, domain 1", "system"}
     assert {e["outcome"] for e in running.events("task_done")} == {"ok"}
 
 
