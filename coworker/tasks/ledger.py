@@ -69,10 +69,6 @@ class Ledger:
     def __init__(self) -> None:
         self.claims: dict[str, Claim] = {}
 
-    @property
-    def open_items(self) -> int:
-        return sum(len(claim.entries) for claim in self.claims.values())
-
     def open(
         self,
         claim_id: str,
