@@ -53,7 +53,7 @@ ANY_NAME = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     given=st.lists(st.tuples(ANY_NAME, VALUES), max_size=6),
     overrides=st.lists(st.tuples(ANY_NAME, WORDS), max_size=4),

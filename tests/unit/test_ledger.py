@@ -140,5 +140,5 @@ class Life(RuleBasedStateMachine):
         assert all(claim.entries for claim in self.ledger.claims.values()), "an ended claim is closed"
 
 
-Life.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Life.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestLife = Life.TestCase

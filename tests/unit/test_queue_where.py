@@ -116,7 +116,7 @@ rows = st.fixed_dictionaries(
 orders = st.sampled_from([{}, {"weight": "ASC", "id": "ASC"}, {"release_time": "DESC", "id": "DESC"}])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     items=st.lists(rows, max_size=6),
     where=st.lists(clauses, max_size=3),
@@ -135,7 +135,7 @@ def test_sql_and_python_find_the_same_rows(items, where, order, limit, offset):
     store.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(items=st.lists(rows, max_size=8), extra=st.lists(clauses, max_size=1), limit=st.integers(1, 3))
 def test_the_quick_way_to_the_first_free_items_is_the_same_as_the_slow_one(items, extra, limit):
     store = open_store("memory:")

@@ -200,7 +200,7 @@ class Reconciling(RuleBasedStateMachine):
         assert sum(m.state is BOOTING for m in current) <= max(2, self.want.boot_budget)
 
 
-Reconciling.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Reconciling.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestReconciling = Reconciling.TestCase
 
 
