@@ -21,11 +21,11 @@ def fake(*arguments):
     return shlex.join([sys.executable, "-S", "-E", str(FAKE), *arguments])
 
 
-def soon(seconds=5.0):
+def soon(seconds=30.0):
     return time.monotonic() + seconds
 
 
-def wait_until(condition, seconds=5.0):
+def wait_until(condition, seconds=30.0):
     deadline = soon(seconds)
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -64,7 +64,7 @@ def start(poller):
 def connect(start):
     """Starts the fake server and shakes hands with it."""
 
-    def connect(*arguments, call_timeout=5.0):
+    def connect(*arguments, call_timeout=30.0):
         client = Client(start("exec " + fake(*arguments)), call_timeout=call_timeout)
         client.handshake(minimum_version="5.51", deadline=soon())
         return client

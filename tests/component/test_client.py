@@ -20,8 +20,8 @@ from coworker.errors import (
 
 @pytest.fixture
 def handshake(start):
-    def handshake(command, *, minimum_version="5.51", seconds=5.0):
-        client = Client(start(command), call_timeout=5.0)
+    def handshake(command, *, minimum_version="5.51", seconds=30.0):
+        client = Client(start(command), call_timeout=30.0)
         return client, client.handshake(minimum_version=minimum_version, deadline=soon(seconds))
 
     return handshake

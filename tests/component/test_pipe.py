@@ -30,7 +30,7 @@ def request(method, params, ident=1):
     return json.dumps({"method": method, "params": params, "id": ident}).encode()
 
 
-def exchange(pipe, method, params, seconds=5.0):
+def exchange(pipe, method, params, seconds=30.0):
     return pipe.exchange(request(method, params), soon(seconds))
 
 
@@ -166,7 +166,7 @@ class TestGone:
         began = time.monotonic()
         with pytest.raises(PipeEndedError, match="exit status 3"):
             exchange(pipe, "leave", {"code": 3, "child": True, "stdout": "half {prefix"}, seconds=30)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert pipe.take_noise() == "half {prefix"
 
     def test_exchange_after_the_end_touches_no_descriptor(self, pipe):
@@ -177,7 +177,7 @@ class TestGone:
 
 class TestEnd:
     def test_an_idle_pipe_exits_at_the_end_of_stdin(self, pipe):
-        assert str(pipe.end(patience=(5.0, 0.0))) == "exit status 0"
+        assert str(pipe.end(patience=(60.0, 0.0))) == "exit status 0"
         assert pipe.group_gone
         assert str(pipe.end()) == "exit status 0"
         assert str(pipe.exit_status) == "exit status 0"
@@ -186,7 +186,7 @@ class TestEnd:
         pipe = start("exec " + fake())
         pipe.read_line(soon())
         pipe._send(request("flood", {"bytes": 3_000_000}) + b"\n", soon())
-        assert str(pipe.end(patience=(10.0, 0.0))) == "exit status 0"
+        assert str(pipe.end(patience=(60.0, 0.0))) == "exit status 0"
         assert "noise\n" in pipe.take_noise()
 
     def test_a_hanging_pipe_gets_term(self, pipe):

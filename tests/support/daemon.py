@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-PATIENCE = 20.0  # seconds that a condition may take on a busy machine
+PATIENCE = 60.0  # seconds that a condition may take on a busy machine
 
 
 class EndedError(Exception):

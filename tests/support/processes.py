@@ -15,7 +15,7 @@ def alive(process):
         return False
 
 
-def wait_gone(processes, seconds=20.0):
+def wait_gone(processes, seconds=60.0):
     """Wait until none of these runs any more."""
     wait_until(lambda: not any(map(alive, processes)), f"the end of {processes}", seconds)
 

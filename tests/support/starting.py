@@ -45,7 +45,7 @@ def refusal(*arguments, as_nobody=False, **more):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         env=environment(**more),
         check=False,
     )

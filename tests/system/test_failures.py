@@ -181,10 +181,11 @@ def test_a_frozen_pipe_is_killed_after_task_timeout(site, daemon, gate):
 
 def test_a_frozen_worker_and_a_frozen_control_are_killed_with_their_pipes_and_replaced(site, daemon, gate):
     site.queue("a", retry_limit=0, error="delete")
-    (held,) = site.push("a", "hold", str(gate))
-    running = daemon(settings(site_table(site), count=1, task_timeout=0.3, boot_timeout=2))
+    running = daemon(settings(site_table(site), count=1, task_timeout=1, boot_timeout=4))
     frozen = [*running.workers(), running.control()]
-    pipes = [psutil.Process(pid) for pid in (pipe_that_runs(site, held), running.pipe_of(frozen[-1]))]
+    pipes = [psutil.Process(running.pipe_of(pid)) for pid in frozen]
+    (held,) = site.push("a", "hold", str(gate))
+    wait_until(site.started, "the task runs")
     for pid in frozen:
         os.kill(pid, SIGSTOP)
     worker, control = frozen

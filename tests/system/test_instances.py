@@ -34,12 +34,12 @@ def ad_hoc(tmp_path):
     yield start
     for process in started:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def said(running):
     """What a daemon that could not start has said."""
-    assert running.process.wait(20) == 78
+    assert running.process.wait(60) == 78
     (line,) = running.error.read_text().splitlines()
     return line
 
@@ -121,7 +121,7 @@ def test_two_sites_are_served_side_by_side_without_any_file(site, other, ad_hoc)
     assert_runs_tasks(other)
     assert first.poll() is second.poll() is None
     third = ad_hoc(site.command())
-    assert third.wait(20) == 78
+    assert third.wait(60) == 78
     assert f"another coworker (pid {first.pid}) already uses" in third.log.read_text()
     assert_runs_no_more(first)
     assert second.poll() is None
@@ -129,4 +129,4 @@ def test_two_sites_are_served_side_by_side_without_any_file(site, other, ad_hoc)
 
 def assert_runs_no_more(process):
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0

@@ -35,12 +35,11 @@ def test_a_pipe_deaf_to_eof_and_term_is_killed_with_its_whole_group_and_replaced
 
 def test_a_deaf_pipe_with_a_task_that_hangs_is_killed_with_its_whole_group(site, daemon, tmp_path):
     site.queue("a", retry_limit=0)
-    (held,) = site.push("a", "hold", str(tmp_path / "never"))
-    running = daemon(settings(site_table(deaf(site)), count=1, task_timeout=0.3), wait=None)
-    wait_until(lambda: site.started() == [held], "the task runs")
+    running = daemon(settings(site_table(deaf(site)), count=1, task_timeout=0.3))
     (worker,) = running.workers()
     group = group_of(running, worker)
     assert len(group) == 3  # two shells and the site
+    (held,) = site.push("a", "hold", str(tmp_path / "never"))
     assert running.event("settled")["fate"] == "released"
     wait_gone(group)
     ids = site.push("a", "empty", times=2)

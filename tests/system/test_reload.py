@@ -263,7 +263,7 @@ def test_term_while_workers_roll_stops_everything_and_tasks_finish(site, daemon,
     running.send(signal.SIGTERM)
     running.event("stopping")
     gate.touch()
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     wait_gone(processes)
     assert site.ended() == held
 
@@ -277,7 +277,7 @@ def test_hup_while_the_daemon_stops_is_ignored(site, daemon, gate):
     running.event("stopping")
     running.send(signal.SIGHUP)
     gate.touch()
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     assert site.ended() == held
     assert running.events("reloading") == []
 

@@ -257,7 +257,7 @@ def test_term_for_the_master_and_all_children_at_once_is_a_graceful_stop(site, d
         os.kill(pid, signal.SIGTERM)
     running.event("stopping")
     gate.touch()
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     assert site.ended() == held
     assert site.left() == 0
     assert running.events("overdue") == []
@@ -271,7 +271,7 @@ def test_int_for_the_whole_terminal_is_a_graceful_stop(site, daemon, gate):
     os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
     running.event("stopping")
     gate.touch()
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     assert site.ended() == held
 
 

@@ -137,6 +137,6 @@ def test_a_directory_that_cannot_be_written_is_refused_with_what_to_do(shared, s
 def test_a_start_that_failed_leaves_nothing_that_hinders_the_next(site, daemon):
     text = settings(site_table(site))
     failed = daemon(text, arguments=["-d", "log.file=/no/such/file"], wait=None)
-    assert failed.process.wait(20) == 78
+    assert failed.process.wait(60) == 78
     running = daemon(text, share=failed)
     assert running.stop() == 0

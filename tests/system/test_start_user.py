@@ -107,7 +107,7 @@ def test_a_directory_that_the_user_may_not_write_is_refused_with_what_to_do(as_n
     closed = shared / "closed"
     closed.mkdir(mode=0o755)
     _, running = as_nobody("-d", f"coworker.{setting}={closed}", wait=None)
-    assert running.process.wait(20) == 78
+    assert running.process.wait(60) == 78
     (said,) = running.error.read_text().splitlines()
     assert said.startswith(f"coworker: {setting} = {closed}: cannot be written by uid {NOBODY}; give it to")
 

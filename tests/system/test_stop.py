@@ -5,7 +5,7 @@ import time
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 
 import pytest
-from support.daemon import wait_until
+from support.daemon import PATIENCE, wait_until
 from support.processes import deaf, wait_gone
 from support.tables import settings, site_table
 
@@ -54,7 +54,7 @@ def test_a_task_that_runs_at_a_stop_finishes_and_nothing_more_is_claimed(site, d
     running.send(number)
     running.event("stopping")
     gate.touch()
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     assert site.ended() == [held]
     assert site.rows() == {later: FREE}
     assert_nothing_left(running, processes)
@@ -115,7 +115,7 @@ def test_a_second_signal_ends_running_tasks_at_once(site, daemon, gate, first, s
     running.send(first)
     running.event("stopping")
     running.send(second)
-    assert running.process.wait(20) == 0
+    assert running.process.wait(60) == 0
     assert site.rows() == {held: FREE, later: FREE}
     assert_nothing_left(running, processes)
 
@@ -164,12 +164,14 @@ def test_a_daemon_whose_site_is_down_stops_as_any_other(daemon):
 def test_duration_stops_the_daemon_as_term_does(site, daemon, gate):
     site.queue("a")
     (held,) = site.push("a", "hold", str(gate))
-    running = daemon(settings(site_table(site)), arguments=["-d", "coworker.duration=1"])
-    wait_until(site.started, "the start of the task")
+    running = daemon(settings(site_table(site)), arguments=["-d", "coworker.duration=1"], wait=None)
     running.event("stopping", signal="duration")
+    begun = site.started()  # nothing, if the boot took longer than that
     gate.touch()
-    assert running.process.wait(20) == 0
-    assert site.ended() == [held]
+    assert running.process.wait(PATIENCE) == 0
+    assert begun in ([held], [])
+    assert site.ended() == site.started() == begun
+    assert begun or site.rows() == {held: FREE}
 
 
 def test_when_the_master_is_killed_every_child_and_pipe_is_gone_within_5_seconds(site, daemon):

@@ -68,5 +68,5 @@ def test_a_tried_site_leaves_no_directory_in_the_way_of_the_service(site, tmp_pa
     env = {**os.environ, **homes, "COWORKER_ALLOW_ROOT": "1"}
     if os.geteuid() == 0:  # root's are elsewhere
         command += [f"-drun_dir={lair}/a/b", f"-dstate_dir={lair}/c"]
-    subprocess.run(command, env=env, check=True, stderr=subprocess.DEVNULL, timeout=30)
+    subprocess.run(command, env=env, check=True, stderr=subprocess.DEVNULL, timeout=60)
     assert list(lair.iterdir()) == []
