@@ -101,7 +101,7 @@ def test_a_worker_frozen_in_its_boot_does_not_keep_the_others_from_work(site, da
     # Control boots beside the first worker; whoever comes second hangs.
     command = f"mkdir {once}.1 2>&- || mkdir {once}.2 2>&- && test -d {once}.2 && sleep 600; {site.command()}"
     ids = site.push("a", "nap", 0.01, times=20)
-    running = daemon(settings(site_table(command), count=2, boot_timeout=1), wait=None)
+    running = daemon(settings(site_table(command), count=2, boot_timeout=4), wait=None)
     assert "no welcome in time" in running.event("boot_failed")["reason"]
     wait_until(lambda: site.left() == 0, "all items gone")
     assert run_once(site, ids)
