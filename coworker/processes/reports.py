@@ -6,16 +6,17 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from coworker.civi.outcome import version_key
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
+from coworker.policy import leases
 from coworker.processes.staff import LEAVE_GRACE
 from coworker.wire import messages as m
 
 if TYPE_CHECKING:
     from coworker.processes.site import Site
 
-LEASE_SHARE = 0.9  # an order ends within this share of its lease, as nothing extends it (design, section 4)
-LADDER_SECONDS = 6.0  # from the first rung for a child until its pipe is surely killed
+QUEUE_ITEM_SINCE = (6, 4)  # the API with which rows are given back (contract A3)
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
@@ -60,6 +61,7 @@ class Reports:
         if record.state is not S.BOOTING:
             return  # told to retire while it booted
         self.staff.ready(record, report.boot_seconds, now)
+        self.dispatch.can_give_back = version_key(report.version) >= QUEUE_ITEM_SINCE
         self.site.log("info", "ready", record, version=report.version, boot_seconds=report.boot_seconds)
         self.site.dirty = True
         if record.canary:
@@ -109,7 +111,7 @@ class Reports:
         rule = self.site.settings.queue(queue)
         seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
         state = self.dispatch.queues.get(queue)
-        lease_end = claimed_at + _usable(state.info.lease_time) if state else inf
+        lease_end = claimed_at + leases.usable(state.info.lease_time) if state else inf
         self.timers.set(("child", record.id), min(now + seconds, lease_end))
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
@@ -216,15 +218,6 @@ class Reports:
         if record.state is not S.RETIRING:  # somebody else's TERM told it to go
             self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
         self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)
-
-
-def _usable(lease_time: int) -> float:
-    """Seconds of a lease after which its order must end: what is left must suffice for the whole ladder.
-
-    A lease counts whole seconds of the site's clock: it may be up to one shorter.
-    """
-    lease = max(1, lease_time - 1)
-    return max(lease / 2, min(LEASE_SHARE * lease, lease - LADDER_SECONDS))
 
 
 def _name(identity: Identity | None) -> str | None:

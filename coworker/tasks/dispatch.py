@@ -11,7 +11,7 @@ from random import Random
 
 from coworker.config.settings import SiteSettings
 from coworker.model import SYSTEM, Identity, Item, QueueInfo, WorkerRecord
-from coworker.policy import backoff, matching, polling, scheduling
+from coworker.policy import backoff, leases, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
 from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
 from coworker.tasks.settlements import Settlement, Settlements
@@ -30,6 +30,7 @@ class Dispatch:
         self.queues = self.watch.queues
         self.handed: list[HandedGroup] = []
         self.ledger = Ledger()
+        self.can_give_back = True  # whether the site has what control needs for that
         self.settlements = Settlements()
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._handed_runs: set[int] = set()  # workers that run handed items
@@ -83,9 +84,15 @@ class Dispatch:
                 self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
                 orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
-            elif now >= group.since + matching.HANDED_LIMIT:
+            elif now >= self._give_back_at(group):
                 self.give_back_handed(group)
         return orders
+
+    def _give_back_at(self, group: HandedGroup) -> float:
+        """What cannot go back would be lost: it waits for its worker while enough of its lease is left."""
+        if self.can_give_back:
+            return group.since + matching.HANDED_LIMIT
+        return group.claim.claimed_at + leases.PLACING_SHARE * leases.usable(group.claim.queue.lease_time)
 
     def wants(self, now: float) -> list[matching.Want]:
         """The work that waits for a worker: what is handed, then a queue each. Of use after `assign`."""
@@ -107,7 +114,7 @@ class Dispatch:
     def next_at(self) -> float:
         """When something changes by itself: a queue's back-off ends, handed items have waited long enough."""
         moments = [state.retry_at for state in self.queues.values() if state.more and state.retry_at]
-        moments += [group.since + matching.HANDED_LIMIT for group in self.handed]
+        moments += [self._give_back_at(group) for group in self.handed]
         return min(moments, default=inf)
 
     # --- reports ---

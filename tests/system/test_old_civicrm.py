@@ -47,6 +47,17 @@ def test_identities_are_kept_apart(site, daemon, version):
     assert all(len(served) == 1 for served in contacts_of(site.written()).values())
 
 
+def test_handed_items_wait_for_the_slowest_boot_as_they_cannot_go_back(site, daemon):
+    site.contact(100)
+    site.queue("a", batch_limit=2)
+    ids = [site.push("a", "empty", run_as=who)[0] for who in (100, None)]
+    slow = site_table("sleep 2.5; " + site.command(f"--as-version {FIVE_77}"))
+    running = daemon(settings(slow, count=2), wait=None)
+    wait_until(lambda: site.left() == 0, "all items gone")
+    assert run_once(site, ids)
+    assert not running.events("left_leased")
+
+
 def test_what_must_be_settled_stays_leased_and_an_error_names_it(site, daemon, tmp_path):
     gate = tmp_path / "gate"
     site.queue("a", batch_limit=2, lease_time=3600)

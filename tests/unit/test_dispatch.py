@@ -132,6 +132,21 @@ def test_handed_items_that_nobody_takes_go_back_after_two_seconds():
     assert bench.dispatch.ledger.claims["1.1"].entries["1"].place is Place.SETTLING
 
 
+def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
+    bench = Bench()
+    bench.dispatch.can_give_back = False
+    bench.seen("q")
+    bench.assign(1)
+    bench.took(1, "1.1", ["1"], contact=100, domain=1)
+    bench.dispatch.hand_on(bench.workers[1], "1.1", ["1"], 1.0)
+    due = bench.dispatch.next_at()
+    assert 1000 < due < 2000, "of a lease of 3,600 seconds"
+    bench.assign(2, now=due - 1)
+    assert bench.settlements() == []
+    bench.workers[3] = bench.worker(3, identity=A)
+    assert bench.assign(3, now=due - 1) == {3: m.Run("1.1", "q", [["1", 100, 1]])}
+
+
 def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench = Bench()
     bench.seen("q", batch_limit=3)
