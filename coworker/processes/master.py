@@ -248,7 +248,7 @@ class Master:
                 self._log.event("warning", "restart_needed", setting=f"coworker.{name}")
 
     def _dismiss(self, site: Site, now: float) -> None:
-        site.stop(Phase.STOPPING, now)
+        site.remove(now)
         self._leaving[id(site)] = site
 
     def _reopen_log(self, config: Config) -> None:

@@ -24,6 +24,7 @@ GRAVE_INTERVAL = 0.02  # seconds between looks whether a killed process group is
 GRAVE_PATIENCE = 10.0  # seconds at a stop for what cannot be killed
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (design, section 4, rule 12)
+REMOVED_PATIENCE = 60.0  # the same for a site that a reload removed: nobody waits for it
 
 
 class Grave(NamedTuple):
@@ -51,7 +52,9 @@ class Site:
         self.on_trial = on_trial
         self.on_canary: Callable[[WorkerRecord, str | None], None] = lambda _record, _error: None
         self._graves: list[Grave] = []
+        self._settle_patience = SETTLE_PATIENCE
         self._settle_until = inf
+        self._wound_up = False  # every claim is settled, or time was up
         self._looker = 0  # the control that was asked last
         self._answers_at = 0.0  # when it should have dealt with what it was asked
         self.reports = Reports(self)
@@ -125,8 +128,8 @@ class Site:
 
     @property
     def empty(self) -> bool:
-        """Nothing of it is left: the master may forget it, or go."""
-        return len(self.staff.roster) == 0 and not self._graves
+        """Nothing of it is left, nor to be done: the master may forget it, or go."""
+        return self._wound_up and len(self.staff.roster) == 0 and not self._graves
 
     def forget(self) -> None:
         """It is empty: nothing shall wake for it again."""
@@ -137,9 +140,15 @@ class Site:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
         self.phase = phase
         self.dirty = True
+        self._settle_patience, self._settle_until = SETTLE_PATIENCE, inf
         if phase is MasterPhase.HALTING:
             for record in self.staff.roster.of(Role.WORKER):
                 self.staff.retire(record, RetireReason.SHUTDOWN, now, at_once=True)
+
+    def remove(self, now: float) -> None:
+        """A reload does without it: it stops, and has time to settle what it leaves."""
+        self.stop(MasterPhase.STOPPING, now)
+        self._settle_patience = REMOVED_PATIENCE
 
     def go_on(self, phase: MasterPhase) -> None:
         """RUNNING, or QUIET: then nothing is claimed any more, also by those at work."""
@@ -175,6 +184,8 @@ class Site:
         stopping = self.stopping
         if self.on_trial and not stopping:
             return
+        control = self._control_wanted(now) if stopping else 1
+        self._wound_up = control < 0
         if stopping:  # also what a worker hands on now, at the end of its last batch
             for group in list(self.dispatch.handed):
                 self.dispatch.give_back_handed(group)
@@ -186,7 +197,7 @@ class Site:
             now,
             waiting=len(wants),
             workers_stop=stopping,
-            control=self._control_wanted(now) if stopping else 1,
+            control=control,
         )
         self._ask_control(now, free=bool(free))
         self.hands.timers.set(("site", self), self._next_at(now))
@@ -223,7 +234,7 @@ class Site:
             return -1
         if self._settle_until == inf:
             boot = 0.0 if self.staff.control() else 2 * self.staff.boot_seconds
-            self._settle_until = now + SETTLE_PATIENCE + boot
+            self._settle_until = now + self._settle_patience + boot
         return -1 if now >= self._settle_until else 1
 
     def _ask_control(self, now: float, *, free: bool) -> None:

@@ -242,6 +242,25 @@ def test_reloads_leave_no_descriptors_open(site, daemon):
 # --- stop and reload ---
 
 
+def test_a_removed_site_has_time_to_settle_what_it_leaves(site, other, daemon, gate):
+    site.queue("a", batch_limit=3, retry_limit=1)
+    ids = site.push("a", "hold", str(gate), times=3)
+    running = daemon(settings(site_table(site), site_table(other, "other"), count=1))
+    wait_until(site.started, "the batch runs")
+    site.execute("ALTER TABLE civicrm_queue_item RENAME TO hidden")
+    running.configure(settings(site_table(other, "other"), count=1))
+    running.send(signal.SIGHUP)
+    running.event("reloaded", sites="other")
+    gate.touch()
+    running.event("pipe_lost", queue="a")
+    running.event("boot_failed", site="example", failures=4)  # more than two seconds after the first one
+    site.execute("ALTER TABLE hidden RENAME TO civicrm_queue_item")
+    running.event("settled", count=3, site="example")
+    assert [site.rows()[item] for item in ids[1:]] == [(0, None)] * 2
+    running.event("gone", site="example", role="control", reason="shutdown")
+    assert not running.events("claim_left_open")
+
+
 def test_term_while_a_reload_is_tried_stops_everything(site, daemon):
     running = start(daemon, site_table(site))
     hup(running, settings(site_table("trap '' TERM; sleep 600; sleep 600")))
