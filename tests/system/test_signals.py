@@ -281,7 +281,7 @@ def test_workers_that_are_killed_again_and_again_lose_nothing(site, daemon):
     running = start(daemon, site)
     for number in range(3):
         wait_until(lambda enough=20 * number: len(site.ended()) > enough, "some tasks")
-        os.kill(running.workers()[0], signal.SIGKILL)
+        os.kill(wait_until(running.workers, "a worker")[0], signal.SIGKILL)
         running.event("gone", count=number + 1, status="signal 9 (SIGKILL)")
     # An item whose claim was not answered stays leased; one that ran is tried again.
     wait_until(lambda: site.left() <= len(running.events("claim_unanswered")), "the end of all tasks")
