@@ -2,6 +2,8 @@
 
 import pytest
 
+from coworker.civi import looking
+from coworker.model import QueueInfo
 from coworker.queues.errors import ApiError
 from coworker.queues.fields import DOMAIN, QUEUE, QUEUE_ITEM
 from coworker.queues.query import parse_query, select_rows
@@ -113,6 +115,11 @@ def test_names_of_queues_with_items(service):
     assert [row["queue_name"] for row in find(service, **names)] == ["b", "c"]
 
 
+def looked_at(kind):
+    """What control asks about one queue of this type."""
+    return looking._first_row_call(QueueInfo("q", type=kind))[2]
+
+
 @pytest.mark.parametrize(
     ("params", "index"),
     [
@@ -122,7 +129,9 @@ def test_names_of_queues_with_items(service):
         ),
         ({"where": [["queue_name", "=", "q"], FREE], "limit": 1}, "index_free"),
         ({"where": [["queue_name", "=", "q"], FREE], "limit": 1}, "index_leased"),
-        ({"where": [["queue_name", "=", "q"]], "limit": 1}, "index_queueids"),
+        (looked_at("SqlParallel"), "index_free"),
+        (looked_at("SqlParallel"), "index_leased"),
+        (looked_at("Sql"), "index_queueids"),
         ({"where": [["queue_name", "=", "q"], ["id", "IN", [1, 2]]]}, "INTEGER PRIMARY KEY (rowid=?)"),
         ({"where": [["id", "=", 1], ["queue_name", "=", "q"], ["run_count", "=", 1]]}, "INTEGER PRIMARY KEY"),
         (
@@ -133,13 +142,16 @@ def test_names_of_queues_with_items(service):
 )
 def test_no_question_of_the_daemon_reads_a_whole_queue(service, params, index):
     """By the plan, not by the clock: no full scan, and the index that the question is meant for."""
-    if "groupBy" not in params:
+    if "select" not in params:
         params = {**params, "select": ["id"], "orderBy": BY_WEIGHT}
-    statement = sql.to_statement(parse_query(QUEUE_ITEM, params, NOW))
+    query = parse_query(QUEUE_ITEM, params, NOW)
+    statement = sql.to_statement(query, sql.find_free(query))
     plan = service.store._db.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.values).fetchall()
     steps = [row[3] for row in plan]
     assert any(index in step for step in steps), steps
     assert not any(step.startswith("SCAN civicrm_queue_item") for step in steps), steps
+    if index in ("index_free", "index_leased"):
+        assert not any("index_queueids" in step for step in steps), "that one goes through what is leased"
 
 
 def test_is_template_and_runner_as_the_daemon_asks(service):

@@ -42,13 +42,10 @@ def marks(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
 
 
-def to_statement(query: Query, *, walk: bool = False) -> Statement:
-    """One SELECT for a query. `walk`: most items that are not NULL are free, so going through in order is
-    quickest.
-    """
+def to_statement(query: Query, free: Free | None = None) -> Statement:
+    """One SELECT for a query. `free`: what `find_free` says of it, unless going through in order is quicker."""
     if _asks_names(query):
         return _names(query)
-    free = None if walk else find_free(query)
     if free is not None:
         return _first_free(query, free)
     values: list[Any] = []
@@ -172,9 +169,9 @@ def _names(query: Query) -> Statement:
 
 def find_free(query: Query) -> Free | None:
     """Recognise `queue_name = Q AND (release_time IS NULL OR release_time < T)` with a limit, by weight and
-    id.
+    id or, as the daemon looks, in any order.
     """
-    if query.aggregate or not query.limit or query.order != _BY_WEIGHT:
+    if query.aggregate or not query.limit or query.order not in ((), _BY_WEIGHT):
         return None
     queue, bound, rest = None, None, []
     for part in query.where.parts:
