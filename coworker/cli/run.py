@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from coworker.config.load import load
+from coworker.config.load import default_directories, load
 from coworker.config.overrides import split_override
 from coworker.config.settings import Config
 from coworker.errors import SetupError
@@ -85,7 +85,7 @@ def _own_directories(site: Overrides, overrides: Overrides) -> Overrides:
     own = []
     for name in ("run_dir", "state_dir"):
         if name not in given and not os.environ.get(f"COWORKER_{name.upper()}"):
-            usual = getattr(load(None, [*site, *overrides], euid=os.geteuid()).coworker, name)
+            usual = default_directories(os.environ, os.geteuid())[name]
             own.append((f"coworker.{name}", str(usual.with_name(f"{usual.name}-{suffix}"))))
     return own
 

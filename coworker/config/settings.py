@@ -188,6 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )  # fmt: skip
 
+NEED_RESTART = tuple(setting.name for setting in SETTINGS if setting.reload is Reload.RESTART)
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 

@@ -17,6 +17,7 @@ import psutil
 
 import coworker
 from coworker.errors import CoworkerError
+from coworker.model import ExitStatus
 
 GRACEFUL_TIMEOUT = 5  # seconds; no task of the demo takes that long
 STOP_TIMEOUT = GRACEFUL_TIMEOUT + 5.0  # seconds from TERM until the daemon must be gone
@@ -107,7 +108,7 @@ class Daemon:
             problems.append(f"the daemon did not stop within {STOP_TIMEOUT:.0f} s after TERM")
         else:
             if status:
-                problems.append(f"the daemon ended with {_describe(status)}")
+                problems.append(f"the daemon ended with {ExitStatus.from_returncode(status)}")
         left = _end(family + self._find_named())
         if left:
             problems.append(f"{left} processes were left behind")
@@ -124,7 +125,7 @@ class Daemon:
 
     def describe_end(self) -> str:
         """How it ended, for people."""
-        return _describe(self.exit_status or 0)
+        return str(ExitStatus.from_returncode(self.exit_status or 0))
 
     def _find_named(self) -> list[psutil.Process]:
         """Processes whose command line names our directory, as that of every pipe does."""
@@ -175,7 +176,3 @@ def _end(processes: list[psutil.Process]) -> int:
             pass
     psutil.wait_procs(alive, timeout=1)
     return len(alive)
-
-
-def _describe(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"signal {-status}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import setproctitle
 
-from coworker.config.settings import Config, SiteSettings
+from coworker.config.settings import NEED_RESTART, Config, SiteSettings
 from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
 from coworker.model import MasterPhase, WorkerRecord
@@ -102,9 +102,8 @@ class Master:
         wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
         self._poller.wait(wait if wait < inf else None)
         if time.monotonic() >= self.timers.next_at:
-            self._poller.wait(
-                0
-            )  # we may have been stopped: what was said in time is read before it is overdue
+            # We may have been stopped: what was said in time is read before it is overdue.
+            self._poller.wait(0)
         arrived, self._arrived = self._arrived, []
         for number in arrived:
             self._handlers[number]()
@@ -243,9 +242,10 @@ class Master:
         self.log_looking = self.config.log.looking
         if self.config.log != old.log:
             self._reopen_log(self.config)
-        for name in ("run_dir", "state_dir", "user", "allow_root", "duration"):
-            if getattr(old.coworker, name) != getattr(self.config.coworker, name):
-                self._log.event("warning", "restart_needed", setting=f"coworker.{name}")
+        for key in NEED_RESTART:
+            section, name = key.split(".")
+            if getattr(getattr(old, section), name) != getattr(getattr(self.config, section), name):
+                self._log.event("warning", "restart_needed", setting=key)
 
     def _dismiss(self, site: Site, now: float) -> None:
         site.remove(now)

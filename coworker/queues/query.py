@@ -58,6 +58,8 @@ def parse_query(entity: Entity, params: dict[str, Any], now: int) -> Query:
     identifier = entity.fields.get("id")
     if identifier and not aggregate and all(column.name != "id" for column in columns):
         columns.insert(0, Column("id", identifier))  # APIv4 always shows the id
+    if not columns:
+        columns = [Column(field.name, field) for field in group_by]  # nothing known was asked of the groups
     return Query(
         entity,
         now,

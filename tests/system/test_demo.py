@@ -159,7 +159,7 @@ def test_kill_of_the_daemon_is_told_and_what_is_known_is_kept(home):
     _, error = demo.communicate(timeout=60)
     assert demo.returncode == 1
     first, *_, last = error.splitlines()
-    assert "the daemon ended (signal 9)" in first
+    assert "the daemon ended (signal 9 (SIGKILL))" in first
     assert '"site": "demo"' in error, "the last lines of its log"
     (kept,) = home.iterdir()
     assert str(kept) in last

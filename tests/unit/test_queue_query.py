@@ -104,6 +104,12 @@ def test_rows_in_memory_are_ordered_with_null_first_and_cannot_be_grouped():
         select_rows(parse_query(DOMAIN, {"groupBy": ["id"]}, NOW), rows)
 
 
+def test_groups_of_which_nothing_known_is_asked(service):
+    fill(service, "a", 2, weight=5)
+    for field, value in (("weight", 5), ("queue_name", "a")):
+        assert find(service, select=["bogus"], groupBy=[field]) == [{field: value}]
+
+
 def test_names_of_queues_with_items(service):
     for queue in ("c", "a", "b"):
         fill(service, queue, 3)

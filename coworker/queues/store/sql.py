@@ -43,7 +43,7 @@ def marks(values: Sequence[Any]) -> str:
 
 
 def to_statement(query: Query, free: Free | None = None) -> Statement:
-    """One SELECT for a query. `free`: what `find_free` says of it, unless going through in order is quicker."""
+    """One SELECT for a query. `free`: what `find_free` says of it, if going through in order is slower."""
     if _asks_names(query):
         return _names(query)
     if free is not None:
@@ -161,7 +161,7 @@ def _names(query: Query) -> Statement:
         f"WITH RECURSIVE names(queue_name) AS (SELECT min(queue_name) FROM {ITEMS} UNION ALL "  # noqa: S608
         f"SELECT (SELECT min(queue_name) FROM {ITEMS} WHERE queue_name > names.queue_name) "
         "FROM names WHERE names.queue_name IS NOT NULL) "
-        f"SELECT {','.join(['queue_name'] * len(query.columns))} FROM names "
+        f"SELECT {_columns(query)} FROM names "
         f"WHERE queue_name IS NOT NULL AND {condition_sql(query.where, values)}"
     )
     return Statement(text + _order(query) + _limit(query, values), values)
