@@ -174,6 +174,7 @@ class WorkerRecord:
     claiming: str | None = None  # the queue of a claim that was sent and not answered
     progress_at: float = 0.0  # its last report about work
     idle_since: float = 0.0
+    answers_at: float = 0.0  # when control should have dealt with what it was asked
     done: int = 0  # items ended in it
     last_words: str = ""  # why its pipe was lost
     expired: RetireReason | None = None  # a successor shall replace it, whatever its limits say

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from coworker.policy import escalation
+
 LEASE_SHARE = 0.9  # an order ends within this share of its lease (design, section 4)
-LADDER_SECONDS = 6.0  # from the first rung for a child until its pipe is surely killed
+LADDER_SECONDS = sum(
+    escalation.PATIENCE.values()
+)  # from the first rung for a child until its pipe is surely killed
 PLACING_SHARE = 0.5  # of a lease after which nobody begins handed items any more
 
 

@@ -80,16 +80,24 @@ def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: 
         or (r in present and r.expired is RetireReason.IDENTITY)
         for r in records
     )
-    if len(needy) <= coming:
-        return None
-    wanted = {want.identity for want in wants}
-    busy_too = any(want.handed or want.waited >= STARVING for want in needy)
-    candidates = [
-        r
-        for r in present
-        if r.identity is not None
-        and r.identity not in wanted
-        and r.expired is None
-        and (busy_too or r.state is WorkerState.READY)
-    ]
-    return min(candidates, key=lambda r: (r.state is WorkerState.BUSY, r.idle_since), default=None)
+    candidates = [r for r in present if r.identity is not None and r.expired is None]
+    if len(needy) > coming:
+        wanted = {want.identity for want in wants}
+        idle = [r for r in candidates if r.state is WorkerState.READY and r.identity not in wanted]
+        if idle:
+            return min(idle, key=lambda r: r.idle_since)
+    urgent = _urgent(needy)
+    if len(urgent) > coming:
+        kept = {want.identity for want in urgent}
+        busy = [r for r in candidates if r.state is WorkerState.BUSY and r.identity not in kept]
+        return min(busy, key=lambda r: r.idle_since, default=None)
+    return None
+
+
+def _urgent(needy: Sequence[Want]) -> list[Want]:
+    """For what somebody busy makes room: what is claimed already, and the queue that has starved longest.
+
+    Other queues have their turns: what they want keeps nobody from making room.
+    """
+    starving = [want for want in needy if not want.handed and want.waited >= STARVING]
+    return [*(want for want in needy if want.handed), *sorted(starving, key=lambda want: want.waited)[-1:]]

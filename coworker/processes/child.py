@@ -106,15 +106,18 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
     client = Client(pipe, call_timeout=limit)
     welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
     body: Body
+    gives_back = None
     if birth.role is Role.CONTROL:
-        body = Control(birth.id, link, poller, client, limit, title, looker=_try_to_look(client))
+        looker = _try_to_look(client)
+        gives_back = looker.has_queue_item
+        body = Control(birth.id, link, poller, client, limit, title, looker=looker)
         title.say("")
     else:
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
         domain = _own_domain(client)
         body = Worker(birth.id, link, poller, client, limit, title, domain, run_as_in_data=old)
         title.show(None, None, 0)
-    link.report(Ready(welcome.version, welcome.login, round(time.monotonic() - begun, 3)))
+    link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back))
     return body
 
 

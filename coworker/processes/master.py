@@ -156,14 +156,12 @@ class Master:
 
     def _on_site_timer(self, key: tuple[str, Any], now: float) -> None:
         kind, subject = key
-        if kind != "child":
-            if kind == "look":
-                subject.look_overdue(now)
+        if kind == "site":
             subject.dirty = True
             return
         for site in self._all_sites():
             if (record := site.staff.roster.get(subject)) is not None:
-                site.staff.overdue(record, now)
+                site.overdue(record, now)
 
     # --- signals ---
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING, Any
 
-from coworker.civi.outcome import version_key
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy import leases
 from coworker.processes.staff import LEAVE_GRACE
+from coworker.tasks.ledger import Claim
 from coworker.wire import messages as m
 
 if TYPE_CHECKING:
     from coworker.processes.site import Site
 
-QUEUE_ITEM_SINCE = (6, 4)  # the API with which rows are given back (contract A3)
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
@@ -61,7 +59,8 @@ class Reports:
         if record.state is not S.BOOTING:
             return  # told to retire while it booted
         self.staff.ready(record, report.boot_seconds, now)
-        self.dispatch.can_give_back = version_key(report.version) >= QUEUE_ITEM_SINCE
+        if report.gives_back is not None:
+            self.dispatch.can_give_back = report.gives_back
         self.site.log("info", "ready", record, version=report.version, boot_seconds=report.boot_seconds)
         self.site.dirty = True
         if record.canary:
@@ -81,38 +80,36 @@ class Reports:
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
         self.dispatch.watch.seen(report, now)
-        self.site.answered(now)
+        self.site.answered(record, now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("debug", "looked", queues=names or None, seconds=report.seconds)
         self.site.dirty = True
 
-    def _on_look_failed(self, _record: WorkerRecord, report: m.LookFailed, now: float) -> None:
+    def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:
         self.dispatch.watch.failed(report.message, now)
-        self.site.answered(now)
+        self.site.answered(record, now)
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
         record.claiming = report.queue
-        self.timers.set(("child", record.id), now + self.site.settings.workers.boot_timeout)
+        self.staff.expect(record, now + self.site.settings.workers.boot_timeout)
 
     def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
         own = self.dispatch.took(record, report, now)
         record.claiming = None
         record.progress_at = now
-        self.set_deadline(record, report.queue, max(1, own), report.at, now)
+        self.set_deadline(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
         if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
             self.site.dirty = True
 
-    def set_deadline(
-        self, record: WorkerRecord, queue: str, items: int, claimed_at: float, now: float
-    ) -> None:
-        rule = self.site.settings.queue(queue)
+    def set_deadline(self, record: WorkerRecord, claim: Claim, items: int, now: float) -> None:
+        """For what it runs of this claim: within the time-out, and within what may be used of the lease."""
+        rule = self.site.settings.queue(claim.queue.name)
         seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
-        state = self.dispatch.queues.get(queue)
-        lease_end = claimed_at + leases.usable(state.info.lease_time) if state else inf
-        self.timers.set(("child", record.id), min(now + seconds, lease_end))
+        lease_end = claim.claimed_at + leases.usable(claim.queue.lease_time)
+        self.staff.expect(record, min(now + seconds, lease_end))
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
         self.dispatch.hand_on(record, report.claim, report.ids, now)
@@ -127,7 +124,7 @@ class Reports:
 
     def _on_began(self, record: WorkerRecord, report: m.Began, now: float) -> None:
         claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
-        self.set_deadline(record, claim.queue.name, len(report.ids), claim.claimed_at, now)
+        self.set_deadline(record, claim, len(report.ids), now)
 
     def _on_not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> None:
         self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
@@ -170,9 +167,9 @@ class Reports:
     def _on_claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> None:
         self.dispatch.claim_failed(report.queue, report.message, now)
 
-    def _on_settled(self, _record: WorkerRecord, report: m.Settled, now: float) -> None:
+    def _on_settled(self, record: WorkerRecord, report: m.Settled, now: float) -> None:
         entry = self.dispatch.settlements.close(report.ref)
-        self.site.answered(now)
+        self.site.answered(record, now)
         if entry is None:
             return
         self.dispatch.ledger.settled(entry.claim.id, entry.ids)
@@ -183,9 +180,9 @@ class Reports:
                 cause=entry.cause, detail=text or None,
             )  # fmt: skip
 
-    def _on_settle_failed(self, _record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
+    def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
         entry = self.dispatch.settlements.failed(report.ref, now, self.site.hands.rng)
-        self.site.answered(now)
+        self.site.answered(record, now)
         self.site.dirty = True
         if entry is None:
             return

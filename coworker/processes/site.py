@@ -55,8 +55,7 @@ class Site:
         self._settle_patience = SETTLE_PATIENCE
         self._settle_until = inf
         self._wound_up = False  # every claim is settled, or time was up
-        self._looker = 0  # the control that was asked last
-        self._answers_at = 0.0  # when it should have dealt with what it was asked
+        self._bury_at = 0.0  # before that nobody looks for what is left of the killed
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -91,6 +90,7 @@ class Site:
         if not self._buried(record):
             signal_group(record.pipe_group, signal.SIGKILL)
         self._graves.append(Grave(record, cause, self._ended_by_us(record), now))
+        self._bury_at = now
         if canary:
             self.on_canary(record, cause)
         self.dirty = True
@@ -102,9 +102,8 @@ class Site:
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
         self.dispatch.settlements.control_gone(record.id)
-        if self.dispatch.watch.looking and record.id == self._looker:
+        if self.dispatch.watch.looking == record.id:
             self.dispatch.watch.lost(now)
-            self.hands.timers.cancel(("look", self))
 
     @staticmethod
     def _buried(record: WorkerRecord) -> bool:
@@ -112,6 +111,8 @@ class Site:
 
     def _bury(self, now: float) -> None:
         """Settle the claims of those whose pipe is seen gone."""
+        if now < self._bury_at:  # each look reads all of /proc
+            return
         for grave in list(self._graves):
             if self._buried(grave.record):
                 self._graves.remove(grave)
@@ -119,6 +120,8 @@ class Site:
             elif self.stopping and now > grave.since + GRAVE_PATIENCE:
                 self._graves.remove(grave)
                 self.log("error", "pipe_not_killed", grave.record, group=grave.record.pipe_group)
+        if self._graves:  # ever more seldom: what cannot be killed now may last
+            self._bury_at = now + max(GRAVE_INTERVAL, 0.1 * (now - self._graves[-1].since))
 
     # --- decisions ---
 
@@ -133,8 +136,7 @@ class Site:
 
     def forget(self) -> None:
         """It is empty: nothing shall wake for it again."""
-        for kind in ("site", "look"):
-            self.hands.timers.cancel((kind, self))
+        self.hands.timers.cancel(("site", self))
 
     def stop(self, phase: MasterPhase, now: float) -> None:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
@@ -227,15 +229,16 @@ class Site:
 
     def _control_wanted(self, now: float) -> int:
         """At a stop control leaves last: when every claim is settled, or time is up (rule 12)."""
-        pending = bool(self.dispatch.ledger.claims)
+        if now >= self._settle_until:
+            return -1
         if self.staff.roster.of(Role.WORKER) or self._graves:
-            return int(pending)
-        if not pending:
+            return int(bool(self.dispatch.ledger.claims))
+        if not (self.dispatch.settlements.pending or self.dispatch.handed):
             return -1
         if self._settle_until == inf:
             boot = 0.0 if self.staff.control() else 2 * self.staff.boot_seconds
             self._settle_until = now + self._settle_patience + boot
-        return -1 if now >= self._settle_until else 1
+        return 1
 
     def _ask_control(self, now: float, *, free: bool) -> None:
         control = self.staff.control()
@@ -245,41 +248,39 @@ class Site:
             self._ask(control, order, now, len(order.sent) + len(order.unsent))
         may_look = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
         if may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
-            self._ask(control, self.dispatch.watch.look(now, free=free), now, 0)
+            self._ask(control, self.dispatch.watch.look(now, free=free, control=control.id), now, 0)
 
     def _ask(self, control: WorkerRecord, order: m.Look | m.Settle, now: float, rows: int) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""
-        self._looker = control.id
         self.hands.send(control, order)
-        self._answers_at = max(self._answers_at, now) + rows * ROW_SECONDS
-        self.hands.timers.set(("look", self), self._answers_at + self.settings.workers.boot_timeout)
+        control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
+        self.staff.expect(control, control.answers_at + self.settings.workers.boot_timeout)
 
-    def answered(self, now: float) -> None:
+    def answered(self, control: WorkerRecord, now: float) -> None:
         """Control is at work: the rest of what it was asked has its whole time again."""
-        rows = sum(len(e.ids) for e in self.dispatch.settlements.pending.values() if e.asked)
-        self._answers_at = now + rows * ROW_SECONDS
-        if rows or self.dispatch.watch.looking:
-            self.hands.timers.set(("look", self), self._answers_at + self.settings.workers.boot_timeout)
-        else:
-            self.hands.timers.cancel(("look", self))
+        settlements = self.dispatch.settlements.pending.values()
+        rows = sum(len(entry.ids) for entry in settlements if entry.asked == control.id)
+        control.answers_at = now + rows * ROW_SECONDS
+        busy = rows or self.dispatch.watch.looking == control.id
+        self.staff.expect(control, control.answers_at + self.settings.workers.boot_timeout if busy else None)
 
-    def look_overdue(self, now: float) -> None:
-        """Control does not answer: it is replaced, and the next one need not wait until it is gone."""
-        control = self.staff.roster.get(self._looker)
-        if control is not None:
-            self.staff.overdue(control, now)
-            if self.dispatch.watch.looking:
-                self.dispatch.watch.lost(now)
+    def overdue(self, record: WorkerRecord, now: float) -> None:
+        """Whoever waits for control's look need not wait until it is gone."""
+        self.staff.overdue(record, now)
+        if self.dispatch.watch.looking == record.id:
+            self.dispatch.watch.lost(now)
+        self.dirty = True
 
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at()]
-        if self._graves:  # ever more seldom: what cannot be killed now may last
-            moments.append(now + max(GRAVE_INTERVAL, 0.1 * (now - self._graves[-1].since)))
+        if self._graves:
+            moments.append(self._bury_at)
         if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
             moments.append(self.dispatch.watch.next_look_at)
         if (again := self.dispatch.settlements.next_at()) is not None:
             moments.append(again)
         if self._settle_until != inf:
             moments.append(self._settle_until)
-        moments += [since + self.staff.boot_seconds for since in self.dispatch.waiting_since()]
+        patience = (self.staff.boot_seconds, matching.STARVING)
+        moments += [since + seconds for since in self.dispatch.waiting_since() for seconds in patience]
         return min((moment for moment in moments if moment > now), default=inf)

@@ -242,6 +242,16 @@ class Staff:
         elif idle:
             self.hands.timers.set(("child", record.id), now + LEAVE_GRACE)
 
+    def expect(self, record: WorkerRecord, at: float | None) -> None:
+        """Its next deadline, or none. The ladder, and a control that leaves, have theirs already."""
+        leaves = record.role is Role.CONTROL and record.state is S.RETIRING
+        if record.id in self._rungs or leaves:
+            return
+        if at is None:
+            self.hands.timers.cancel(("child", record.id))
+        else:
+            self.hands.timers.set(("child", record.id), at)
+
     def overdue(self, record: WorkerRecord, now: float) -> None:
         """It did not do in time what it was told: the next rung of the ladder (design, section 3, rule 5)."""
         rung = self._rungs.get(record.id, 0)
@@ -249,18 +259,11 @@ class Staff:
         # Control runs no task, and others wait for what it was asked: no ladder for it.
         step = escalation.next_step(rung) if record.role is Role.WORKER else escalation.Step.KILL
         self.hands.log(
-            "error",
-            "overdue",
-            site=record.site,
-            role=record.role.value,
-            worker=record.slot or None,
-            pid=record.pid,
-            state=record.state.value,
+            "error", "overdue", site=record.site, role=record.role.value, worker=record.slot or None,
+            pid=record.pid, state=record.state.value, queue=record.queue,
             seconds=round(now - record.progress_at, 1) if record.progress_at else None,
-            queue=record.queue,
-            identity=str(record.identity) if record.identity else None,
-            step=step.value,
-        )
+            identity=str(record.identity) if record.identity else None, step=step.value,
+        )  # fmt: skip
         if record.state is not S.RETIRING:
             self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
         if step is escalation.Step.MESSAGE:

@@ -33,7 +33,6 @@ class Dispatch:
         self.can_give_back = True  # whether the site has what control needs for that
         self.settlements = Settlements()
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
-        self._handed_runs: set[int] = set()  # workers that run handed items
         self._log = log
         self._rng = rng
 
@@ -80,7 +79,6 @@ class Dispatch:
                 free.remove(worker)
                 self._unhand(group)
                 state.working += 1
-                self._handed_runs.add(worker.id)
                 self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
                 orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
@@ -125,12 +123,11 @@ class Dispatch:
         state = self.watch.state(self._info(report.queue))
         state.took(len(items), now)
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
-        own = worker.identity if worker.identity is not None else items[0].identity
-        state.last_identity = own
+        state.last_identity, mine, _ = matching.split(items, worker.identity)
         self.ledger.open(
             report.claim, state.info, worker.id, items, worker.identity, report.at, report.seconds
         )
-        return sum(item.identity == own for item in items)
+        return len(mine)
 
     def _info(self, queue: str) -> QueueInfo:
         state = self.queues.get(queue)
@@ -183,7 +180,6 @@ class Dispatch:
             return
         state.working -= 1
         if batches is None:
-            self._handed_runs.discard(worker.id)
             return  # it ran handed items, which is no turn of the queue
         if why == "empty":
             self._found_empty(state, batches, now)
@@ -227,9 +223,8 @@ class Dispatch:
 
     def lost(self, worker: WorkerRecord, cause: str, *, ours: bool) -> None:
         """The worker is gone and its pipe with it: what it had in hand must be settled."""
-        ordered = self._batches.pop(worker.id, None) is not None or worker.id in self._handed_runs
-        self._handed_runs.discard(worker.id)
-        if ordered and (state := self.queues.get(worker.queue or "")):
+        self._batches.pop(worker.id, None)
+        if state := self.queues.get(worker.queue or ""):
             state.working -= 1
             state.more = True
         for claim, held in self.ledger.held_by(worker.id):

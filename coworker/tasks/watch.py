@@ -22,28 +22,28 @@ class Watch:
         self.settings = settings
         self.queues: dict[str, QueueState] = {}
         self.clock = 0.0
-        self.looking = False  # a look is out
+        self.looking = 0  # the control that was asked to look and has not answered
         self.next_look_at = 0.0
         self._failures = 0
         self._skipped: Collection[str] = ()
         self._log = log
         self._rng = rng
 
-    def look(self, now: float, *, free: bool) -> Look:
+    def look(self, now: float, *, free: bool, control: int) -> Look:
         """The order for the look that is due."""
-        self.looking = True
+        self.looking = control
         skip = polling.skip(self.queues.values(), now, free, self.settings.poll_interval)
         self._skipped = frozenset(skip)
         return Look(skip)
 
     def lost(self, now: float) -> None:
         """Control left without answering."""
-        self.looking = False
+        self.looking = 0
         self.next_look_at = now
 
     def failed(self, message: str, now: float) -> None:
         """The site refused the look; later again."""
-        self.looking = False
+        self.looking = 0
         self._failures += 1
         pause = backoff.delay(self._failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
         self.next_look_at = now + pause
@@ -52,7 +52,7 @@ class Watch:
 
     def seen(self, report: Seen, now: float) -> None:
         """Control saw these queues with work, and none in others but those it was to skip."""
-        self.looking = False
+        self.looking = 0
         self._failures = 0
         settings = self.settings
         self.next_look_at = now + polling.interval(

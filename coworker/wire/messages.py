@@ -7,7 +7,7 @@ and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel as `[id, con
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from coworker.errors import ProtocolError
 from coworker.model import SYSTEM, Identity, Item
@@ -81,9 +81,11 @@ class Spawned(NamedTuple):
 
 
 class Ready(NamedTuple):
+    """It said hello. `gives_back`: control's word whether rows can be given back; None from workers."""
+
     version: str
-    login: bool
     boot_seconds: float
+    gives_back: bool | None = None
 
 
 class BootFailed(NamedTuple):
@@ -251,27 +253,7 @@ Report = (
     | Bye
 )
 
-_KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        *(Look, Work, Run, Settle, Pause, Retire),
-        *(
-            Spawned,
-            Ready,
-            BootFailed,
-            Seen,
-            LookFailed,
-            Claiming,
-            Took,
-            Handed,
-            Refused,
-            Bound,
-            Began,
-            NotBegun,
-        ),
-        *(Done, Unanswered, Idle, ClaimFailed, Settled, SettleFailed, Failed, Note, Bye),
-    )
-}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(Report))}
 _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False)
 
 

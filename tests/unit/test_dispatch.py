@@ -28,7 +28,7 @@ class Bench:
         return WorkerRecord(number, number, "s", Role.WORKER, 1, 0.0, **given, identity=identity)
 
     def seen(self, *names, now=1.0, **info):
-        self.dispatch.watch.look(now, free=True)
+        self.dispatch.watch.look(now, free=True, control=9)
         rows = [
             [name, info.get("type", "SqlParallel"), info.get("batch_limit", 1), 3600, 0, 0, None]
             for name in names

@@ -14,7 +14,7 @@ EVERY = [
     m.Pause(),
     m.Retire("reload", True),
     m.Spawned(123),
-    m.Ready("6.13.3", True, 0.7),
+    m.Ready("6.13.3", 0.7, gives_back=True),
     m.BootFailed("no\nluck"),
     m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002),
     m.LookFailed("x"),

@@ -196,6 +196,14 @@ class TestMatching:
         busy = record(1, A, WorkerState.BUSY)
         assert matching.evict([busy], [matching.Want(B, 5.0, handed=False)], 0.5) is busy
 
+    def test_many_queues_of_one_identity_do_not_starve_one_of_another(self):
+        busy = [record(1, A, WorkerState.BUSY), record(2, A, WorkerState.BUSY, idle_since=1.0)]
+        turns = [matching.Want(A, waited, handed=False) for waited in (0.5, 1.0, 5.5)]
+        starving = matching.Want(B, 6.0, handed=False)
+        assert matching.evict(busy, [*turns, starving], 0.5) is busy[0]
+        busy[0].expired = RetireReason.IDENTITY
+        assert matching.evict(busy, [*turns, starving], 0.5) is None, "one place is enough"
+
     def test_nobody_who_is_wanted_himself_makes_room(self):
         wants = [matching.Want(A, 9.0, handed=True), matching.Want(B, 9.0, handed=True)]
         assert matching.evict([record(1, A, WorkerState.BUSY)], wants, 0.5) is None
