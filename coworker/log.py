@@ -23,6 +23,7 @@ class Log:
 
     def __init__(self, level: str = "info", form: str = "auto", file: str = "-") -> None:
         self._file = file
+        self._lost = 0  # lines that could not be written since the last one that could
         self._stream: TextIO = sys.stderr
         self._threshold = _RANK[level]
         self._open()
@@ -64,12 +65,16 @@ class Log:
 
     def event(self, level: str, name: str, /, **fields: Any) -> None:
         """Log the event `name` (snake_case) with its fields; None values are left out."""
-        if self.wants(level):
-            kept = {key: value for key, value in fields.items() if value is not None}
-            try:
-                self._logger.msg(name, level=level, **kept)
-            except (OSError, ValueError):
-                return  # a full disk or a closed terminal must not stop the daemon
+        if not self.wants(level):
+            return
+        kept = {key: value for key, value in fields.items() if value is not None}
+        try:
+            if self._lost:
+                self._logger.msg("log_lines_lost", level="error", lines=self._lost)
+                self._lost = 0
+            self._logger.msg(name, level=level, **kept)
+        except (OSError, ValueError):
+            self._lost += 1  # a full disk or a closed terminal must not stop the daemon
 
     @staticmethod
     def check(file: str) -> None:
@@ -98,6 +103,11 @@ class Log:
 
 def _cannot_open(file: str, error: OSError) -> str:
     return f"log.file = {file}: {error.strerror}; it must be a file that the user of the daemon may write"
+
+
+def preload() -> None:
+    """Import now what a Log needs later."""
+    _import_structlog()
 
 
 def _import_structlog() -> Any:

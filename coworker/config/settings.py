@@ -125,12 +125,12 @@ SETTINGS: tuple[Setting, ...] = (
         "log.file", Kind.FILE, "-",
         'Where to: "-" for standard error, or a file, opened as coworker.user. USR1 reopens it.',
     ),
-    Setting("log.looking", Kind.BOOLEAN, False, "Also log each look for work, at level debug."),
+    Setting("log.looking", Kind.BOOLEAN, False, "Also log each look for work."),
     _whole("workers.count", 2, 1, 1000, "Workers at most."),
     _whole("workers.boot_budget", 1, 1, 1000, "How many of them may boot at once."),
     _whole(
         "workers.max_requests", 200, 0, 1_000_000_000,
-        "A worker is replaced after so many, give or take 10 %. 0: no limit.",
+        "A worker is replaced after so many, less up to 10 %, once its successor is ready. 0: no limit.",
         unit="items", reload=Reload.NEW_WORKERS,
     ),
     _seconds(

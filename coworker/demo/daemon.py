@@ -21,6 +21,7 @@ from coworker.model import ExitStatus
 
 GRACEFUL_TIMEOUT = 5  # seconds; no task of the demo takes that long
 STOP_TIMEOUT = GRACEFUL_TIMEOUT + 5.0  # seconds from TERM until the daemon must be gone
+HURRY_INTERVAL = 0.1  # seconds between looks whether a second Ctrl-C has come
 LINGER_TIMEOUT = 5.0  # seconds in which processes end by themselves that lost their daemon
 TAIL_LINES = 8
 _PR_SET_PDEATHSIG = 1
@@ -92,27 +93,42 @@ class Daemon:
         """None while it runs. Negative: the signal that ended it."""
         return None if self._process is None else self._process.poll()
 
-    def stop(self) -> list[str]:
-        """TERM, and see to it that nothing of it is left. What was wrong with its end, in words."""
+    def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
+        """TERM, and see to it that nothing of it is left. What was wrong with its end, in words.
+
+        A second TERM, for a fast stop, once it is true that we are in a `hurry`.
+        """
         if self._process is None:
             return []
         problems = []
         family = _find_descendants(self._process.pid)
         if self.exit_status is None:
             self._process.terminate()
-        try:
-            status = self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        status = self._wait(hurry)
+        if status is None:
             self._process.kill()
             self._process.wait()
             problems.append(f"the daemon did not stop within {STOP_TIMEOUT:.0f} s after TERM")
-        else:
-            if status:
-                problems.append(f"the daemon ended with {ExitStatus.from_returncode(status)}")
+        elif status:
+            problems.append(f"the daemon ended with {ExitStatus.from_returncode(status)}")
         left = _end(family + self._find_named())
         if left:
             problems.append(f"{left} processes were left behind")
         return problems
+
+    def _wait(self, hurry: Callable[[], bool]) -> int | None:
+        """Its exit status, or None if it does not stop in time."""
+        assert self._process is not None  # noqa: S101 - for mypy
+        deadline = time.monotonic() + STOP_TIMEOUT
+        hurried = False
+        while time.monotonic() < deadline:
+            try:
+                return self._process.wait(HURRY_INTERVAL)
+            except subprocess.TimeoutExpired:
+                if hurry() and not hurried:
+                    self._process.terminate()
+                    hurried = True
+        return None
 
     def tail(self) -> str:
         """Its last words: the end of its log, but for how tasks ended, and what it printed."""

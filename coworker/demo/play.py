@@ -138,7 +138,7 @@ class _Play:
             self._watch(audience)
         finally:
             audience.close()
-            problems = self.daemon.stop()
+            problems = self.daemon.stop(lambda: len(self._received) > 1)
         if self._received:
             raise Interrupted(self._received[0])
         return self._judge(problems)

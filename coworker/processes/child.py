@@ -74,12 +74,11 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     except BootError as error:
         link.report(BootFailed(str(error)))
         return
-    reason = "master gone"
+    reason, body = "master gone", None
     try:
         link.report(Spawned(pipe.group))
         body = _boot(birth, link, poller, pipe, title, begun)
         reason = body.serve()
-        pipe.end()
     except BootError as error:
         reason = "boot failed"
         pipe.end()
@@ -96,6 +95,9 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
                 Failed(reason, _message(PipeTimeoutError("timeout: it took too long and was ended"), pipe))
             )
     finally:
+        pipe.end()
+        if body is not None:
+            body.words.tell()
         link.post(Bye(reason, str(pipe.end())))
     link.flush()
 
@@ -117,6 +119,7 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
         domain = _own_domain(client)
         body = Worker(birth.id, link, poller, client, limit, title, domain, run_as_in_data=old)
         title.show(None, None, 0)
+    body.words.tell()
     link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back))
     return body
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coworker.config.settings import Config, CoworkerSettings
 from coworker.errors import ExitCode, SetupError
-from coworker.log import Log
+from coworker.log import Log, preload
 from coworker.processes.master import Master
 from coworker.unix.pidfile import LockFile, prepare_directory
 
@@ -25,8 +25,10 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
     """
     settings = config.coworker
     _refuse_root(settings)
-    made = _prepare(settings)
+    made: list[Path] = []
     try:
+        _prepare(settings, made)
+        preload()  # the user that we become may not be allowed to read where Python is
         if settings.user is not None:
             _become(settings.user)
         with _locked(settings):
@@ -47,17 +49,15 @@ def _refuse_root(settings: CoworkerSettings) -> None:
         )
 
 
-def _prepare(settings: CoworkerSettings) -> list[Path]:
-    """Make the directories, and give those just made to the user that we shall be. Returns them."""
-    every = []
+def _prepare(settings: CoworkerSettings, made: list[Path]) -> None:
+    """Make the directories, and give those just `made` to the user that we shall be."""
     owner = _find_user(settings.user) if settings.user is not None else None
     for path, setting in ((settings.run_dir, "run_dir"), (settings.state_dir, "state_dir")):
-        made = prepare_directory(path, setting)
+        new = prepare_directory(path, setting)
+        made += new
         if owner is not None:
-            for directory in made:
+            for directory in new:
                 os.chown(directory, owner.pw_uid, owner.pw_gid)
-        every += made
-    return every
 
 
 def _find_user(user: str) -> pwd.struct_passwd:

@@ -83,7 +83,7 @@ class Reports:
         self.site.answered(record, now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
-            self.site.log("debug", "looked", queues=names or None, seconds=report.seconds)
+            self.site.log("info", "looked", queues=names or None, seconds=report.seconds)
         self.site.dirty = True
 
     def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:

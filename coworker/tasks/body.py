@@ -12,6 +12,7 @@ from coworker.civi.client import Client
 from coworker.errors import PipeGoneError
 from coworker.model import Identity
 from coworker.tasks.link import ChildLink
+from coworker.tasks.words import Words
 from coworker.unix.poller import Poller
 from coworker.wire.messages import Retire
 
@@ -59,6 +60,9 @@ class Body:
     client: Client
     call_timeout: float
     title: Title
+
+    def __post_init__(self) -> None:
+        self.words = Words(self.client, self.link)
 
     def serve(self) -> str:
         """Serve orders until one says retire; returns its reason. Raises what the pipe or the link raise."""

@@ -132,12 +132,13 @@ class Worker(Body):
                 return
         if not announced:
             self.link.post(Began(claim, ids))
+        self.words.begin(queue, ids, self.identity)
         self.link.flush()
         begun = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)
         except CallError as error:
-            self._tell_words(queue, ids, failed=True)
+            self.words.tell(failed=True)
             begun_any = not isinstance(error, RequestTooLongError) and not is_unrunnable(str(error))
             self.link.post(Unanswered(claim, ids, str(error), begun_any))
             self.link.flush()
@@ -152,7 +153,7 @@ class Worker(Body):
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
         failed = any(outcome is not Outcome.OK for outcome in answer.values())
-        self._tell_words(queue, list(answer), failed=failed)
+        self.words.tell(failed=failed)
         for oddity in answer.oddities:
             self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
         known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]
@@ -194,19 +195,3 @@ class Worker(Body):
     def _bound(self, identity: Identity) -> None:
         self.identity = identity
         self.link.post(Bound(identity.contact, identity.domain))
-
-    def _tell_words(self, queue: str, ids: list[str], *, failed: bool) -> None:
-        """What was printed while these items ran goes to the log with their names: it tells why."""
-        said = (
-            ("warning", "task_printed", self.client.take_noise()),
-            ("notice" if failed else "debug", "task_stderr", self.client.take_stderr()),
-        )
-        for level, event, text in said:
-            if text:
-                fields = {
-                    "queue": queue,
-                    "items": ",".join(ids),
-                    "identity": str(self.identity),
-                    "text": text,
-                }
-                self.link.post(Note(level, event, fields))

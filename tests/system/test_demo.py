@@ -69,8 +69,9 @@ def run(home, *arguments, **more):
 
 def start(home, *arguments):
     return pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], *arguments], env=environment(home), encoding="utf-8", timeout=60,
-        dimensions=(40, 100),
+        COMMAND[0], [*COMMAND[1:], *arguments], env=environment(home), encoding="utf-8",
+        codec_errors="replace",  # a terminal that is interrupted may drop half a character
+        timeout=60, dimensions=(40, 100),
     )  # fmt: skip
 
 
@@ -129,6 +130,28 @@ def test_ctrl_c_stops_the_daemon_and_cleans_up(home):
     demo.expect("worker 1")
     demo.sendintr()
     demo.expect("interrupted by SIGINT")
+    demo.expect(pexpect.EOF)
+    demo.close()
+    assert demo.exitstatus == 130
+    assert_nothing_stays(home)
+
+
+def test_a_second_ctrl_c_makes_the_stop_a_fast_one(home):
+    demo = start(home, "--tasks", "3000")
+    demo.expect("worker 1")
+    (folder,) = home.iterdir()
+    daemon = psutil.Process(demo.pid).children()[0]
+    workers = [p for p in daemon.children() if "worker" in " ".join(p.cmdline())]
+    for worker in workers:  # who is stopped does not leave by itself
+        worker.suspend()
+    demo.sendintr()
+    log = folder / "coworker.log"
+    wait_until(lambda: '"stopping"' in log.read_text(), "a graceful stop")
+    demo.sendintr()
+    wait_until(lambda: not log.exists() or '"halting"' in log.read_text(), "a fast stop")
+    for worker in workers:
+        if worker.is_running():
+            worker.resume()
     demo.expect(pexpect.EOF)
     demo.close()
     assert demo.exitstatus == 130

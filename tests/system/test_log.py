@@ -94,8 +94,8 @@ def test_looking_is_silent(site, daemon):
 
 
 def test_looking_is_logged_if_asked_for(site, daemon):
-    running = daemon(settings(site_table(site), log={"looking": True}))
-    assert running.event("looked", count=3)["level"] == "debug"
+    running = daemon(settings(site_table(site), log={"looking": True}), arguments=["-d", "log.level=info"])
+    assert running.event("looked", count=3)["level"] == "info"
 
 
 def test_lines_below_the_level_are_left_out(site, daemon):

@@ -99,6 +99,9 @@ def test_noise_before_the_welcome_does_no_harm(site, daemon):
     running = daemon(settings(site_table(command), count=1))
     running.event("task_done", count=3)
     assert run_once(site, ids)
+    said = running.event("pipe_printed", count=2)  # by control's pipe and by the worker's
+    assert "Deprecated: old code" in said["text"]
+    assert not running.events("task_printed")
 
 
 def test_noise_is_never_taken_for_an_answer_and_is_logged_with_the_task_that_printed_it(site, daemon):
@@ -147,6 +150,25 @@ def test_noise_after_an_answer_does_not_shift_the_next(site, daemon):
     assert outcomes(running.events("task_done")) == expected
     assert not running.events("pipe_lost")
     assert sum(e["text"].count("jsonrpc") for e in running.events("task_printed")) == 5
+
+
+def test_noise_after_an_answer_is_logged_with_the_task_that_printed_it_also_the_last_one(site, daemon):
+    site.queue("a")
+    running = daemon(settings(site_table(site), count=1))
+    (worker,) = running.workers()
+    pipe = psutil.Process(running.pipe_of(worker))
+    late = []
+    for text in ("first", "last"):
+        late += site.push("a", "shout_later", 0.02, text)
+        running.event("task_done", item=late[-1])
+        wait_until(lambda: all(not alive(child) for child in pipe.children()), "it has printed")
+        if text == "first":
+            running.event("task_done", item=site.push("a", "empty")[0])
+    assert running.stop() == 0
+    assert [(e["items"], e["text"].strip()) for e in running.events("task_printed")] == [
+        (late[0], "first"),
+        (late[1], "last"),
+    ]
 
 
 def test_a_line_of_10_mb_without_end_is_dropped_but_for_its_tail_and_the_answer_behind_it_is_found(

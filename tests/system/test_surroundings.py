@@ -1,5 +1,6 @@
 """What surrounds the daemon: closed streams, lost terminals, directories, and whose words are whose."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import psutil
 from support.daemon import wait_until
+from support.starting import environment, refusal
 from support.tables import settings, site_table
 
 
@@ -57,6 +59,31 @@ def test_when_its_terminal_is_closed_it_stops_gracefully(site, tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     wait_until(lambda: not any(process.is_running() for process in family), "all are gone")
     assert not (tmp_path / "run_dir").exists(), "made by it, and empty"
+
+
+def test_a_start_that_is_refused_leaves_no_directory_behind(site, tmp_path):
+    made = f"-drun_dir={tmp_path}/made/run", f"-dstate_dir={tmp_path}/site.db/no"
+    assert "cannot be made" in refusal("run", "--pipe", site.command(), *made)[0]
+    assert not (tmp_path / "made").exists()
+
+
+def test_debug_runs_each_task_in_a_boot_of_its_own_and_logs_everything(site, tmp_path):
+    site.queue("a", batch_limit=1)
+    ids = site.push("a", "empty", times=3)
+    given = [f"-d{name}={tmp_path}/{name}" for name in ("run_dir", "state_dir")]
+    given += ["--pipe", site.command(), "-dlog.format=json"]
+    command = [sys.executable, "-m", "coworker", "debug", *given]
+    daemon = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    events = []
+    while sum(event["event"] == "gone" and event.get("worker", 0) == 1 for event in events) < 3:
+        events.append(json.loads(daemon.stderr.readline()))
+    daemon.terminate()
+    daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    done = [event for event in events if event["event"] == "task_done"]
+    assert [event["item"] for event in done] == ids
+    assert len({event["pid"] for event in done}) == 3
+    assert any(event["event"] == "looked" for event in events)
 
 
 def test_a_tried_site_leaves_no_directory_in_the_way_of_the_service(site, tmp_path):

@@ -28,6 +28,7 @@ def terminal(site, tmp_path):
             ["-m", "coworker", "run", f"--pipe={site.command()}", *options],
             env=environment(**{"TERM": "xterm", "NO_COLOR": None, **more}),
             encoding="utf-8",
+            codec_errors="replace",
             timeout=PATIENCE,
             dimensions=(40, 300),
         )

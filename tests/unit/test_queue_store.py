@@ -99,6 +99,10 @@ def test_a_failed_insert_leaves_nothing(service):
     assert service.store.queue("new") is None
 
 
+def test_a_file_has_a_write_ahead_log(service):
+    assert service.store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_a_locked_store_is_an_error_and_usable_again_afterwards(service, tmp_path):
     service.push_all("q", [TASK])
     other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
