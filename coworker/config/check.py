@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from coworker.config.draft import Given, nearest
-from coworker.config.settings import Kind, Setting
+from coworker.config.table import Kind, Setting
 
 # Pairs of a site's settings: the first must not be above the second.
-NOT_ABOVE = (("min_idle", "count"), ("poll_interval", "poll_interval_max"))
+NOT_ABOVE = (("min_idle", "count"), ("poll_interval", "poll_interval_max"), ("max_memory", "hard_memory"))
+NO_LIMIT_AT_ZERO = ("hard_memory",)
 SITE_NAME = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coworker.config.settings import Key
+from coworker.config.table import Key
 
 
 class Origin(NamedTuple):

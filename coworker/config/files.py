@@ -8,7 +8,7 @@ from typing import Any
 
 from coworker.config.draft import Draft, Given, Origin, Problem, nearest
 from coworker.config.locate import Lines
-from coworker.config.settings import BY_NAME, SECTIONS, Key, dotted, find
+from coworker.config.table import BY_NAME, SECTIONS, Key, dotted, find
 from coworker.config.toml import loads
 
 _POSITION = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")

@@ -7,20 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coworker.config.check import NOT_ABOVE, SITE_NAME, resolve, show
+from coworker.config.check import NO_LIMIT_AT_ZERO, NOT_ABOVE, SITE_NAME, resolve, show
 from coworker.config.draft import Draft, Origin, Problem
 from coworker.config.files import read_files
 from coworker.config.overrides import read_command_line, read_environment
 from coworker.config.settings import (
-    BY_NAME,
-    SETTINGS,
     Config,
     CoworkerSettings,
-    Key,
     LogSettings,
     QueueSettings,
     SiteSettings,
     WorkerSettings,
+)
+from coworker.config.table import (
+    BY_NAME,
+    SETTINGS,
+    Key,
     dotted,
     find,
 )
@@ -144,6 +146,8 @@ class _Values:
         """Of two settings of a site (without one: of the defaults) the first must not be above the second."""
         smaller, larger = self._effective(site, low), self._effective(site, high)
         if smaller is None or larger is None or smaller[1] <= larger[1]:
+            return
+        if larger[1] == 0 and high in NO_LIMIT_AT_ZERO:
             return
         (low_key, low_value), (high_key, high_value) = smaller, larger
         given = [self.draft.values.get(key) for key in (low_key, high_key)]

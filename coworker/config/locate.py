@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-from coworker.config.settings import Key
+from coworker.config.table import Key
 from coworker.config.toml import loads
 
 _BLANK = re.compile(r"[ \t\r]*")

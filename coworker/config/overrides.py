@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from coworker.config.draft import Draft, Given, Origin, Problem, nearest
-from coworker.config.settings import BY_NAME, Key, dotted, env_name, find
+from coworker.config.table import BY_NAME, Key, dotted, env_name, find
 from coworker.errors import ConfigError
 
 _PART = re.compile(r"""(?:"((?:\\.|[^"\\])*)"|'([^']*)'|([^."']+))(\.|$)""")

@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from coworker.config.check import bounds, show
-from coworker.config.settings import SECTIONS, SETTINGS, Setting, env_name
+from coworker.config.table import SECTIONS, SETTINGS, Setting, env_name
 
 _SAMPLE_HEAD = """\
 # Settings of coworker. Each is shown with its default (or, where it has none, an example), behind a "#":

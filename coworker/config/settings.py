@@ -1,219 +1,13 @@
-"""Every setting, declared once, and the frozen values the rest of the program is handed.
-
-`SETTINGS` is the one table: the loader, the environment names, `-d KEY=VALUE`, conf/coworker.toml and
-doc/config.md are all made from it. In a name, NAME stands for a site and PATTERN for a queue pattern.
-"""
+"""The frozen values that the rest of the program is handed. Their defaults come from the table."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-Key = tuple[str, ...]  # ("sites", "example", "pipe")
-
-YEAR = 31_536_000  # seconds; longer waits overflow what the system's calls take
-
-
-class Kind(str, Enum):
-    """The type of a setting. The value says what it must be, in messages and in the reference."""
-
-    BOOLEAN = "true or false"
-    INTEGER = "a whole number"
-    NUMBER = "a number"
-    TEXT = "text"
-    COMMAND = "a shell line"
-    CHOICE = "one of"
-    VERSION = "a version"
-    PATH = "a path"
-    DIRECTORY = "an existing directory"
-    FILE = 'a path, or "-"'
-
-
-class Reload(str, Enum):
-    """What a reload (HUP) does with a changed setting."""
-
-    AT_ONCE = "at once"
-    NEW_WORKERS = "new workers"
-    RESTART = "restart needed"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One declaration. `low` and `high` are bounds, both allowed themselves."""
-
-    name: str
-    kind: Kind
-    default: bool | float | str | None  # None: `fallback` says in words what happens then
-    help: str
-    reload: Reload = Reload.AT_ONCE
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    fallback: str = ""
-    example: str | int = ""  # for the sample file, where there is no default to show
-    required: bool = False
-
-    @property
-    def section(self) -> str:
-        return self.name.rpartition(".")[0]
-
-    @property
-    def field(self) -> str:
-        return self.name.rpartition(".")[2]
-
-
-def _seconds(name: str, default: float | None, low: float, text: str, **more: Any) -> Setting:
-    more = {"high": YEAR, **more}
-    return Setting(name, Kind.NUMBER, default, text, unit="seconds", low=low, **more)
-
-
-def _whole(name: str, default: int | None, low: int, high: int, text: str, **more: Any) -> Setting:
-    return Setting(name, Kind.INTEGER, default, text, low=low, high=high, **more)
-
-
-SECTIONS = {
-    "coworker": "The daemon itself.",
-    "log": "What it says, and where to.",
-    "workers": "The workers of a site: the defaults for every site. [sites.NAME.workers] overrides them.",
-    "sites.NAME": "One table per site. NAME: letters, digits and . _ - (in quotes if it has a dot).",
-    "sites.NAME.queues.PATTERN": (
-        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins."
-    ),
-}
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "coworker.run_dir", Kind.PATH, None, "Directory of the pid file.", Reload.RESTART,
-        fallback="$RUNTIME_DIRECTORY; /run/coworker for root; $XDG_RUNTIME_DIR/coworker; /tmp/coworker-UID",
-        example="/run/coworker",
-    ),
-    Setting(
-        "coworker.state_dir", Kind.PATH, None,
-        "Directory for what outlives a restart. One daemon per directory.", Reload.RESTART,
-        fallback="$STATE_DIRECTORY; /var/lib/coworker for root; ${XDG_STATE_HOME:-~/.local/state}/coworker",
-        example="/var/lib/coworker",
-    ),
-    Setting(
-        "coworker.user", Kind.TEXT, None, "When started as root, the daemon becomes this user.",
-        Reload.RESTART,
-        fallback="stays who started it", example="www-data",
-    ),
-    Setting(
-        "coworker.allow_root", Kind.BOOLEAN, False, "Run as root. Otherwise root is refused.", Reload.RESTART
-    ),
-    _seconds(
-        "coworker.graceful_timeout", 30, 0,
-        "How long running tasks may go on at a stop. Then they are killed and given back.",
-    ),
-    _seconds(
-        "coworker.duration", 0, 0, "Stop by itself after this time. 0: no limit.", reload=Reload.RESTART
-    ),
-    Setting(
-        "log.level", Kind.CHOICE, "info", "The least important level that is logged.",
-        choices=("debug", "info", "notice", "warning", "error", "critical"),
-    ),
-    Setting(
-        "log.format", Kind.CHOICE, "auto", "auto: text, in colour on a terminal. text: without colour.",
-        choices=("auto", "text", "json"),
-    ),
-    Setting(
-        "log.file", Kind.FILE, "-",
-        'Where to: "-" for standard error, or a file, opened as coworker.user. USR1 reopens it.',
-    ),
-    Setting("log.looking", Kind.BOOLEAN, False, "Also log each look for work."),
-    _whole("workers.count", 2, 1, 1000, "Workers at most."),
-    _whole("workers.boot_budget", 1, 1, 1000, "How many of them may boot at once."),
-    _whole(
-        "workers.max_requests", 200, 0, 1_000_000_000,
-        "A worker is replaced after so many, less up to 10 %, once its successor is ready. 0: no limit.",
-        unit="items", reload=Reload.NEW_WORKERS,
-    ),
-    _seconds(
-        "workers.max_age", 600, 0, "A worker is replaced at this age, give or take 10 %. 0: no limit.",
-        reload=Reload.NEW_WORKERS,
-    ),
-    _seconds(
-        "workers.idle_timeout", 60, 0,
-        "A worker idle for so long leaves, down to min_idle of them. 0: no limit.",
-    ),
-    _whole("workers.min_idle", 1, 0, 1000, "Workers that stay when there is no work."),
-    _seconds("workers.task_timeout", 1800, 0.1, "A task that takes longer is killed."),
-    _seconds("workers.boot_timeout", 30, 0.1, "A worker must be ready this soon after it was started."),
-    _seconds("workers.slice", 0.5, 0, "Time on one queue, then another's turn. 0: one batch.", high=3600),
-    Setting(
-        "workers.overlap", Kind.BOOLEAN, True,
-        "A worker at its limit goes on until its successor is ready. false: it stops at the limit, and its "
-        "place is empty until the successor has booted.",
-    ),
-    Setting(
-        "sites.NAME.pipe", Kind.COMMAND, None,
-        "The command that starts a CiviCRM pipe, run in cwd. Its $VARIABLES are the shell's: never logged.",
-        Reload.NEW_WORKERS,
-        example="cv pipe vtl", required=True,
-    ),
-    Setting(
-        "sites.NAME.cwd", Kind.DIRECTORY, None, "Directory the pipe is started in.", Reload.NEW_WORKERS,
-        fallback="the daemon's own", example="/var/www/example.com/web",
-    ),
-    _seconds(
-        "sites.NAME.poll_interval", 0.2, 0.01,
-        "Time between two looks for work while there is none.", high=3600,
-    ),
-    _seconds(
-        "sites.NAME.poll_interval_max", 1, 0.01,
-        "It is stretched up to this, so that looking takes less than 2 % of the time.", high=3600,
-    ),
-    Setting(
-        "sites.NAME.civicrm_version", Kind.VERSION, "5.51", "The site's CiviCRM must be at least this.",
-        Reload.NEW_WORKERS,
-    ),
-    _whole(
-        "sites.NAME.workers", None, 1, 1000,
-        "A number: short for workers.count. Or a table that overrides [workers].",
-        fallback="as in [workers]", example=4,
-    ),
-    _whole(
-        "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
-        "Workers on one such queue at most. 0: no limit.",
-    ),
-    _whole("sites.NAME.queues.PATTERN.weight", 1, 1, 1000, "Turns it gets, compared with other queues."),
-    _seconds(
-        "sites.NAME.queues.PATTERN.task_timeout", None, 0.1, "task_timeout for such queues.",
-        fallback="the site's", example=600,
-    ),
-)  # fmt: skip
-
-NEED_RESTART = tuple(setting.name for setting in SETTINGS if setting.reload is Reload.RESTART)
-BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-
-def find(key: Key) -> Setting | None:
-    """The declaration of a concrete key, as ("sites", "example", "workers", "count")."""
-    parts = list(key)
-    if parts[:1] == ["sites"]:
-        if parts[2:3] == ["workers"] and len(parts) == 4:
-            return BY_NAME.get(f"workers.{parts[3]}")
-        parts[1:2] = ["NAME"]
-        if parts[2:3] == ["queues"]:
-            parts[3:4] = ["PATTERN"]
-    setting = BY_NAME.get(".".join(parts))
-    return setting if setting and setting.name.count(".") == len(key) - 1 else None
-
-
-def dotted(key: Key) -> str:
-    """The key as one writes it, with quotes where TOML needs them."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
-
-
-def env_name(key: Key) -> str:
-    """The environment variable of a key: COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
-    parts = key[1:] if key[0] == "coworker" else key
-    return "_".join(["COWORKER", *(re.sub(r"[^A-Za-z0-9]", "_", part).upper() for part in parts)])
+from coworker.config.table import BY_NAME, Kind
 
 
 def _default(name: str) -> Any:
@@ -246,7 +40,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """[workers], or what a site made of it. Seconds; max_requests, max_age, idle_timeout: 0 is no limit."""
+    """[workers], or what a site made of it. Seconds, MiB; 0 is no limit for all that limits or times out."""
 
     count: int = _default("workers.count")
     boot_budget: int = _default("workers.boot_budget")
@@ -254,9 +48,13 @@ class WorkerSettings:
     max_age: float = _default("workers.max_age")
     idle_timeout: float = _default("workers.idle_timeout")
     min_idle: int = _default("workers.min_idle")
+    max_memory: int = _default("workers.max_memory")
+    hard_memory: int = _default("workers.hard_memory")
     task_timeout: float = _default("workers.task_timeout")
     boot_timeout: float = _default("workers.boot_timeout")
     slice: float = _default("workers.slice")
+    crash_limit: int = _default("workers.crash_limit")
+    max_per_identity: int = _default("workers.max_per_identity")
     overlap: bool = _default("workers.overlap")
 
 
@@ -280,6 +78,8 @@ class SiteSettings:
     poll_interval: float = _default("sites.NAME.poll_interval")
     poll_interval_max: float = _default("sites.NAME.poll_interval_max")
     civicrm_version: str = _default("sites.NAME.civicrm_version")
+    sole_agent: bool = _default("sites.NAME.sole_agent")
+    remote: bool | None = None  # None: to be guessed from the pipe
     workers: WorkerSettings = WorkerSettings()
     queues: tuple[QueueSettings, ...] = ()
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import setproctitle
 
-from coworker.config.settings import NEED_RESTART, Config, SiteSettings
+from coworker.config.settings import Config, SiteSettings
+from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
 from coworker.model import MasterPhase, WorkerRecord

@@ -4,7 +4,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coworker.config.load import load
-from coworker.config.settings import SETTINGS, Config
+from coworker.config.settings import Config
+from coworker.config.table import SETTINGS
 from coworker.errors import ConfigError
 
 WORDS = st.sampled_from(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coworker.config.locate import Lines
-from coworker.config.settings import SETTINGS, Key, Kind, dotted
+from coworker.config.table import SETTINGS, Key, Kind, dotted
 from coworker.config.toml import loads
 
 TEXT = '''\

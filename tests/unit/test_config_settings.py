@@ -10,15 +10,17 @@ import pytest
 from coworker.config import render
 from coworker.config.load import load
 from coworker.config.settings import (
-    BY_NAME,
-    SECTIONS,
-    SETTINGS,
     CoworkerSettings,
-    Kind,
     LogSettings,
     QueueSettings,
     SiteSettings,
     WorkerSettings,
+)
+from coworker.config.table import (
+    BY_NAME,
+    SECTIONS,
+    SETTINGS,
+    Kind,
     env_name,
     find,
 )
