@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any, NamedTuple
 
 
@@ -149,6 +150,16 @@ class QueueInfo:
         return self.type == "Sql"
 
 
+class Lease(NamedTuple):
+    """A lease of ours began within the `seconds` before `at` (monotonic seconds).
+
+    One clock for all processes of a machine, so whoever judges it may be another than who claimed.
+    """
+
+    at: float
+    seconds: float = 0.0
+
+
 @dataclass(slots=True)
 class WorkerRecord:
     """The master's view of one child. The child's own body is tasks.working or tasks.looking.
@@ -172,6 +183,13 @@ class WorkerRecord:
     queue: str | None = None  # what it works on while BUSY
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered
+    claiming_at: float = 0.0  # when it was sent
+    running: str | None = None  # the claim that it runs items of
+    running_left: int = 0  # how many of them have not ended, as far as was seen
+    deadline: float = 0.0  # when what it does must be done; 0: nothing is timed
+    task_deadline: float = 0.0  # when the one task that it runs has had its time
+    batch_deadline: float = 0.0  # the same for all that it was sent
+    look_at: float = inf  # when control is to look how far it is, or to renew its lease
     progress_at: float = 0.0  # its last report about work
     idle_since: float = 0.0
     answers_at: float = 0.0  # when control should have dealt with what it was asked

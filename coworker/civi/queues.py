@@ -7,6 +7,7 @@ Calls raise what `Client` raises. A CallError of a claim must be looked at with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from coworker.civi.looking import Look, Looker
@@ -24,11 +25,13 @@ __all__ = [
     "active_queues",
     "claim",
     "identity_of",
+    "moment",
     "probe",
     "rows",
     "rows_released_between",
     "run",
-    "update_row",
+    "site_clock",
+    "update_rows",
 ]
 
 NOBODY = -1  # a contact that cannot exist: CiviCRM refuses to run the item before its callback
@@ -99,25 +102,40 @@ def rows_released_between(
     return _get_rows(client, queue, [["release_time", "BETWEEN", [first, last]]], timeout)
 
 
-def update_row(
-    client: Api,
-    queue: str,
-    item_id: str,
-    *,
-    where_run_count: int,
-    where_release_time: str | None,
-    values: dict[str, Any],
-    timeout: float | None = None,
-) -> bool:
-    """Update the row if it still is as it was read (rule 6); return whether it was. Needs QueueItem (6.4).
+def update_rows(
+    client: Api, queue: str, rows: Sequence[Row], values: dict[str, Any], *, timeout: float | None = None
+) -> list[str]:
+    """Update rows that are equal but for their ids, if they still are as they were read (rule 6).
 
-    `values`: run_count, release_time (None, or text as strtotime takes it, as "+60 seconds").
+    Returns the ids of those that were. `values`: run_count, release_time (None, or text as strtotime takes
+    it, as "+60 seconds"). Needs QueueItem (6.4).
     """
+    seen = rows[0]
     unchanged = ["release_time", "IS NULL"]
-    if where_release_time is not None:
-        unchanged = ["release_time", "=", where_release_time]
-    where = [["id", "=", item_id], ["queue_name", "=", queue], ["run_count", "=", where_run_count], unchanged]
-    return bool(client.api4("QueueItem", "update", {"where": where, "values": values}, timeout=timeout))
+    if seen.release_time is not None:
+        unchanged = ["release_time", "=", seen.release_time]
+    ids = ["id", "=", seen.id] if len(rows) == 1 else ["id", "IN", [row.id for row in rows]]
+    where = [ids, ["queue_name", "=", queue], ["run_count", "=", seen.run_count], unchanged]
+    updated = client.api4("QueueItem", "update", {"where": where, "values": values}, timeout=timeout)
+    try:
+        return [str(row["id"]) for row in updated]
+    except (TypeError, KeyError) as error:
+        raise ProtocolError(f"QueueItem.update answered something odd: {updated!r}"[:300]) from error
+
+
+def site_clock(client: Api, *, timeout: float | None = None) -> datetime:
+    """The site's clock, in its own zone."""
+    params = {"select": ["NOW() AS now"], "currentDomain": True}
+    answer = client.api4("Domain", "get", params, timeout=timeout)
+    try:
+        return datetime.fromisoformat(answer[0]["now"])
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ProtocolError(f"Domain.get answered something odd: {answer!r}"[:300]) from error
+
+
+def moment(clock: datetime, seconds: float) -> str:
+    """So many seconds after `clock`, as the site writes times."""
+    return (clock + timedelta(seconds=round(seconds))).isoformat(" ", "seconds")
 
 
 def _get_rows(client: Api, queue: str, condition: list[Any], timeout: float | None) -> Rows:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from coworker.config.remote import looks_remote
 from coworker.config.table import BY_NAME, Kind
 
 
@@ -82,6 +83,15 @@ class SiteSettings:
     remote: bool | None = None  # None: to be guessed from the pipe
     workers: WorkerSettings = WorkerSettings()
     queues: tuple[QueueSettings, ...] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its PHP runs out of our reach: as was said, else as the pipe looks (rule 9)."""
+        return looks_remote(self.pipe) if self.remote is None else self.remote
+
+    def task_timeout(self, queue: str) -> float:
+        """Seconds that one item of this queue may take."""
+        return self.queue(queue).task_timeout or self.workers.task_timeout
 
     def queue(self, name: str) -> QueueSettings:
         """The settings of a queue: the first pattern that matches its name, or the defaults."""

@@ -4,13 +4,17 @@ Fates of an item:
  finished  the row is gone: the task ended, with an outcome nobody heard
  left      CiviCRM settled it already, or somebody else has it: not ours any more
  returned  never begun (or ended by us at stop): given back with its try restored
+ restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
  released  begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
+ unknown   begun where nobody can see whether it still runs: to be looked at again (rule 9)
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 LEASE_MARGIN = 10  # seconds of lease that must be left for release_time to be touched (rule 6)
 CLOCK_SLACK = 2  # seconds by which the end of our lease may be misjudged
@@ -20,7 +24,9 @@ class Fate(str, Enum):
     FINISHED = "finished"
     LEFT = "left"
     RETURNED = "returned"
+    RESTORED = "restored"
     RELEASED = "released"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +38,31 @@ class RowSeen:
     release_in: float | None
 
 
+class Begun(NamedTuple):
+    """When a lease of ours began: between `ago` and `ago + within` seconds ago."""
+
+    ago: float
+    within: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class OpenClaim:
-    """Ids in batch order. Times in seconds.
-
-    `claimed_ago`: since the claim was answered. `claim_seconds`: how long that took (it waits for a table
-    lock); the lease began in between.
-    """
+    """Ids in batch order. Times in seconds. `leases`: any of them may be the one that a row shows."""
 
     sent: list[str]
     unsent: list[str]
-    claimed_ago: float
+    leases: list[Begun]
     lease_time: int
     retry_interval: int
-    claim_seconds: float = 0.0
+    retry_limit: int = 0
     ours: bool = False  # we ended the process, at stop
     in_order: bool = True  # runner `task` runs in order; of another runner the whole batch counts as begun
     delay: int = 0  # seconds until what was never begun may be claimed again
+    poisoned: Collection[str] = ()  # if one of these was begun, it is not to be called again
+    out_of_sight: bool = False  # what was begun may run on, where we cannot see it
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`run_count` and `release` (seconds from now, None for NULL) are what to write; `write` says which."""
 
     id: str
@@ -62,12 +72,22 @@ class Verdict:
     release: int | None = None
 
 
-def under_our_lease(row: RowSeen, claim: OpenClaim) -> bool:
-    """Whether the row still shows the release_time that our claim gave it (rule 3)."""
-    if row.release_in is None or row.run_count < 1:
+def under_our_lease(row: RowSeen, leases: Collection[Begun], lease_time: int) -> bool:
+    """Whether the row still shows the release_time that our claim, or a renewal, gave it (rule 3)."""
+    if row.release_in is None:
         return False
-    latest = claim.lease_time - claim.claimed_ago
-    return latest - claim.claim_seconds - CLOCK_SLACK <= row.release_in <= latest + CLOCK_SLACK
+    ago = lease_time - row.release_in
+    return any(lease.ago - CLOCK_SLACK <= ago <= lease.ago + lease.within + CLOCK_SLACK for lease in leases)
+
+
+def may_touch_release(row: RowSeen) -> bool:
+    """Whether enough of its lease is left for nobody else to claim it meanwhile (rule 6)."""
+    return row.release_in is not None and row.release_in > LEASE_MARGIN
+
+
+def in_running_order(ids: list[str]) -> list[str]:
+    """RunItems fetches its items again, and runs them in the order of their ids."""
+    return sorted(ids, key=int) if all(map(str.isdecimal, ids)) else ids
 
 
 def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
@@ -77,7 +97,7 @@ def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
     begun_found = False
     for item_id in claim.sent:
         row = seen.get(item_id)
-        begun = row is not None and under_our_lease(row, claim) and not (claim.in_order and begun_found)
+        begun = row is not None and _is_ours(row, claim) and not (claim.in_order and begun_found)
         begun_found = begun_found or begun
         verdicts.append(_verdict(item_id, row, claim, begun=begun))
     verdicts += [_verdict(item_id, seen.get(item_id), claim, begun=False) for item_id in claim.unsent]
@@ -87,12 +107,48 @@ def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
 def _verdict(item_id: str, row: RowSeen | None, claim: OpenClaim, *, begun: bool) -> Verdict:
     if row is None:
         return Verdict(item_id, Fate.FINISHED)
-    if not under_our_lease(row, claim):
+    if not _is_ours(row, claim):
         return Verdict(item_id, Fate.LEFT)
-    touch_release = row.release_in is not None and row.release_in > LEASE_MARGIN
+    if begun and claim.out_of_sight:
+        over = row.release_in is not None and row.release_in <= 0
+        return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
     if begun and not claim.ours:
-        if not touch_release:
-            return Verdict(item_id, Fate.RELEASED)
-        return Verdict(item_id, Fate.RELEASED, ("release_time",), release=claim.retry_interval)
-    write = ("run_count", "release_time") if touch_release else ("run_count",)
-    return Verdict(item_id, Fate.RETURNED, write, row.run_count - 1, claim.delay or None)
+        return _released(row, claim)
+    release = ("release_time",) if may_touch_release(row) else ()
+    if row.run_count < 1:
+        return Verdict(item_id, Fate.RETURNED, release, release=claim.delay or None)
+    return Verdict(item_id, Fate.RETURNED, ("run_count", *release), row.run_count - 1, claim.delay or None)
+
+
+def _is_ours(row: RowSeen, claim: OpenClaim) -> bool:
+    return under_our_lease(row, claim.leases, claim.lease_time)
+
+
+def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
+    """The try counts. A claim makes it 1 at least: less is another's mistake (see `orphans`)."""
+    tried = max(1, row.run_count)
+    if row.id in claim.poisoned:
+        tried = max(tried, claim.retry_limit + 2)
+    count = ("run_count",) if tried != row.run_count else ()
+    if not may_touch_release(row):
+        return Verdict(row.id, Fate.RELEASED, count, tried if count else 0)
+    write = (*count, "release_time")
+    return Verdict(row.id, Fate.RELEASED, write, tried if count else 0, claim.retry_interval)
+
+
+def orphans(
+    rows: list[RowSeen], lease: Begun, lease_time: int, named: Collection[str], *, sole: bool
+) -> list[Verdict]:
+    """What a claim took whose answer never came (rule 7): rows under such a lease that no answer `named`.
+
+    They may be another daemon's, unless we are the `sole` agent: then the try is restored and the lease left
+    to end, so nothing is lost and nothing freed that somebody runs.
+    """
+    verdicts = []
+    for row in rows:
+        if row.id in named or row.run_count < 1 or not under_our_lease(row, [lease], lease_time):
+            continue
+        free = sole and may_touch_release(row)
+        write = ("run_count", "release_time") if free else ("run_count",)
+        verdicts.append(Verdict(row.id, Fate.RETURNED if free else Fate.RESTORED, write, row.run_count - 1))
+    return verdicts

@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from coworker.civi.client import Client
 from coworker.civi.outcome import is_database_error, version_key
@@ -16,6 +17,7 @@ from coworker.config.settings import SiteSettings
 from coworker.errors import BootError, CallError, PipeGoneError, PipeTimeoutError, SiteError
 from coworker.model import RetireReason, Role
 from coworker.tasks.body import Body, Title
+from coworker.tasks.journal import Journal, child_file
 from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
 from coworker.tasks.looking import Control
 from coworker.tasks.working import DatabaseLostError, Worker
@@ -30,12 +32,13 @@ IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, K
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is told when it is forked."""
+    """What a child is told when it is forked. `claims` is the directory of the journals."""
 
     id: int
     slot: int
     role: Role
     site: SiteSettings
+    claims: Path
 
     @property
     def name(self) -> str:
@@ -77,7 +80,8 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     reason, body = "master gone", None
     try:
         link.report(Spawned(pipe.group))
-        body = _boot(birth, link, poller, pipe, title, begun)
+        journal = _open_journal(birth, pipe)
+        body = _boot(birth, link, poller, pipe, title, begun, journal)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -102,7 +106,24 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     link.flush()
 
 
-def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Title, begun: float) -> Body:
+def _open_journal(birth: Birth, pipe: Pipe) -> Journal:
+    """Also control has one: it names the pipe that must not outlive us. Raises BootError."""
+    path = child_file(birth.claims, os.getpid(), birth.id)
+    try:
+        return Journal(path, birth.site.name, pipe.pid)
+    except OSError as error:
+        raise BootError(f"the claims journal {path} cannot be written: {error.strerror}") from error
+
+
+def _boot(
+    birth: Birth,
+    link: ChildLink,
+    poller: Poller,
+    pipe: Pipe,
+    title: Title,
+    begun: float,
+    journal: Journal,
+) -> Body:
     """Shake hands and say so. Raises BootError."""
     limit = birth.site.workers.boot_timeout
     client = Client(pipe, call_timeout=limit)
@@ -117,7 +138,8 @@ def _boot(birth: Birth, link: ChildLink, poller: Poller, pipe: Pipe, title: Titl
     else:
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
         domain = _own_domain(client)
-        body = Worker(birth.id, link, poller, client, limit, title, domain, run_as_in_data=old)
+        common = (birth.id, link, poller, client, limit, title)
+        body = Worker(*common, journal, birth.site.is_remote, domain, run_as_in_data=old)
         title.show(None, None, 0)
     body.words.tell()
     link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back))

@@ -12,6 +12,7 @@ from coworker.config.settings import Config, CoworkerSettings
 from coworker.errors import ExitCode, SetupError
 from coworker.log import Log, preload
 from coworker.processes.master import Master
+from coworker.tasks import journal
 from coworker.unix.pidfile import LockFile, prepare_directory
 
 PID_FILE = "coworker.pid"
@@ -32,6 +33,7 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
         if settings.user is not None:
             _become(settings.user)
         with _locked(settings):
+            made += prepare_directory(settings.state_dir / journal.DIRECTORY, "state_dir", mode=0o700)
             log = Log(config.log.level, config.log.format, config.log.file)
             return Master(config, load, log, name).run()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ class Hands(Protocol):
     timers: Timers
     rng: Random
     log_looking: bool
+    claims: Path  # the directory of journals
 
     def next_id(self) -> int:
         """A number that no child had before."""

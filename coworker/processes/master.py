@@ -24,9 +24,11 @@ from coworker.model import MasterPhase, WorkerRecord
 from coworker.processes import child
 from coworker.processes.links import Links
 from coworker.processes.loop import Timers
+from coworker.processes.recovering import recover
 from coworker.processes.reload import Reload
 from coworker.processes.site import Site
 from coworker.processes.spawn import MASTER_SIGNALS, fork_child
+from coworker.tasks import journal
 from coworker.unix import children
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
@@ -44,6 +46,7 @@ class Master:
         self.rng = Random()  # noqa: S311 - jitter, no secret
         self.phase = Phase.RUNNING
         self.log_looking = config.log.looking
+        self.claims = config.coworker.state_dir / journal.DIRECTORY
         self.sites: dict[str, Site] = {}
         self._load = load
         self._log = log
@@ -92,6 +95,7 @@ class Master:
         self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
         for settings in self.config.sites:
             self.sites[settings.name] = Site(settings, self)
+        recover(self.claims, self.sites, self.sites, self._log.event)
         if self.config.coworker.duration:
             self.timers.set("duration", time.monotonic() + self.config.coworker.duration)
         self._log.event("notice", "started", settings=self._name, sites=",".join(self.sites))
@@ -127,21 +131,13 @@ class Master:
     def _forget_empty_sites(self) -> None:
         for key, site in list(self._leaving.items()):
             if site.empty:
-                self._report_open_claims(site)
                 site.forget()
                 del self._leaving[key]
         if self.phase in (Phase.STOPPING, Phase.HALTING):
             for name, site in list(self.sites.items()):
                 if site.empty:
-                    self._report_open_claims(site)
+                    site.forget()
                     del self.sites[name]
-
-    def _report_open_claims(self, site: Site) -> None:
-        for claim in site.dispatch.ledger.claims.values():
-            self._log.event(
-                "error", "claim_left_open", site=site.settings.name, queue=claim.queue.name,
-                items=",".join(claim.entries), lease_seconds=claim.queue.lease_time,
-            )  # fmt: skip
 
     def _on_timer(self, key: Any, now: float) -> None:
         if key == "duration":
@@ -233,7 +229,9 @@ class Master:
             if name not in reload.sites:
                 self._dismiss(site, now)
         old, self.config = self.config, reload.config
+        new = {name: site for name, site in reload.sites.items() if name not in self.sites}
         self.sites = dict(reload.sites)
+        recover(self.claims, new, self.sites, self._log.event)
         for settings in reload.config.sites:
             site = self.sites[settings.name]
             site.adopt(settings)
@@ -283,7 +281,7 @@ class Master:
 
     def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
         """See Hands."""
-        birth = child.Birth(record.id, record.slot, record.role, settings)
+        birth = child.Birth(record.id, record.slot, record.role, settings, self.claims)
         record.pid, channel = fork_child(partial(child.run, birth))
         self._links.add(site, record, channel)
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
-from coworker.policy import leases
 from coworker.processes.staff import LEAVE_GRACE
-from coworker.tasks.ledger import Claim
 from coworker.wire import messages as m
 
 if TYPE_CHECKING:
     from coworker.processes.site import Site
 
+_GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
@@ -43,6 +42,8 @@ class Reports:
             m.ClaimFailed: self._on_claim_failed,
             m.Settled: self._on_settled,
             m.SettleFailed: self._on_settle_failed,
+            m.Inspected: self._on_inspected,
+            m.InspectFailed: self._on_inspect_failed,
             m.Failed: self._on_failed,
             m.Note: self._on_note,
             m.Bye: self._on_bye,
@@ -92,24 +93,17 @@ class Reports:
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
-        record.claiming = report.queue
-        self.staff.expect(record, now + self.site.settings.workers.boot_timeout)
+        record.claiming, record.claiming_at = report.queue, report.at
+        self.site.deadlines.claiming(record, now)
 
     def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
         own = self.dispatch.took(record, report, now)
         record.claiming = None
         record.progress_at = now
-        self.set_deadline(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
+        self.site.deadlines.begun(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
         if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
             self.site.dirty = True
-
-    def set_deadline(self, record: WorkerRecord, claim: Claim, items: int, now: float) -> None:
-        """For what it runs of this claim: within the time-out, and within what may be used of the lease."""
-        rule = self.site.settings.queue(claim.queue.name)
-        seconds = items * (rule.task_timeout or self.site.settings.workers.task_timeout)
-        lease_end = claim.claimed_at + leases.usable(claim.queue.lease_time)
-        self.staff.expect(record, min(now + seconds, lease_end))
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
         self.dispatch.hand_on(record, report.claim, report.ids, now)
@@ -124,7 +118,7 @@ class Reports:
 
     def _on_began(self, record: WorkerRecord, report: m.Began, now: float) -> None:
         claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
-        self.set_deadline(record, claim, len(report.ids), now)
+        self.site.deadlines.begun(record, claim, len(report.ids), now)
 
     def _on_not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> None:
         self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
@@ -145,9 +139,18 @@ class Reports:
                 self.site.dirty = True
         before = record.done
         ids = [item_id for item_id, _ in report.outcomes]
+        self._remember(queue, report, now)
         record.done += self.dispatch.ledger.end(report.claim, ids, record.id)
         if before < record.max_requests <= record.done:
             self.site.dirty = True
+
+    def _remember(self, queue: str, report: m.Done, now: float) -> None:
+        """What settling must know of items that ended."""
+        settler = self.dispatch.settler
+        if settler.crashes:
+            settler.forget_crashes(queue, [item_id for item_id, _ in report.outcomes])
+        if kept := [item_id for item_id, outcome in report.outcomes if outcome not in _GONE]:
+            settler.remember(queue, kept, now)
 
     def _on_unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> None:
         self.dispatch.unanswered(report, now)
@@ -156,6 +159,7 @@ class Reports:
     def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
         self.dispatch.idle(record, report.why, now)
         self.timers.cancel(("child", record.id))
+        self.site.deadlines.idle(record)
         record.last_queue, record.queue, record.claiming = record.queue, None, None
         record.idle_since = record.progress_at = now
         if record.state is S.BUSY:
@@ -168,31 +172,24 @@ class Reports:
         self.dispatch.claim_failed(report.queue, report.message, now)
 
     def _on_settled(self, record: WorkerRecord, report: m.Settled, now: float) -> None:
-        entry = self.dispatch.settlements.close(report.ref)
+        self.dispatch.settler.settled(report, now)
         self.site.answered(record, now)
-        if entry is None:
-            return
-        self.dispatch.ledger.settled(entry.claim.id, entry.ids)
         self.site.dirty = True
-        for item_id, fate, text in report.fates:
-            self.site.log(
-                "warning", "settled", queue=entry.claim.queue.name, item=item_id, fate=fate,
-                cause=entry.cause, detail=text or None,
-            )  # fmt: skip
 
     def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
-        entry = self.dispatch.settlements.failed(report.ref, now, self.site.hands.rng)
+        self.dispatch.settler.failed(report, now)
         self.site.answered(record, now)
         self.site.dirty = True
-        if entry is None:
-            return
-        fields = {"queue": entry.claim.queue.name, "items": ",".join(entry.ids), "reason": report.message}
-        if not report.final:
-            self.site.log("warning", "settle_failed", **fields)
-            return
-        self.dispatch.settlements.close(report.ref)
-        self.dispatch.ledger.settled(entry.claim.id, entry.ids)
-        self.site.log("error", "left_leased", **fields, lease_seconds=entry.claim.queue.lease_time)
+
+    def _on_inspected(self, record: WorkerRecord, report: m.Inspected, now: float) -> None:
+        for late in self.site.deadlines.inspected(report, self.staff.roster, now):
+            self.site.overdue(late, now)
+        self.site.answered(record, now)
+
+    def _on_inspect_failed(self, record: WorkerRecord, report: m.InspectFailed, now: float) -> None:
+        self.site.log("warning", "inspection_failed", claim=report.claim, reason=report.message)
+        self.site.deadlines.failed(report, self.staff.roster, now)
+        self.site.answered(record, now)
 
     def _on_failed(self, record: WorkerRecord, report: m.Failed, now: float) -> None:
         if record.state is not S.RETIRING:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from coworker.config.settings import SiteSettings
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy import matching
 from coworker.policy.backoff import PROBE_CAP
+from coworker.processes.deadlines import Deadlines
+from coworker.processes.graveyard import Grave, Graveyard
 from coworker.processes.hands import Hands
+from coworker.processes.recovering import Recovering
 from coworker.processes.reports import Reports
 from coworker.processes.staff import Staff
+from coworker.tasks.books import Books
 from coworker.tasks.dispatch import Dispatch
-from coworker.unix.process_group import group_is_empty, signal_group
+from coworker.tasks.journal import child_file
+from coworker.tasks.settler import Claiming
 from coworker.wire import messages as m
 
-GRAVE_INTERVAL = 0.02  # seconds between looks whether a killed process group is empty
-GRAVE_PATIENCE = 10.0  # seconds at a stop for what cannot be killed
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (design, section 4, rule 12)
 REMOVED_PATIENCE = 60.0  # the same for a site that a reload removed: nobody waits for it
-
-
-class Grave(NamedTuple):
-    """A child that has gone, but its pipe's process group not yet. `ours`: we ended it, at a stop."""
-
-    record: WorkerRecord
-    cause: str
-    ours: bool
-    since: float
 
 
 class Site:
@@ -46,16 +39,20 @@ class Site:
         self.settings = settings
         self.hands = hands
         self.staff = Staff(settings, hands, partial(hands.spawn, self))
-        self.dispatch = Dispatch(settings, partial(hands.log, site=settings.name), hands.rng)
+        log = partial(hands.log, site=settings.name)
+        self.dispatch = Dispatch(settings, log, hands.rng)
+        self.deadlines = Deadlines(settings, self.dispatch, self.staff.expect)
+        ledger, self.settler = self.dispatch.ledger, self.dispatch.settler
+        self.books = Books(hands.claims, settings.name, ledger, self.settler, log)
+        self.graveyard = Graveyard(log)
+        self.recovering = Recovering(self.dispatch, self.books, self.graveyard, log)
         self.phase = MasterPhase.RUNNING
         self.dirty = True
         self.on_trial = on_trial
         self.on_canary: Callable[[WorkerRecord, str | None], None] = lambda _record, _error: None
-        self._graves: list[Grave] = []
         self._settle_patience = SETTLE_PATIENCE
         self._settle_until = inf
         self._wound_up = False  # every claim is settled, or time was up
-        self._bury_at = 0.0  # before that nobody looks for what is left of the killed
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -82,18 +79,21 @@ class Site:
             self._control_gone(record, now)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
         if record.claiming is not None:
-            what = "what it may have claimed stays leased until the lease ends"
-            self.log("error", "claim_unanswered", record, queue=record.claiming, what=what)
+            self.log("error", "claim_unanswered", record, queue=record.claiming, reason=cause)
             # Without a pause one pipe after the other would be lost to a database that takes no claims.
             self.dispatch.claim_failed(record.claiming, cause, now, cap=PROBE_CAP)
-        # KILL it now, and settle only when nothing of it runs any more (design, section 4, rule 1).
-        if not self._buried(record):
-            signal_group(record.pipe_group, signal.SIGKILL)
-        self._graves.append(Grave(record, cause, self._ended_by_us(record), now))
-        self._bury_at = now
+        who = {"role": record.role.value, "worker": record.slot or None, "pid": record.pid}
+        bury = partial(self._bury, record, cause, self._ended_by_us(record))
+        self.graveyard.add(Grave(record.pipe_group, now, bury, who), now)
         if canary:
             self.on_canary(record, cause)
         self.dirty = True
+
+    def _bury(self, record: WorkerRecord, cause: str, ours: bool, now: float) -> None:
+        """Nothing of its pipe runs any more: what it had in hand can be settled."""
+        blameless = record.retire_reason is RetireReason.DATABASE
+        self.dispatch.lost(record, cause, now, ours=ours, blameless=blameless)
+        self.books.discard(child_file(self.hands.claims, record.pid, record.id))
 
     def _ended_by_us(self, record: WorkerRecord) -> bool:
         """Whether the stop ended its pipe, whatever it was leaving for: no fault of the task that ran."""
@@ -101,27 +101,10 @@ class Site:
         return halting and not record.last_words and record.retire_reason is not RetireReason.TIMEOUT
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
-        self.dispatch.settlements.control_gone(record.id)
+        self.settler.settlements.control_gone(record.id)
+        self.deadlines.control_gone(record.id, self.staff.roster, now)
         if self.dispatch.watch.looking == record.id:
             self.dispatch.watch.lost(now)
-
-    @staticmethod
-    def _buried(record: WorkerRecord) -> bool:
-        return record.pipe_group <= 1 or group_is_empty(record.pipe_group)
-
-    def _bury(self, now: float) -> None:
-        """Settle the claims of those whose pipe is seen gone."""
-        if now < self._bury_at:  # each look reads all of /proc
-            return
-        for grave in list(self._graves):
-            if self._buried(grave.record):
-                self._graves.remove(grave)
-                self.dispatch.lost(grave.record, grave.cause, ours=grave.ours)
-            elif self.stopping and now > grave.since + GRAVE_PATIENCE:
-                self._graves.remove(grave)
-                self.log("error", "pipe_not_killed", grave.record, group=grave.record.pipe_group)
-        if self._graves:  # ever more seldom: what cannot be killed now may last
-            self._bury_at = now + max(GRAVE_INTERVAL, 0.1 * (now - self._graves[-1].since))
 
     # --- decisions ---
 
@@ -132,10 +115,12 @@ class Site:
     @property
     def empty(self) -> bool:
         """Nothing of it is left, nor to be done: the master may forget it, or go."""
-        return self._wound_up and len(self.staff.roster) == 0 and not self._graves
+        return self._wound_up and len(self.staff.roster) == 0 and not self.graveyard.graves
 
     def forget(self) -> None:
-        """It is empty: nothing shall wake for it again."""
+        """It is empty: nothing shall wake for it again. What is open stays in the journal."""
+        self.books.keep()
+        self.settler.report_open()
         self.hands.timers.cancel(("site", self))
 
     def stop(self, phase: MasterPhase, now: float) -> None:
@@ -166,6 +151,7 @@ class Site:
         self.settings = settings
         self.on_trial = False
         self.dispatch.reconfigure(settings)
+        self.deadlines.settings = settings
         self.staff.adopt(settings)
         self.dirty = True
 
@@ -182,8 +168,8 @@ class Site:
     def decide(self, now: float) -> None:
         """One step: bury, staff, assign, look, settle; then say when to be asked again."""
         self.dirty = False
-        self._bury(now)
         stopping = self.stopping
+        self.graveyard.tend(now, give_up=stopping)
         if self.on_trial and not stopping:
             return
         control = self._control_wanted(now) if stopping else 1
@@ -191,6 +177,8 @@ class Site:
         if stopping:  # also what a worker hands on now, at the end of its last batch
             for group in list(self.dispatch.handed):
                 self.dispatch.give_back_handed(group)
+        inspections = self._inspections(now)
+        self.books.keep()  # before anybody is told to go on
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         wants = [] if stopping else self._wants(now)
@@ -201,19 +189,31 @@ class Site:
             workers_stop=stopping,
             control=control,
         )
-        self._ask_control(now, free=bool(free))
+        self._ask_control(now, inspections, free=bool(free))
         self.hands.timers.set(("site", self), self._next_at(now))
+
+    @property
+    def _may_claim(self) -> bool:
+        """Not in a pause, at a site that is down, nor before everything old is settled."""
+        return self._may_look and not self.recovering.active
+
+    @property
+    def _may_look(self) -> bool:
+        return self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
+
+    def _inspections(self, now: float) -> list[m.Inspect]:
+        control = self.staff.control()
+        return [] if control is None else self.deadlines.due(self.staff.workers(), control.id, now)
 
     def _wants(self, now: float) -> list[matching.Want]:
         """The work that no free worker takes; what is not claimed yet counts only while we may claim."""
         wants = self.dispatch.wants(now)
-        if self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open:
+        if self._may_claim:
             return wants
         return [want for want in wants if want.handed]
 
     def _assign(self, free: list[WorkerRecord], now: float) -> None:
-        claim = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
-        for record, order in self.dispatch.assign(free, now, claim=claim):
+        for record, order in self.dispatch.assign(free, now, claim=self._may_claim):
             self.staff.roster.move(record, S.BUSY)
             self.hands.send(record, order)
             # Until it says Claiming, or Began.
@@ -231,26 +231,32 @@ class Site:
         """At a stop control leaves last: when every claim is settled, or time is up (rule 12)."""
         if now >= self._settle_until:
             return -1
-        if self.staff.roster.of(Role.WORKER) or self._graves:
-            return int(bool(self.dispatch.ledger.claims))
-        if not (self.dispatch.settlements.pending or self.dispatch.handed):
+        pending = self.settler.settlements.pending
+        if self.staff.roster.of(Role.WORKER) or self.graveyard.graves:
+            return int(bool(self.dispatch.ledger.claims or pending))
+        if not (pending or self.dispatch.handed):
             return -1
         if self._settle_until == inf:
             boot = 0.0 if self.staff.control() else 2 * self.staff.boot_seconds
             self._settle_until = now + self._settle_patience + boot
         return 1
 
-    def _ask_control(self, now: float, *, free: bool) -> None:
+    def _ask_control(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
         control = self.staff.control()
         if control is None:
             return
-        for order in self.dispatch.settle_orders(control.id, now):
-            self._ask(control, order, now, len(order.sent) + len(order.unsent))
-        may_look = self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
-        if may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
+        for inspection in inspections:
+            self._ask(control, inspection, now, len(inspection.ids))
+        claiming = [Claiming(r.claiming, r.claiming_at) for r in self.staff.roster if r.claiming is not None]
+        in_haste = self.stopping or self.recovering.active
+        for order in self.settler.orders(control.id, now, claiming, in_haste=in_haste):
+            self._ask(
+                control, order, now, len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
+            )
+        if self._may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
             self._ask(control, self.dispatch.watch.look(now, free=free, control=control.id), now, 0)
 
-    def _ask(self, control: WorkerRecord, order: m.Look | m.Settle, now: float, rows: int) -> None:
+    def _ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""
         self.hands.send(control, order)
         control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
@@ -258,27 +264,27 @@ class Site:
 
     def answered(self, control: WorkerRecord, now: float) -> None:
         """Control is at work: the rest of what it was asked has its whole time again."""
-        settlements = self.dispatch.settlements.pending.values()
-        rows = sum(len(entry.ids) for entry in settlements if entry.asked == control.id)
+        asked = [e for e in self.settler.settlements.pending.values() if e.asked == control.id]
+        rows = sum(len(entry.ids) for entry in asked)
         control.answers_at = now + rows * ROW_SECONDS
-        busy = rows or self.dispatch.watch.looking == control.id
+        busy = asked or self.deadlines.asked(control.id) or self.dispatch.watch.looking == control.id
         self.staff.expect(control, control.answers_at + self.settings.workers.boot_timeout if busy else None)
 
     def overdue(self, record: WorkerRecord, now: float) -> None:
         """Whoever waits for control's look need not wait until it is gone."""
+        self.dirty = True
+        if record.look_at <= now < record.deadline and not self.staff.on_ladder(record):
+            self.hands.timers.set(("child", record.id), record.deadline)  # control is to look after it
+            return
         self.staff.overdue(record, now)
         if self.dispatch.watch.looking == record.id:
             self.dispatch.watch.lost(now)
-        self.dirty = True
 
     def _next_at(self, now: float) -> float:
-        moments = [self.staff.next_at(now), self.dispatch.next_at()]
-        if self._graves:
-            moments.append(self._bury_at)
+        moments = [self.staff.next_at(now), self.dispatch.next_at(), self.graveyard.next_at]
         if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
             moments.append(self.dispatch.watch.next_look_at)
-        if (again := self.dispatch.settlements.next_at()) is not None:
-            moments.append(again)
+        moments.append(self.settler.next_at())
         if self._settle_until != inf:
             moments.append(self._settle_until)
         patience = (self.staff.boot_seconds, matching.STARVING)

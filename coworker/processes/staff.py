@@ -252,6 +252,9 @@ class Staff:
         else:
             self.hands.timers.set(("child", record.id), at)
 
+    def on_ladder(self, record: WorkerRecord) -> bool:
+        return record.id in self._rungs
+
     def overdue(self, record: WorkerRecord, now: float) -> None:
         """It did not do in time what it was told: the next rung of the ladder (design, section 3, rule 5)."""
         rung = self._rungs.get(record.id, 0)

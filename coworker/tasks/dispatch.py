@@ -6,17 +6,19 @@ Takes reports and free workers, gives orders to send; sends nothing itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple
 from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.model import SYSTEM, Identity, Item, QueueInfo, WorkerRecord
+from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo, WorkerRecord
 from coworker.policy import backoff, leases, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
-from coworker.tasks.ledger import Claim, HandedGroup, Ledger, Place
-from coworker.tasks.settlements import Settlement, Settlements
+from coworker.policy.settlement import in_running_order
+from coworker.tasks.ledger import HandedGroup, Ledger, Place
+from coworker.tasks.settler import Settler
 from coworker.tasks.watch import Log, Watch
-from coworker.wire.messages import Order, Run, Settle, Took, Unanswered, Work, pack, unpack
+from coworker.wire.messages import Order, Run, Took, Unanswered, Work, pack, unpack
 
 REFUSED_DELAY = 60  # seconds until what our set-up cannot run may be claimed again (design, section 5)
 
@@ -31,7 +33,7 @@ class Dispatch:
         self.handed: list[HandedGroup] = []
         self.ledger = Ledger()
         self.can_give_back = True  # whether the site has what control needs for that
-        self.settlements = Settlements()
+        self.settler = Settler(settings, self.ledger, log, rng)
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._log = log
         self._rng = rng
@@ -39,6 +41,7 @@ class Dispatch:
     def reconfigure(self, settings: SiteSettings) -> None:
         """After a reload."""
         self.settings = settings
+        self.settler.settings = settings
         self.watch.reconfigure(settings)
 
     # --- orders ---
@@ -59,7 +62,8 @@ class Dispatch:
             self.watch.clock = scheduling.begin(state)
             worker.queue = state.info.name
             self._batches[worker.id] = 0
-            orders.append((worker, Work(state.info.name, self.settings.workers.slice, self._quota(worker))))
+            seconds, info = self.settings.workers.slice, list(astuple(state.info))
+            orders.append((worker, Work(info, seconds, self._quota(worker))))
         return orders
 
     def _quota(self, worker: WorkerRecord) -> int:
@@ -81,10 +85,16 @@ class Dispatch:
                 state.working += 1
                 self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
-                orders.append((worker, Run(group.claim.id, group.claim.queue.name, pack(group.items))))
+                orders.append((worker, self._run_order(group)))
             elif now >= self._give_back_at(group):
                 self.give_back_handed(group)
         return orders
+
+    @staticmethod
+    def _run_order(group: HandedGroup) -> Run:
+        claim = group.claim
+        leases = [list(lease) for lease in claim.leases]
+        return Run(claim.id, list(astuple(claim.queue)), leases, pack(group.items))
 
     def _give_back_at(self, group: HandedGroup) -> float:
         """What cannot go back would be lost: it waits for its worker while enough of its lease is left."""
@@ -124,9 +134,9 @@ class Dispatch:
         state.took(len(items), now)
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
         state.last_identity, mine, _ = matching.split(items, worker.identity)
-        self.ledger.open(
-            report.claim, state.info, worker.id, items, worker.identity, report.at, report.seconds
-        )
+        begun = None if self.settings.is_remote else worker.identity  # a remote one says so for each item
+        lease = Lease(report.at, report.seconds)
+        self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
         return len(mine)
 
     def _info(self, queue: str) -> QueueInfo:
@@ -153,13 +163,13 @@ class Dispatch:
     def give_back_handed(self, group: HandedGroup) -> None:
         """Nobody could take them: they were never begun."""
         self._unhand(group)
-        self._settle(group.claim, Place.HANDED, unsent=group.ids, cause="no worker for it")
+        self.settler.settle(group.claim, Place.HANDED, unsent=group.ids, cause="no worker for it")
 
     def refused(self, claim_id: str, ids: list[str], message: str) -> None:
         """Our set-up cannot run these. They must not be deleted for that."""
         claim = self.ledger.claims[claim_id]
         self._log("error", "items_refused", queue=claim.queue.name, items=_join(ids), reason=message)
-        self._settle(claim, Place.HELD, unsent=ids, cause=message, delay=REFUSED_DELAY)
+        self.settler.settle(claim, Place.HELD, unsent=ids, cause=message, delay=REFUSED_DELAY)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
         """RunItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
@@ -167,9 +177,9 @@ class Dispatch:
         queue, ids = claim.queue.name, report.ids
         self._log("error", "run_unanswered", queue=queue, items=_join(ids), reason=report.message)
         if report.begun:
-            self._settle(claim, Place.HELD, sent=ids, cause=report.message)
+            self.settler.settle(claim, Place.HELD, sent=ids, cause=report.message)
         else:
-            self._settle(claim, Place.HELD, unsent=ids, cause=report.message)
+            self.settler.settle(claim, Place.HELD, unsent=ids, cause=report.message)
             self.claim_failed(queue, report.message, now)
 
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:
@@ -221,45 +231,24 @@ class Dispatch:
         )
         state.failure = message
 
-    def lost(self, worker: WorkerRecord, cause: str, *, ours: bool) -> None:
-        """The worker is gone and its pipe with it: what it had in hand must be settled."""
+    def lost(self, worker: WorkerRecord, cause: str, now: float, *, ours: bool, blameless: bool) -> None:
+        """The worker is gone and its pipe with it: what it had in hand must be settled.
+
+        `ours`: we ended it, at a stop. `blameless`: the site failed, not what it ran.
+        """
         self._batches.pop(worker.id, None)
         if state := self.queues.get(worker.queue or ""):
             state.working -= 1
             state.more = True
+        if worker.claiming is not None:
+            self.settler.lose(self._info(worker.claiming), worker.claiming_at, now, cause)
         for claim, held in self.ledger.held_by(worker.id):
             sent = [entry.item.id for entry in held if entry.begun]
-            if all(map(str.isdecimal, sent)):
-                sent.sort(key=int)  # runItems fetches its items again, and runs them in order of their ids
             unsent = [entry.item.id for entry in held if not entry.begun]
-            self._settle(claim, Place.HELD, sent=sent, unsent=unsent, cause=cause, ours=ours)
-
-    def settle_orders(self, control: int, now: float) -> list[Settle]:
-        """What this control is to settle now. What we have claimed again since is not the old claim's."""
-        for ref, entry in list(self.settlements.pending.items()):
-            taken = [] if entry.asked else [i for i in entry.ids if self.ledger.claimed_since(entry.claim, i)]
-            if taken:
-                self.ledger.settled(entry.claim.id, taken)
-                entry.sent = [item_id for item_id in entry.sent if item_id not in taken]
-                entry.unsent = [item_id for item_id in entry.unsent if item_id not in taken]
-                if not entry.ids:
-                    self.settlements.close(ref)
-        return self.settlements.orders(control, now)
-
-    def _settle(
-        self,
-        claim: Claim,
-        place: Place,
-        *,
-        cause: str,
-        sent: Iterable[str] = (),
-        unsent: Iterable[str] = (),
-        ours: bool = False,
-        delay: int = 0,
-    ) -> None:
-        entry = Settlement(claim, list(sent), list(unsent), cause, ours, delay)
-        self.ledger.settle(claim.id, entry.ids, place)
-        self.settlements.add(entry)
+            self.settler.settle(
+                claim, Place.HELD, sent=in_running_order(sent), unsent=unsent, cause=cause, ours=ours,
+                blameless=blameless, out_of_sight=self.settings.is_remote,
+            )  # fmt: skip
 
 
 def _join(ids: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from coworker.errors import IllegalMoveError
-from coworker.model import Identity, Item, QueueInfo
+from coworker.model import Identity, Item, Lease, QueueInfo
 
 
 class Place(str, Enum):
@@ -30,20 +30,29 @@ class Entry:
     place: Place
     worker: int  # whose pipe it is meant for, or was
     begun: bool = False  # runItems with it was sent, as far as we were told
+    given: bool = False  # another worker made the claim
 
 
 @dataclass(slots=True)
 class Claim:
     """The open items of one claim, in batch order.
 
-    It was answered at `claimed_at` (monotonic seconds), after `seconds`.
+    Its rows may show any of the `leases`: the first, or one of its renewals. `lease_from` is when the lease
+    that they show for certain began at the earliest, `renewing` when a renewal was asked for that has not
+    been answered (monotonic seconds).
     """
 
     id: str
     queue: QueueInfo
-    claimed_at: float
-    seconds: float = 0.0
+    leases: list[Lease]
+    lease_from: float
+    renewing: float | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def claimed_at(self) -> float:
+        """When it was answered (monotonic seconds)."""
+        return self.leases[0].at
 
     def held_by(self, worker: int) -> list[Entry]:
         return [e for e in self.entries.values() if e.place is Place.HELD and e.worker == worker]
@@ -68,6 +77,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.claims: dict[str, Claim] = {}
+        self.changed = False  # something is now, or no longer, only the master's to remember
 
     def open(
         self,
@@ -76,13 +86,12 @@ class Ledger:
         worker: int,
         items: Iterable[Item],
         begun: Identity | None,
-        claimed_at: float,
-        seconds: float = 0.0,
+        leases: list[Lease],
     ) -> Claim:
         """A worker took these items; those of the identity `begun` it is running already."""
         if claim_id in self.claims:
             raise IllegalMoveError(f"claim {claim_id} is open already")
-        claim = Claim(claim_id, queue, claimed_at, seconds)
+        claim = Claim(claim_id, queue, leases, leases[-1].at - leases[-1].seconds)
         for item in items:
             claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.identity == begun)
         self.claims[claim_id] = claim
@@ -96,12 +105,26 @@ class Ledger:
         """Handed items go to this worker."""
         for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
             entry.worker = worker
+            entry.given = True
 
     def begin(self, claim_id: str, ids: Iterable[str], worker: int, *, begun: bool = True) -> Claim:
         """The worker is sending these to its pipe now; or it could not, not a byte of it."""
         for entry in self._move(claim_id, ids, Place.HELD, Place.HELD, worker):
             entry.begun = begun
         return self.claims[claim_id]
+
+    def renew(self, claim: Claim, asked_at: float) -> None:
+        """A renewal of its lease is about to be asked for."""
+        claim.renewing = asked_at
+        self.changed = True
+
+    def renewed(self, claim: Claim, lease: Lease, *, certain: bool) -> None:
+        """The rows show this lease now; or, unless `certain`, some of them may."""
+        claim.renewing = None
+        claim.leases = [claim.leases[0], *claim.leases[1:][-3:], lease]
+        if certain:
+            claim.lease_from = lease.at - lease.seconds
+        self.changed = True
 
     def claimed_since(self, claim: Claim, item_id: str) -> bool:
         """Whether a later claim of ours has this item: then its lease is no longer this claim's."""
@@ -122,6 +145,7 @@ class Ledger:
             entry = claim.entries.get(item_id)
             if entry is not None and entry.place is Place.HELD and entry.worker == worker:
                 del claim.entries[item_id]
+                self.changed = self.changed or entry.given
                 ended += 1
         self._drop_if_empty(claim)
         return ended
@@ -139,6 +163,7 @@ class Ledger:
                 if entry is None or entry.place is not Place.SETTLING:
                     raise IllegalMoveError(f"item {item_id} of claim {claim_id} was not being settled")
                 del claim.entries[item_id]
+            self.changed = True
             self._drop_if_empty(claim)
 
     def held_by(self, worker: int) -> list[tuple[Claim, list[Entry]]]:
@@ -156,6 +181,7 @@ class Ledger:
                 raise IllegalMoveError(f"item {item_id} of claim {claim_id} is not {source.value}")
             entry.place = target
             moved.append(entry)
+        self.changed = self.changed or source is not target
         return moved
 
     def _drop_if_empty(self, claim: Claim) -> None:

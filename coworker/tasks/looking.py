@@ -1,22 +1,35 @@
-"""The body of control: it looks for work and settles claims, and runs no task."""
+"""The body of control: it looks for work, settles claims and renews leases; it runs no task."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
+from coworker.civi.client import Client
 from coworker.civi.outcome import is_database_error
 from coworker.civi.queues import Looker
 from coworker.errors import CallError, ProtocolError
 from coworker.tasks import settling
 from coworker.tasks.body import Body
 from coworker.tasks.working import DatabaseLostError
-from coworker.wire.messages import Look, LookFailed, Note, Seen, Settle, Settled, SettleFailed
+from coworker.wire.messages import (
+    Inspect,
+    InspectFailed,
+    Look,
+    LookFailed,
+    Note,
+    Search,
+    Seen,
+    Settle,
+    Settled,
+    SettleFailed,
+)
 
 
 @dataclass
 class Control(Body):
-    """Serves `look` and `settle` orders. Its pipe never logs in."""
+    """Serves `look`, `settle`, `search` and `inspect` orders. Its pipe never logs in."""
 
     looker: Looker
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
@@ -26,14 +39,17 @@ class Control(Body):
         if isinstance(order, Look):
             self._look(order)
         elif isinstance(order, Settle):
-            self._settle(order)
+            self._settle(order, settling.settle)
+        elif isinstance(order, Search):
+            self._settle(order, settling.search)
+        elif isinstance(order, Inspect):
+            self._inspect(order)
 
     def _look(self, order: Look) -> None:
         try:
             found, seconds = self.looker.look(order.skip)
         except CallError as error:
-            if is_database_error(str(error)):
-                raise DatabaseLostError(f"looking for work: {error}") from error
+            self._unless_lost(error, "looking for work")
             self.link.post(LookFailed(str(error)))
             return
         for queue, reason in self.looker.failed.items():
@@ -44,20 +60,35 @@ class Control(Body):
         self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
         self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6)))
 
-    def _settle(self, order: Settle) -> None:
+    def _settle(self, order: Any, end: Callable[[Client, Any], list[list[str]]]) -> None:
         try:
             if not self.looker.has_queue_item:
                 reason = "this CiviCRM has no QueueItem API (since 6.4)"
                 self.link.post(SettleFailed(order.ref, reason, final=True))
                 return
-            self.link.post(Settled(order.ref, settling.settle(self.client, order)))
+            self.link.post(Settled(order.ref, end(self.client, order)))
         except CallError as error:
             self.link.post(SettleFailed(order.ref, str(error), final=False))
-            if is_database_error(str(error)):
-                self.link.flush()
-                raise DatabaseLostError(f"settling a claim of {order.queue}: {error}") from error
+            self._unless_lost(error, f"settling a claim of {order.queue}")
         except (ProtocolError, ValueError, TypeError) as error:
             if self.client.pipe.condemned:
                 raise
             # Rows that make no sense to us must not bring down one control after another.
             self.link.post(SettleFailed(order.ref, f"cannot be judged: {error}", final=True))
+
+    def _inspect(self, order: Inspect) -> None:
+        try:
+            self.link.post(settling.inspect(self.client, order))
+        except CallError as error:
+            self.link.post(InspectFailed(order.claim, str(error)))
+            self._unless_lost(error, f"renewing leases of {order.queue}")
+        except (ProtocolError, ValueError, TypeError) as error:
+            if self.client.pipe.condemned:
+                raise
+            self.link.post(InspectFailed(order.claim, f"cannot be judged: {error}"))
+
+    def _unless_lost(self, error: CallError, doing: str) -> None:
+        """Go on, unless the database is lost: then the pipe must be replaced."""
+        if is_database_error(str(error)):
+            self.link.flush()
+            raise DatabaseLostError(f"{doing}: {error}") from error

@@ -1,60 +1,135 @@
-"""Ending a claim whose answer never came: read the rows, decide, write with guards (design, section 4)."""
+"""Ending claims whose answer never came: read the rows, decide, write with guards (design, section 4)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from coworker.civi import queues
 from coworker.civi.client import Client
-from coworker.policy.settlement import Fate, OpenClaim, RowSeen, Verdict
+from coworker.policy.settlement import (
+    CLOCK_SLACK,
+    Begun,
+    Fate,
+    OpenClaim,
+    RowSeen,
+    Verdict,
+    may_touch_release,
+    orphans,
+    under_our_lease,
+)
 from coworker.policy.settlement import settle as decide
-from coworker.wire.messages import Settle
+from coworker.wire.messages import Inspect, Inspected, Search, Settle
+
+STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
+CHANGED = (Fate.LEFT.value, "somebody else changed the row meanwhile")
+CHUNK = 100  # rows updated in one call: CiviCRM selects them first, then writes one by one
 
 
 def settle(client: Client, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
-    rows, site_now = queues.rows(client, order.queue, [*order.sent, *order.unsent])
+    found, site_now = queues.rows(client, order.queue, [*order.sent, *order.unsent])
     claim = OpenClaim(
         sent=order.sent,
         unsent=order.unsent,
-        claimed_ago=time.monotonic() - order.claimed_at,
-        claim_seconds=order.claim_seconds,
+        leases=_begun(order.leases),
         lease_time=order.lease_time,
         retry_interval=order.retry_interval,
+        retry_limit=order.retry_limit,
         ours=order.ours,
         in_order=order.in_order,
         delay=order.delay,
+        poisoned=order.poisoned,
+        out_of_sight=order.out_of_sight,
     )
-    by_id = {row.id: row for row in rows}
-    seen = [RowSeen(row.id, row.run_count, seconds_until(row.release_time, site_now)) for row in rows]
     # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
     # under the lease, and none of the others is taken for it.
-    verdicts = sorted(decide(seen, claim), key=lambda verdict: verdict.fate is Fate.RELEASED)
-    return [_carry_out(client, order.queue, verdict, by_id.get(verdict.id)) for verdict in verdicts]
+    verdicts = sorted(decide(_seen(found, site_now), claim), key=lambda each: each.fate in STAY)
+    return _carry_out(client, order.queue, verdicts, found)
 
 
-def _carry_out(client: Client, queue: str, verdict: Verdict, row: queues.Row | None) -> list[str]:
-    """Write what the verdict says, where the row still is as it was read (rule 6)."""
-    if row is None or not verdict.write:
-        return [verdict.id, verdict.fate.value, ""]
+def search(client: Client, order: Search) -> list[list[str]]:
+    """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
+    site_now = queues.site_clock(client)
+    now = time.monotonic()
+    lease = Begun(now - order.until, order.until - order.since)
+    first = order.lease_time - lease.ago - lease.within - CLOCK_SLACK
+    last = order.lease_time - lease.ago + CLOCK_SLACK
+    found, read_at = queues.rows_released_between(
+        client, order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
+    )
+    verdicts = orphans(
+        _seen(found, read_at), lease, order.lease_time, frozenset(order.named), sole=order.sole
+    )
+    return _carry_out(client, order.queue, verdicts, found)
+
+
+def inspect(client: Client, order: Inspect) -> Inspected:
+    """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
+    found, site_now = queues.rows(client, order.queue, order.ids)
+    leases = _begun(order.leases)
+    seen = {row.id: row for row in _seen(found, site_now)}
+    ours = [row for row in found if under_our_lease(seen[row.id], leases, order.lease_time)]
+    ids = [row.id for row in ours]
+    if not order.renew or not ours or not all(may_touch_release(seen[row.id]) for row in ours):
+        return Inspected(order.claim, ids, 0.0, 0.0)
+    asked_at = time.monotonic()
+    renewed = _update(client, order.queue, ours, {"release_time": f"+{order.lease_time} seconds"})
+    now = time.monotonic()
+    at = round(now, 3) if len(renewed) == len(ours) else 0.0
+    return Inspected(order.claim, ids, at, round(now - asked_at, 3))
+
+
+def _begun(leases: list[Any]) -> list[Begun]:
+    now = time.monotonic()
+    return [Begun(now - at, seconds) for at, seconds in leases]
+
+
+def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
+    return [RowSeen(row.id, row.run_count, seconds_until(row.release_time, site_now)) for row in rows]
+
+
+def _carry_out(
+    client: Client, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
+) -> list[list[str]]:
+    """Write what the verdicts say, where rows are still as they were read (rule 6); equal ones together."""
+    by_id = {row.id: row for row in rows}
+    groups: dict[tuple[Any, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        row = by_id.get(verdict.id)
+        guard = (row.run_count, row.release_time) if row is not None else None
+        groups.setdefault((verdict._replace(id=""), guard), []).append(verdict)
+    fates = []
+    for group in groups.values():
+        same, ids = group[0], [verdict.id for verdict in group]
+        matched = set(ids)
+        if same.write:
+            matched = set(_update(client, queue, [by_id[each] for each in ids], _values(same)))
+        for each in ids:
+            text = f"run_count was {by_id[each].run_count}" if same.write else ""
+            fates.append([each, same.fate.value, text] if each in matched else [each, *CHANGED])
+    return fates
+
+
+def _values(verdict: Verdict) -> dict[str, Any]:
+    """What to write."""
     values: dict[str, Any] = {}
     if "run_count" in verdict.write:
         values["run_count"] = verdict.run_count
     if "release_time" in verdict.write:
         values["release_time"] = None if verdict.release is None else f"+{verdict.release} seconds"
-    matched = queues.update_row(
-        client,
-        queue,
-        verdict.id,
-        where_run_count=row.run_count,
-        where_release_time=row.release_time,
-        values=values,
-    )
-    if not matched:
-        return [verdict.id, Fate.LEFT.value, "somebody else changed the row meanwhile"]
-    return [verdict.id, verdict.fate.value, f"run_count was {row.run_count}"]
+    return values
+
+
+def _update(client: Client, queue: str, rows: list[queues.Row], values: dict[str, Any]) -> list[str]:
+    """Update rows that are equal but for their ids. Returns the ids of those that still were as read."""
+    updated = []
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        updated += queues.update_rows(client, queue, some, values)
+    return updated
 
 
 def seconds_until(release_time: str | None, site_now: str | None) -> float | None:

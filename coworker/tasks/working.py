@@ -15,10 +15,11 @@ from coworker.civi.outcome import (
     is_setup_refusal,
     is_unrunnable,
 )
-from coworker.errors import CallError, ProtocolError, RequestTooLongError, SiteError
-from coworker.model import SYSTEM, Identity, Item, Outcome
+from coworker.errors import CallError, EmptyAnswerError, ProtocolError, RequestTooLongError, SiteError
+from coworker.model import SYSTEM, Identity, Item, Lease, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
+from coworker.tasks.journal import Journal
 from coworker.wire.messages import (
     Began,
     Bound,
@@ -47,8 +48,13 @@ class DatabaseLostError(ProtocolError):
 
 @dataclass
 class Worker(Body):
-    """Serves `work` and `run` orders with one pipe, under one identity for life."""
+    """Serves `work` and `run` orders with one pipe, under one identity for life.
 
+    `remote`: the pipe's PHP goes on when its pipe is lost, so items are sent one by one (rule 9).
+    """
+
+    journal: Journal
+    remote: bool = False
     own_domain: int | None = None  # that the pipe serves, if it says so
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     identity: Identity | None = None
@@ -57,13 +63,17 @@ class Worker(Body):
 
     def serve_order(self, order: Any) -> None:
         """Raises what the pipe raises; then this worker is finished."""
+        self.journal.next_order()
         if isinstance(order, Work):
             why = self._work(order)
             self.link.post(Idle(order.queue, why))
         elif isinstance(order, Run):
+            items = unpack(order.items)
             self.title.show(self.identity, order.queue, self._done)
-            self._run_as(order.claim, order.queue, unpack(order.items), announced=False)
+            self.journal.handed(order.claim, order.info, items, order.leases)
+            self._run_as(order.claim, order.queue, items, announced=False)
             self.link.post(Idle(order.queue, "ran"))
+        self.journal.flush()
         self.title.show(self.identity, None, self._done)
 
     def _work(self, order: Work) -> str:
@@ -74,17 +84,11 @@ class Worker(Body):
         while True:
             if self.link.inbox:
                 return "order"
-            begun = time.monotonic()
-            try:
-                items = self._claim(order.queue)
-            except CallError as error:
-                if is_database_error(str(error)):
-                    raise DatabaseLostError(f"claiming from {order.queue}: {error}") from error
-                self.link.post(ClaimFailed(order.queue, str(error)))
-                return "failed"
+            asked_at = round(time.monotonic(), 3)
+            items = self._claim(order, asked_at)
             if not items:
-                return "empty"
-            if not self._take(order.queue, items, begun):
+                return "failed" if items is None else "empty"
+            if not self._take(order.queue, items, asked_at):
                 return "handed"
             self.title.count(self._done)
             if order.quota and self._done - done_before >= order.quota:
@@ -92,8 +96,34 @@ class Worker(Body):
             if time.monotonic() >= until:
                 return "slice"
 
-    def _claim(self, queue: str) -> list[Item]:
-        self.link.post(Claiming(queue))
+    def _claim(self, order: Work, now: float) -> list[Item] | None:
+        """A batch; None when it failed. The intent is noted first, or it could be forgotten (rule 10)."""
+        try:
+            self.journal.claiming(order.info, now)
+        except OSError as error:
+            reason = f"the claims journal in state_dir cannot be written: {error.strerror}"
+            self.link.post(ClaimFailed(order.queue, reason))
+            return None
+        try:
+            items = self._ask_for_items(order.queue, now)
+        except CallError as error:
+            self._claim_refused(order.queue, error)
+            return None
+        if not items:
+            self.journal.took_nothing()
+        return items
+
+    def _claim_refused(self, queue: str, error: CallError) -> None:
+        """The queue's own trouble. Raises when the pipe must go, or when it may have claimed all the same."""
+        if is_database_error(str(error)):
+            raise DatabaseLostError(f"claiming from {queue}: {error}") from error
+        if isinstance(error, EmptyAnswerError):
+            raise ProtocolError(f"claiming from {queue}: it could not say what it claimed") from error
+        self.journal.took_nothing()
+        self.link.post(ClaimFailed(queue, str(error)))
+
+    def _ask_for_items(self, queue: str, now: float) -> list[Item]:
+        self.link.post(Claiming(queue, now))
         self.link.flush()
         items = queues.claim(
             self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data
@@ -108,15 +138,18 @@ class Worker(Body):
 
     def _take(self, queue: str, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
-        now = time.monotonic()
+        now = round(time.monotonic(), 3)
         self._claims += 1
         claim = f"{self.id}.{self._claims}"
         _, mine, rest = matching.split(items, self.identity)
-        self.link.post(Took(claim, queue, pack(items), round(now, 3), round(now - asked_at, 3)))
+        announced = self.identity is not None and not self.remote
+        lease = Lease(now, round(now - asked_at, 3))
+        self.journal.took(claim, items, lease, begun=[item.id for item in mine] if announced else [])
+        self.link.post(Took(claim, queue, pack(items), *lease))
         if rest:
             self.link.post(Handed(claim, [item.id for item in rest]))
         if mine:
-            self._run_as(claim, queue, mine, announced=self.identity is not None)
+            self._run_as(claim, queue, mine, announced=announced)
         return not rest
 
     def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
@@ -130,7 +163,18 @@ class Worker(Body):
             self.link.flush()
             if not self._bind(claim, queue, items):
                 return
+        parts = [[item_id] for item_id in ids] if self.remote else [ids]
+        while parts:
+            error = self._run(claim, queue, parts.pop(0), announced=announced)
+            if error is not None and parts:
+                rest = [item_id for part in parts for item_id in part]
+                self.link.post(Unanswered(claim, rest, error, begun=False))
+                return
+
+    def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
+        """One runItems. Returns the error that it was answered with, if any."""
         if not announced:
+            self.journal.began(claim, ids)
             self.link.post(Began(claim, ids))
         self.words.begin(queue, ids, self.identity)
         self.link.flush()
@@ -144,12 +188,14 @@ class Worker(Body):
             self.link.flush()
             if is_database_error(str(error)):
                 raise DatabaseLostError(f"running {queue}: {error}") from error
-            return
+            return str(error)
         except SiteError:
             if not self.client.pipe.request_sent:
+                self.journal.not_begun(claim, ids)
                 self.link.post(NotBegun(claim, ids))
             raise
         self._report(claim, queue, answer, time.monotonic() - begun)
+        return None
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
         failed = any(outcome is not Outcome.OK for outcome in answer.values())
@@ -158,6 +204,7 @@ class Worker(Body):
             self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
         known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]
         self._done += len(known)
+        self.journal.ended(claim, [item_id for item_id, _ in known])
         if len(known) < len(answer):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
             self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))

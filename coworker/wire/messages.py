@@ -7,6 +7,7 @@ and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel as `[id, con
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
 from coworker.errors import ProtocolError
@@ -22,29 +23,40 @@ class Look(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Worker: claim from `queue` and run, batch after batch, for `seconds` or `quota` items (0: no limit)."""
+    """Worker: claim from a queue and run, batch after batch, for `seconds` or `quota` items (0: no limit).
 
-    queue: str
+    `info` are the values of its QueueInfo.
+    """
+
+    info: list[Any]
     seconds: float
     quota: int = 0
 
+    @property
+    def queue(self) -> str:
+        return str(self.info[0])
+
 
 class Run(NamedTuple):
-    """Worker: run these items of a claim that another worker made (all of one identity)."""
+    """Worker: run these items, all of one identity, of a claim that another worker made, and its `leases`."""
 
     claim: str
-    queue: str
+    info: list[Any]
+    leases: list[Any]
     items: list[list[Any]]
+
+    @property
+    def queue(self) -> str:
+        return str(self.info[0])
 
 
 class Settle(NamedTuple):
     """Control: find out what became of `ids` and end the claim (design, section 4).
 
     `sent` are the ids of the last runItems, in batch order, whose answer is missing; `unsent` were never
-    sent. `ours` says that we ended the process at stop: then what was begun is given back too.
-    The claim was answered at `claimed_at` (monotonic seconds: one clock for all processes of a machine) after
-    `claim_seconds`; `delay` (seconds) is when given-back rows may be claimed again.
-    `ref` names this order in the answer.
+    sent. `ours` says that we ended the process at stop: then what was begun is given back too. `leases` are
+    values of model.Lease; `delay` (seconds) is when given-back rows may be claimed again. `poisoned` and
+    `out_of_sight`: see policy.settlement.OpenClaim. `ref` names this order in the answer.
     """
 
     ref: int
@@ -53,11 +65,40 @@ class Settle(NamedTuple):
     unsent: list[str]
     ours: bool
     in_order: bool
-    claimed_at: float
-    claim_seconds: float
+    leases: list[Any]
     lease_time: int
     retry_interval: int
+    retry_limit: int
     delay: int = 0
+    poisoned: Sequence[str] = ()
+    out_of_sight: bool = False
+
+
+class Search(NamedTuple):
+    """Control: find and end what a claim took whose answer never came (rule 7). Answered by Settled, too.
+
+    It was sent at `since`, and nothing of it ran any more at `until` (monotonic seconds). `named` are the ids
+    that other answers named.
+    """
+
+    ref: int
+    queue: str
+    since: float
+    until: float
+    lease_time: int
+    named: list[str]
+    sole: bool
+
+
+class Inspect(NamedTuple):
+    """Control: which of these rows are still under our lease? With `renew`, begin it anew for them."""
+
+    claim: str
+    queue: str
+    ids: list[str]
+    leases: list[Any]
+    lease_time: int
+    renew: bool
 
 
 class Pause(NamedTuple):
@@ -106,9 +147,10 @@ class LookFailed(NamedTuple):
 
 
 class Claiming(NamedTuple):
-    """Said before the claim is sent, so that a claim without an answer is known."""
+    """Said before the claim is sent, at `at` (monotonic seconds), so that one without an answer is known."""
 
     queue: str
+    at: float
 
 
 class Took(NamedTuple):
@@ -206,6 +248,25 @@ class SettleFailed(NamedTuple):
     final: bool
 
 
+class Inspected(NamedTuple):
+    """These rows of the claim are still ours; their lease was renewed within the `seconds` before `at`.
+
+    `at` 0: it was not, or not for all of them.
+    """
+
+    claim: str
+    ids: list[str]
+    at: float
+    seconds: float
+
+
+class InspectFailed(NamedTuple):
+    """The rows of the claim could not be looked at now."""
+
+    claim: str
+    message: str
+
+
 class Failed(NamedTuple):
     """The pipe cannot be used any more; this child leaves. `cause` is a RetireReason's value."""
 
@@ -228,7 +289,7 @@ class Bye(NamedTuple):
     pipe_exit: str
 
 
-Order = Look | Work | Run | Settle | Pause | Retire
+Order = Look | Work | Run | Settle | Search | Inspect | Pause | Retire
 Report = (
     Spawned
     | Ready
@@ -248,6 +309,8 @@ Report = (
     | ClaimFailed
     | Settled
     | SettleFailed
+    | Inspected
+    | InspectFailed
     | Failed
     | Note
     | Bye

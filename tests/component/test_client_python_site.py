@@ -128,14 +128,7 @@ def test_settling(connect, service):
     assert between.rows == found
 
     def give_back(row):
-        return queues.update_row(
-            client,
-            "q",
-            row.id,
-            where_run_count=row.run_count,
-            where_release_time=row.release_time,
-            values={"run_count": row.run_count - 1, "release_time": None},
-        )
+        return queues.update_rows(client, "q", [row], {"run_count": row.run_count - 1, "release_time": None})
 
     assert give_back(found[0])
     assert not give_back(found[0])

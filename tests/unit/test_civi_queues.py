@@ -119,15 +119,11 @@ class TestRows:
         ("release_time", "guard"),
         [(None, ["release_time", "IS NULL"]), (NOW, ["release_time", "=", NOW])],
     )
-    @pytest.mark.parametrize(("updated", "expected"), [([{"id": 22}], True), ([], False)])
+    @pytest.mark.parametrize(("updated", "expected"), [([{"id": 22}], ["22"]), ([], [])])
     def test_a_guarded_update(self, release_time, guard, updated, expected):
         site = Site(QueueItem_update=updated)
         values = {"run_count": 0, "release_time": None}
-        assert (
-            queues.update_row(
-                site, "q", "22", where_run_count=1, where_release_time=release_time, values=values
-            )
-            is expected
-        )
+        row = queues.Row("22", 1, release_time)
+        assert queues.update_rows(site, "q", [row], values) == expected
         where = [["id", "=", "22"], ["queue_name", "=", "q"], ["run_count", "=", 1], guard]
         assert site.asked == [("QueueItem", "update", {"where": where, "values": values})]

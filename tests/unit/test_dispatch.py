@@ -44,13 +44,14 @@ class Bench:
         return self.dispatch.took(self.workers[number], m.Took(claim, queue, items, now, 0.0), now)
 
     def settlements(self):
-        return [(e.sent, e.unsent, e.delay) for e in self.dispatch.settlements.pending.values()]
+        return [(e.sent, e.unsent, e.delay) for e in self.dispatch.settler.settlements.pending.values()]
 
 
 def test_a_queue_that_was_only_seen_gets_one_worker():
     bench = Bench()
     bench.seen("q")
-    assert bench.assign() == {1: m.Work("q", 0.5, 0)}
+    (order,) = bench.assign().values()
+    assert (order.queue, order.seconds, order.quota) == ("q", 0.5, 0)
     assert bench.assign(2) == {}
 
 
@@ -113,7 +114,8 @@ def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back()
     assert bench.took(1, "1.1", ["1", "2"], contact=100, domain=1) == 0
     bench.dispatch.hand_on(bench.workers[1], "1.1", ["1", "2"], 1.0)
     assert bench.assign(2) == {}
-    assert bench.assign(3) == {3: m.Run("1.1", "q", [["1", 100, 1], ["2", 100, 1]])}
+    (order,) = bench.assign(3).values()
+    assert (order.claim, order.queue, order.items) == ("1.1", "q", [["1", 100, 1], ["2", 100, 1]])
     assert bench.assign(2) == {}, "the queue is theirs now, as far as anybody knows"
     assert list(bench.assign(3)) == [3]
 
@@ -144,7 +146,8 @@ def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     bench.assign(2, now=due - 1)
     assert bench.settlements() == []
     bench.workers[3] = bench.worker(3, identity=A)
-    assert bench.assign(3, now=due - 1) == {3: m.Run("1.1", "q", [["1", 100, 1]])}
+    (order,) = bench.assign(3, now=due - 1).values()
+    assert (order.claim, order.items) == ("1.1", [["1", 100, 1]])
 
 
 def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
@@ -153,7 +156,7 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.assign(1)
     items = [["1", None, None], ["2", 100, 1], ["3", None, None]]
     bench.dispatch.took(bench.workers[1], m.Took("1.1", "q", items, 1.0, 0.0), 1.0)
-    bench.dispatch.lost(bench.workers[1], "kill", ours=False)
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
     assert bench.dispatch.queues["q"].working == 0
 
@@ -224,20 +227,21 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
-    bench.dispatch.lost(bench.workers[1], "kill", ours=False)
-    book = bench.dispatch.settlements
-    (order,) = book.orders(50, 4.0)
-    assert (order.queue, order.sent, order.claimed_at, order.lease_time) == ("q", ["1"], 1.0, 3600)
-    assert book.orders(50, 4.0) == []
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
+    settler = bench.dispatch.settler
+    book = settler.settlements
+    (order,) = settler.orders(50, 4.0, [], in_haste=False)
+    assert (order.queue, order.sent, order.leases, order.lease_time) == ("q", ["1"], [[1.0, 0.0]], 3600)
+    assert settler.orders(50, 4.0, [], in_haste=False) == []
     book.control_gone(49)
-    assert book.orders(51, 4.0) == []
+    assert settler.orders(51, 4.0, [], in_haste=False) == []
     book.control_gone(50)
-    (again,) = book.orders(51, 5.0)
+    (again,) = settler.orders(51, 5.0, [], in_haste=False)
     assert again.ref == order.ref
     book.failed(order.ref, 5.0, Random(1))
-    assert book.orders(51, 5.1) == []
+    assert settler.orders(51, 5.1, [], in_haste=False) == []
     assert 5.3 < book.next_at() <= 5.5
-    assert len(book.orders(51, 5.6)) == 1
+    assert len(settler.orders(51, 5.6, [], in_haste=False)) == 1
     assert book.close(order.ref).cause == "kill"
     assert book.close(order.ref) is None
 

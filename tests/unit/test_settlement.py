@@ -2,13 +2,12 @@
 
 import pytest
 
-from coworker.policy.settlement import Fate, OpenClaim, RowSeen, Verdict, settle
+from coworker.policy.settlement import Begun, Fate, OpenClaim, RowSeen, Verdict, orphans, settle
 
 
-def claim(sent=(), unsent=(), **more):
-    return OpenClaim(
-        list(sent), list(unsent), **{"claimed_ago": 100, "lease_time": 3600, "retry_interval": 7, **more}
-    )
+def claim(sent=(), unsent=(), *, ago=100.0, within=0.0, **more):
+    given = {"leases": [Begun(ago, within)], "lease_time": 3600, "retry_interval": 7, **more}
+    return OpenClaim(list(sent), list(unsent), **given)
 
 
 OURS = 3500.0  # what is left of the lease
@@ -80,18 +79,61 @@ RETURNED = ("run_count", "release_time")
         ),
         pytest.param(
             [row("1", 1, 8.0), row("2", 1, 8.0)],
-            claim("12", claimed_ago=3592),
+            claim("12", ago=3592),
             [Verdict("1", Fate.RELEASED), Verdict("2", Fate.RETURNED, ("run_count",), run_count=0)],
             id="a lease about to end: only the try is restored",
         ),
         pytest.param(
             [row("2", 1, -50.0)],
-            claim("", "2", claimed_ago=3650),
+            claim("", "2", ago=3650),
             [Verdict("2", Fate.RETURNED, ("run_count",), run_count=0)],
             id="a lease that has ended: only the try is restored",
         ),
         pytest.param(
-            [row("1", 0)], claim("", "1"), [Verdict("1", Fate.LEFT)], id="a row nobody claims is not ours"
+            [row("1", 0), row("2", 0)],
+            claim("1", "2"),
+            [
+                Verdict("1", Fate.RELEASED, RETURNED, run_count=1, release=7),
+                Verdict("2", Fate.RETURNED, ("release_time",)),
+            ],
+            id="somebody took our tries for a lost claim's: what was begun counts all the same",
+        ),
+        pytest.param(
+            [row("1", 2), row("2", 2)],
+            claim("12", retry_limit=5, poisoned=["1", "2"]),
+            [
+                Verdict("1", Fate.RELEASED, RETURNED, run_count=7, release=7),
+                Verdict("2", Fate.RETURNED, RETURNED, run_count=1),
+            ],
+            id="poison: only what was begun is not called again",
+        ),
+        pytest.param(
+            [row("1", 2, 8.0)],
+            claim("1", ago=3592, retry_limit=5, poisoned=["1"]),
+            [Verdict("1", Fate.RELEASED, ("run_count",), run_count=7)],
+            id="poison with a lease about to end: it need not be touched",
+        ),
+        pytest.param(
+            [row("1", release_in=3590.0), row("2", release_in=OURS), row("3", release_in=3555.0)],
+            claim("123", leases=[Begun(100.0), Begun(10.0)]),
+            [
+                Verdict("1", Fate.RELEASED, ("release_time",), release=7),
+                Verdict("2", Fate.RETURNED, RETURNED, run_count=0),
+                Verdict("3", Fate.LEFT),
+            ],
+            id="a lease that was renewed, for some of them",
+        ),
+        pytest.param(
+            [row("1"), row("2")],
+            claim("1", "2", out_of_sight=True),
+            [Verdict("1", Fate.UNKNOWN), Verdict("2", Fate.RETURNED, RETURNED, run_count=0)],
+            id="what runs out of sight is waited for",
+        ),
+        pytest.param(
+            [row("1", 1, -1.0)],
+            claim("1", ago=3601, out_of_sight=True),
+            [Verdict("1", Fate.LEFT)],
+            id="but not beyond its lease",
         ),
     ],
 )
@@ -101,7 +143,7 @@ def test_verdicts(rows, given, expected):
 
 @pytest.mark.parametrize(("off", "ours"), [(-13, False), (-12, True), (0, True), (2, True), (3, False)])
 def test_a_claim_that_waited_for_the_table_may_have_begun_its_lease_earlier(off, ours):
-    (verdict,) = settle([row("1", release_in=OURS + off)], claim("1", claim_seconds=10.0))
+    (verdict,) = settle([row("1", release_in=OURS + off)], claim("1", within=10.0))
     assert (verdict.fate is Fate.RELEASED) is ours
 
 
@@ -109,3 +151,43 @@ def test_a_claim_that_waited_for_the_table_may_have_begun_its_lease_earlier(off,
 def test_the_end_of_our_lease_may_be_off_by_two_seconds(off, ours):
     (verdict,) = settle([row("1", release_in=OURS + off)], claim("1"))
     assert (verdict.fate is Fate.RELEASED) is ours
+
+
+LOST = Begun(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
+
+
+@pytest.mark.parametrize(
+    ("found", "sole", "expected"),
+    [
+        pytest.param(row("1"), True, Verdict("1", Fate.RETURNED, RETURNED), id="nobody else is there"),
+        pytest.param(
+            row("1", 3), False, Verdict("1", Fate.RESTORED, ("run_count",), run_count=2), id="or perhaps"
+        ),
+        pytest.param(
+            row("1", 1, 8.0),
+            True,
+            None,
+            id="another lease",
+        ),
+        pytest.param(row("named"), True, None, id="named by another answer"),
+        pytest.param(row("1", 0), True, None, id="restored already"),
+        pytest.param(row("1", release_in=None), True, None, id="free"),
+        pytest.param(row("1", release_in=3477.0), True, None, id="claimed before"),
+        pytest.param(
+            row("1", release_in=3478.0),
+            True,
+            Verdict("1", Fate.RETURNED, RETURNED),
+            id="claimed at the first",
+        ),
+        pytest.param(row("1", release_in=3503.0), True, None, id="claimed since"),
+    ],
+)
+def test_what_a_lost_claim_took(found, sole, expected):
+    verdicts = orphans([found], LOST, 3600, {"named"}, sole=sole)
+    assert verdicts == ([expected] if expected else [])
+
+
+def test_a_lost_claim_whose_lease_is_about_to_end_frees_nothing():
+    found = RowSeen("1", 1, 5.0)
+    (verdict,) = orphans([found], Begun(3590.0, 10.0), 3600, (), sole=True)
+    assert verdict == Verdict("1", Fate.RESTORED, ("run_count",), run_count=0)

@@ -6,6 +6,7 @@ import pytest
 
 from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerState
+from coworker.processes.graveyard import Grave
 from coworker.processes.loop import Timers
 from coworker.processes.site import SETTLE_PATIENCE, Site
 from coworker.wire import messages as m
@@ -14,8 +15,9 @@ from coworker.wire import messages as m
 class FakeMaster:
     """Hands that note what they are asked."""
 
-    def __init__(self):
+    def __init__(self, claims):
         self.timers, self.rng, self.log_looking = Timers(), Random(1), False
+        self.claims = claims  # the directory of journals
         self.records, self.sent, self.logged, self.signalled = [], [], [], []
 
     def next_id(self):
@@ -39,8 +41,8 @@ class FakeMaster:
 
 
 @pytest.fixture
-def master():
-    return FakeMaster()
+def master(tmp_path):
+    return FakeMaster(tmp_path)
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_look_is_lost_with_the_control_that_was_asked_and_no_other_pays_for_it
     assert master.signalled == []
 
 
-def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site):
+def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site, monkeypatch):
     site.decide(2.0)
     lose_worker_with_a_claim(master, site, 2.0)
     site.stop(MasterPhase.STOPPING, 3.0)
@@ -94,11 +96,11 @@ def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site):
     site.decide(late)
     assert control.state is WorkerState.RETIRING
     control.pipe_group = 1 << 22  # of nobody: as good as gone
-    site._buried = lambda _record: False  # but not seen so yet
+    monkeypatch.setattr(Grave, "is_empty", False)  # but not seen so yet
     site.on_gone(control, ExitStatus(signal=9), late)
     site.decide(late + 0.1)
     assert len(master.records) == booted
-    del site._buried
+    monkeypatch.undo()
     site.decide(late + 1.0)
     assert site.empty
 
@@ -110,6 +112,6 @@ def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
     site.decide(2.0)
     assert orders(master, m.Work) == [worker.id]
     site.staff.retire(worker, RetireReason.SHUTDOWN, 3.0, at_once=True)
-    site.reports.take(worker, m.Claiming("q"), 3.1)
+    site.reports.take(worker, m.Claiming("q", 3.1), 3.1)
     site.reports.take(worker, m.Took("2.1", "q", [["7", None, None]], 3.1, 0.0), 3.2)
     assert ("child", worker.id) in master.timers.due(8.0)
