@@ -24,8 +24,8 @@ PATIENCE = 20.0  # seconds
 class Master:
     """This test, as the master of one real worker."""
 
-    def __init__(self, command):
-        birth = child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command))
+    def __init__(self, command, folder):
+        birth = child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command), folder)
         self.pid, channel = fork_child(partial(child.run, birth))
         self.link = Link(channel)
 
@@ -46,7 +46,7 @@ class Master:
 
 @pytest.fixture
 def master(site, tmp_path):
-    master = Master(counting(site, tmp_path))
+    master = Master(counting(site, tmp_path), tmp_path)
     yield master
     master.end()
 
@@ -69,7 +69,7 @@ def test_a_batch_is_at_most_four_messages_and_two_calls(site, master, tmp_path, 
     site.queue("a", batch_limit=batch)
     site.push("a", "empty", times=batches * batch)
     master.until(m.Ready)
-    master.link.send(m.Work("a", PATIENCE))
+    master.link.send(m.Work(["a"], PATIENCE))
     reports = master.until(m.Idle)
     assert site.left() == 0
     # Steady: from one claim to the next, once the worker is bound.

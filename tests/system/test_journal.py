@@ -1,4 +1,4 @@
-"""After a KILL of the daemon the next start ends what is left of it, settles what it had claimed, then claims."""
+"""After a KILL of the daemon the next start ends what is left of it, settles, and only then claims."""
 
 import os
 import signal

@@ -75,6 +75,20 @@ def test_a_claim_whose_answer_never_came_is_named_and_the_other_items_run(site, 
     (left,) = site.rows("a")
     assert sorted([*site.ended(), left], key=int) == ids
     assert left not in site.started()
+    assert running.event("settled", item=left)["fate"] == "restored"
+    run_count, release_time = site.rows("a")[left]
+    assert (run_count, release_time is None) == (0, False)  # perhaps another daemon's: its lease must end
+
+
+def test_a_sole_agent_gives_back_what_a_claim_without_an_answer_took(site, daemon, marker):
+    site.queue("a", retry_limit=0, error="delete", batch_limit=2)
+    ids = site.push("a", "nap", 0.01, times=40)
+    command = spoil(site, marker, CLAIM, "die")
+    running = daemon(settings(site_table(command, sole_agent=True), count=2))
+    running.event("settled", count=2)
+    assert {e["fate"] for e in running.events("settled")} == {"returned"}
+    wait_until(lambda: site.left() == 0, "all items gone")
+    assert run_once(site, ids)
 
 
 def test_a_look_that_is_spoilt_costs_control_its_pipe_and_nothing_else(site, daemon, marker):
