@@ -1,0 +1,46 @@
+"""Whose processes are out of our reach, as far as a shell line tells (design, section 4, rule 9)."""
+
+import pytest
+
+from coworker.config.remote import looks_remote
+from coworker.config.settings import SiteSettings
+
+REMOTE = [
+    "ssh -T www@example.com cv pipe vtl",
+    "exec ssh host wp civicrm pipe vtl",
+    "/usr/bin/ssh host cv pipe",
+    "docker compose exec -T civicrm cv pipe vtl",
+    "sudo podman exec -i web cv pipe",
+    "cd /srv && kubectl exec deploy/civi -- cv pipe vtl",
+    "drush @live ev 'x'",
+    "drush -y @example.live cvpipe vtl",
+    "wp --ssh=host civicrm pipe vtl",
+    "wp --path=/srv --ssh=docker:web civicrm pipe",
+]
+LOCAL = [
+    "cv pipe vtl",
+    "wp civicrm pipe vtl",
+    "drush cvpipe vtl",
+    "drush @self cvpipe",
+    'drush ev \'\\Drupal::service("civicrm")->initialize(); Civi::pipe("vtl");\'',
+    "/opt/ssh-tools/cv pipe",
+    "cv --cwd=/var/docker pipe",
+    "sudo -u www-data cv pipe vtl",
+    "coworker pipe --store sqlite:///x.db",
+]
+
+
+@pytest.mark.parametrize("command", REMOTE)
+def test_remote(command):
+    assert looks_remote(command)
+
+
+@pytest.mark.parametrize("command", LOCAL)
+def test_local(command):
+    assert not looks_remote(command)
+
+
+def test_what_was_said_beats_the_guess():
+    assert SiteSettings("s", None, "ssh host cv pipe").is_remote
+    assert not SiteSettings("s", None, "ssh host cv pipe", remote=False).is_remote
+    assert SiteSettings("s", None, "cv pipe", remote=True).is_remote
