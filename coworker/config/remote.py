@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+# Each is a command: at the start of the line or of a word, perhaps with its path, and with an argument.
 _REMOTE = re.compile(
-    r"""(?: ^ | [\s;&|(/] ) (?: ssh | docker | podman | kubectl | lxc | incus | ddev | lando ) \s
-      | (?: ^ | [\s;&|(/] ) drush (?:\.phar|\.php)? (?: \s+ -\S+ )* \s+ @(?!self\b|none\b) [\w.-]+
-      | (?: ^ | [\s;&|(/] ) wp (?:\.phar)? \s (?: [^;&|]* \s )? (?: --ssh= | @[\w.-]+ )
+    r"""(?: ^ | [\s;&|(] ) (?: /\S*/ )? (?:
+        (?: ssh | docker | podman | kubectl | lxc | incus | ddev | lando )
+      | drush (?:\.phar|\.php)? (?: \s+ -\S+ )* (?= \s+ @(?!self\b|none\b) )
+      | wp (?:\.phar)? (?= \s+ (?: [^;&|]* \s )? (?: --ssh= | @\w ) )
+    ) \s+ [^;&|\s]
     """,
     re.VERBOSE,
 )

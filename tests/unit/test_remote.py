@@ -25,6 +25,7 @@ LOCAL = [
     'drush ev \'\\Drupal::service("civicrm")->initialize(); Civi::pipe("vtl");\'',
     "/opt/ssh-tools/cv pipe",
     "cv --cwd=/var/docker pipe",
+    "cd /srv/docker && cv pipe vtl",
     "sudo -u www-data cv pipe vtl",
     "coworker pipe --store sqlite:///x.db",
 ]
