@@ -36,7 +36,7 @@ class Recovering:
 
     def begin(self, remains: Sequence[recovery.Remains], now: float) -> None:
         """KILL the former children and their pipes."""
-        self._remains = list(remains)
+        self._remains = [recovery.put_away(each) for each in remains]
         for each in remains:
             group = each.pipe.pid if each.pipe is not None else 0
             who = {"role": "former", "pid": each.child.pid if each.child is not None else None}

@@ -21,10 +21,12 @@ from coworker.tasks.settler import Settler
 from coworker.unix.proc import boot_id, this_process
 from coworker.wire.messages import pack
 
+SITE = "site-"  # what its name begins with
+
 
 def site_file(directory: Path, site: str) -> Path:
     """The file of a site. No journal of a child has such a name."""
-    return directory / f"site-{site}.claims"
+    return directory / f"{SITE}{site}.claims"
 
 
 class Books:

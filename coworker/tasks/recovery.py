@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from coworker.model import Item, Lease, QueueInfo
 from coworker.policy.settlement import in_running_order
-from coworker.tasks.books import leases_of
+from coworker.tasks.books import SITE, leases_of
 from coworker.tasks.journal import MARK, VERSION
 from coworker.tasks.ledger import Ledger, Place
 from coworker.tasks.settler import Settler
@@ -65,6 +65,8 @@ class Recovered:
 def scan(directory: Path, log: Log) -> list[Remains]:
     """Every file that a former daemon left there. Those that nobody can read are set aside, and named."""
     found = []
+    for path in directory.glob("*.new"):
+        path.unlink()  # a former master was killed while it wrote it
     for path in sorted(directory.glob("*.claims")):
         try:
             with path.open("rb") as stream:
@@ -94,6 +96,14 @@ def _set_aside(path: Path, reason: str, log: Log) -> None:
     what = f"renamed to {aside.name}; what it says was claimed stays leased until the leases end"
     log("error", "journal_set_aside", file=str(path), reason=reason, what=what)
     path.replace(aside)
+
+
+def put_away(remains: Remains) -> Remains:
+    """The file of a former master gets another name: its own will be that of ours."""
+    if remains.path.name.startswith(SITE):
+        away = remains.path.with_name(f"former-{time.time_ns()}.claims")
+        return remains._replace(path=remains.path.rename(away))
+    return remains
 
 
 def read(paths: Iterable[Path], log: Log) -> Recovered:

@@ -294,3 +294,21 @@ def test_a_settlement_keeps_its_flags():
     assert Settlement(None, **read).delay == 60
     with pytest.raises(KeyError):
         recovery._settlement(fields)
+
+
+def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_path, books, monkeypatch):
+    _ledger, settler, book, path = books
+    settler.lose(QUEUE, 3.0, 4.0, "died")
+    book.keep()
+    half = path.with_suffix(".new")
+    half.touch()
+    monkeypatch.setattr(recovery, "this_process", lambda: proc.Process(1, 1))
+    (found,) = recovery.scan(tmp_path, nobody)
+    away = recovery.put_away(found)
+    assert not half.exists()
+    fresh = Ledger()
+    ours = Books(tmp_path, "s", fresh, Settler(settler.settings, fresh, nobody, None), nobody)
+    ours.discard()
+    ours.keep()  # ours is empty: there shall be no file of that name
+    assert recovery.scan(tmp_path, nobody) == [away]
+    assert len(reopened(away.path)[1]) == 1
