@@ -147,8 +147,8 @@ class Reports:
     def _remember(self, queue: str, report: m.Done, now: float) -> None:
         """What settling must know of items that ended."""
         settler = self.dispatch.settler
-        if settler.crashes:
-            settler.forget_crashes(queue, [item_id for item_id, _ in report.outcomes])
+        if settler.poison:
+            settler.poison.forget(queue, [item_id for item_id, _ in report.outcomes])
         if kept := [item_id for item_id, outcome in report.outcomes if outcome not in _GONE]:
             settler.remember(queue, kept, now)
 

@@ -50,7 +50,7 @@ class Books:
 
     def keep(self) -> None:
         """Write what has changed. What cannot be written now is tried again with the next change."""
-        if not self._ledger.changed:
+        if not (self._ledger.changed or self._settler.poison.changed):
             return
         try:
             self._write()
@@ -64,7 +64,7 @@ class Books:
             self._failed = True
             return
         self._spent.clear()
-        self._ledger.changed = self._failed = False
+        self._ledger.changed = self._settler.poison.changed = self._failed = False
 
     def _write(self) -> None:
         content = self._content()
@@ -100,7 +100,7 @@ class Books:
                 [list(astuple(lost.queue)), lost.since, lost.until, lost.cause]
                 for lost in self._settler.settlements.lost_claims()
             ],
-            "crashes": self._settler.crashes,
+            "crashes": self._settler.poison.values(),
         }
 
 

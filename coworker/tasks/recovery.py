@@ -14,6 +14,7 @@ from coworker.policy.settlement import in_running_order
 from coworker.tasks.books import SITE, leases_of
 from coworker.tasks.journal import MARK, VERSION
 from coworker.tasks.ledger import Ledger, Place
+from coworker.tasks.poison import Poison
 from coworker.tasks.settler import Settler
 from coworker.unix.proc import Process, boot_id, this_process
 from coworker.wire.messages import unpack
@@ -59,7 +60,7 @@ class Recovered:
 
     claims: dict[str, OldClaim] = field(default_factory=dict)
     lost: list[OldIntent] = field(default_factory=list)
-    crashes: dict[str, dict[str, int]] = field(default_factory=dict)
+    poison: Poison = field(default_factory=Poison)
 
 
 def scan(directory: Path, log: Log) -> list[Remains]:
@@ -160,9 +161,7 @@ class _Reader:
             OldIntent(QueueInfo(*info), clock.ours(since), clock.ours(until), str(cause))
             for info, since, until, cause in head["lost"]
         ]
-        for queue, counts in head["crashes"].items():
-            known = self._recovered.crashes.setdefault(queue, {})
-            known.update({str(item): int(count) for item, count in counts.items()})
+        self._recovered.poison = Poison(head["crashes"])
 
     def result(self) -> Recovered:
         claims = self._recovered.claims
@@ -284,7 +283,8 @@ def reopen(
     for old in recovered.lost:
         until = old.until or max(old.since, min(now, old.since + patience))
         settler.lose(old.queue, old.since, until, old.cause, recovered=True)
-    settler.crashes = recovered.crashes
+    settler.poison = recovered.poison
+    settler.poison.changed = True
 
 
 def _parts(claim: OldClaim, open_ids: list[str], *, remote: bool) -> Iterator[dict[str, Any]]:

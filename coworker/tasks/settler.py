@@ -11,12 +11,14 @@ from coworker.config.settings import SiteSettings
 from coworker.model import QueueInfo
 from coworker.policy.settlement import Fate
 from coworker.tasks.ledger import Claim, Ledger, Place
+from coworker.tasks.poison import Poison
 from coworker.tasks.settlements import LostClaim, Settlement, Settlements, search_order, settle_order
 from coworker.wire.messages import Search, Settle, Settled, SettleFailed
 
 SEARCH_DELAY = 3.5  # seconds until nothing claimed since is taken for what a lost claim took
 SEARCH_PAUSE = 0.2  # seconds between looks whether a search can begin
 REMEMBERED = 300.0  # seconds for which an item that ended keeps its name
+POISONED = "CiviCRM will not call it again, but delete it or abort the queue, as the queue says"
 MANY = 1000  # names from which on old ones are dropped
 
 
@@ -28,12 +30,12 @@ class Claiming(NamedTuple):
 
 
 class Settler:
-    """`crashes` counts the workers that an item brought down: {queue: {id: count}}."""
+    """Of one site."""
 
     def __init__(self, settings: SiteSettings, ledger: Ledger, log: Callable[..., None], rng: Random) -> None:
         self.settings = settings
         self.settlements = Settlements()
-        self.crashes: dict[str, dict[str, int]] = {}
+        self.poison = Poison()
         self._ledger = ledger
         self._log = log
         self._rng = rng
@@ -55,8 +57,7 @@ class Settler:
         entry = Settlement(claim, list(sent), list(unsent), cause=cause, **more)
         limit = self.settings.workers.crash_limit
         if limit and not (entry.ours or entry.blameless):
-            before = self.crashes.get(claim.queue.name, {})
-            entry.poisoned = [each for each in entry.sent if before.get(each, 0) + 1 >= limit]
+            entry.poisoned = self.poison.would_be(claim.queue.name, entry.sent, limit)
         self._ledger.settle(claim.id, entry.ids, place)
         self.settlements.add(entry)
 
@@ -68,15 +69,6 @@ class Settler:
         lost = LostClaim(queue, since, until, cause=cause, not_before=not_before, recovered=recovered)
         self.settlements.add(lost)
         self._ledger.changed = True
-
-    def forget_crashes(self, queue: str, ids: Iterable[str]) -> None:
-        """These have outcomes: they bring nobody down any more."""
-        counts = self.crashes.get(queue, {})
-        for item_id in ids:
-            if counts.pop(item_id, None) is not None:
-                self._ledger.changed = True
-        if not counts:
-            self.crashes.pop(queue, None)
 
     def remember(self, queue: str, ids: Iterable[str], now: float) -> None:
         """Rows of these may be left, and look as if they were still leased to us."""
@@ -155,22 +147,16 @@ class Settler:
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
         """An item that brings down one worker after another is not called again (design: poison)."""
         for item_id, fate, _ in report.fates:
-            counts = self.crashes.setdefault(queue, {})
             if fate != Fate.RELEASED.value:
-                counts.pop(item_id, None)
+                self.poison.forget(queue, [item_id])
             elif not (entry.ours or entry.blameless):
-                counts[item_id] = counts.get(item_id, 0) + 1
+                crashes = self.poison.count(queue, item_id)
                 if item_id in entry.poisoned:
-                    what = (
-                        "CiviCRM will not call it again, but delete it or abort the queue, as the queue says"
-                    )
-                    crashes = counts.pop(item_id)
+                    self.poison.forget(queue, [item_id])
                     self._log(
-                        "critical", "poisoned", queue=queue, item=item_id, crashes=crashes, cause=entry.cause,
-                        what=what,
+                        "critical", "poisoned", queue=queue, item=item_id, crashes=crashes,
+                        cause=entry.cause, what=POISONED,
                     )  # fmt: skip
-            if not counts:
-                del self.crashes[queue]
 
     def failed(self, report: SettleFailed, now: float) -> None:
         """Later again; if that is of no use, the rows stay leased."""

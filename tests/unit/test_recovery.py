@@ -230,7 +230,7 @@ def test_what_only_the_master_knows_survives(books):
     ledger.hand("7.1", ["2"], 7)
     settler.settle(claim, Place.HELD, cause="SIGKILL", sent=["1"], ours=True, delay=60)
     settler.lose(QUEUE, 3.0, 4.0, "died")
-    settler.crashes["q"] = {"9": 1}
+    settler.poison.count("q", "9")
     book.keep()
     settlements, (lost,) = reopened(path)
     assert [(e.sent, e.unsent, e.ours, e.delay, e.cause) for e in settlements] == [
@@ -238,7 +238,7 @@ def test_what_only_the_master_knows_survives(books):
         ([], ["2"], False, 0, recovery.CAUSE),
     ]
     assert (lost.queue, lost.since, lost.until, lost.cause) == (QUEUE, 3.0, 4.0, "died")
-    assert recovery.read([path], nobody).crashes == {"q": {"9": 1}}
+    assert recovery.read([path], nobody).poison.would_be("q", ["8", "9"], 2) == ["9"]
 
 
 def test_its_file_is_gone_when_there_is_nothing_to_keep(books):

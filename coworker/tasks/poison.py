@@ -1,0 +1,58 @@
+"""How many workers each item has brought down. At `crash_limit` it is not called again (design, section 4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+REMEMBERED = 7 * 86_400  # seconds: whoever else ran the item since does not tell us
+
+
+class Crashes(NamedTuple):
+    """How often, and when last (seconds of the wall clock: it outlives a restart)."""
+
+    count: int
+    at: float
+
+
+class Poison:
+    """The counts of one site. `changed` until somebody has kept them."""
+
+    def __init__(self, values: dict[str, dict[str, list[Any]]] | None = None) -> None:
+        """`values` as `values()` gave them. Raises what garbage raises."""
+        self.changed = False
+        self._crashes = {
+            queue: {str(item): Crashes(int(count), float(at)) for item, (count, at) in items.items()}
+            for queue, items in (values or {}).items()
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._crashes)
+
+    def values(self) -> dict[str, dict[str, list[Any]]]:
+        """{queue: {item: [count, at]}}, for a file."""
+        return {queue: {item: list(c) for item, c in items.items()} for queue, items in self._crashes.items()}
+
+    def would_be(self, queue: str, ids: Iterable[str], limit: int) -> list[str]:
+        """Those that may not bring down one worker more."""
+        items = self._crashes.get(queue, {})
+        return [each for each in ids if (items[each].count if each in items else 0) + 1 >= limit]
+
+    def count(self, queue: str, item: str) -> int:
+        """It brought down a worker. Returns how many by now."""
+        now = time.time()
+        items = self._crashes.setdefault(queue, {})
+        for old in [each for each, crashes in items.items() if crashes.at < now - REMEMBERED]:
+            del items[old]
+        items[item] = Crashes(items[item].count + 1 if item in items else 1, round(now, 3))
+        self.changed = True
+        return items[item].count
+
+    def forget(self, queue: str, ids: Iterable[str]) -> None:
+        """These ended without bringing down anybody."""
+        items = self._crashes.get(queue, {})
+        for each in ids:
+            self.changed = items.pop(each, None) is not None or self.changed
+        if not items:
+            self._crashes.pop(queue, None)
