@@ -1,4 +1,4 @@
-"""How many workers each item has brought down. At `crash_limit` it is not called again (design, section 4)."""
+"""How many workers each item brought down; at `crash_limit` it is not called again (design, section 4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REMEMBERED = 7 * 86_400  # seconds: whoever else ran the item since does not tel
 class Crashes(NamedTuple):
     """How often, and when last (seconds of the wall clock: it outlives a restart)."""
 
-    count: int
+    times: int
     at: float
 
 
@@ -37,7 +37,7 @@ class Poison:
     def would_be(self, queue: str, ids: Iterable[str], limit: int) -> list[str]:
         """Those that may not bring down one worker more."""
         items = self._crashes.get(queue, {})
-        return [each for each in ids if (items[each].count if each in items else 0) + 1 >= limit]
+        return [each for each in ids if (items[each].times if each in items else 0) + 1 >= limit]
 
     def count(self, queue: str, item: str) -> int:
         """It brought down a worker. Returns how many by now."""
@@ -45,9 +45,9 @@ class Poison:
         items = self._crashes.setdefault(queue, {})
         for old in [each for each, crashes in items.items() if crashes.at < now - REMEMBERED]:
             del items[old]
-        items[item] = Crashes(items[item].count + 1 if item in items else 1, round(now, 3))
+        items[item] = Crashes(items[item].times + 1 if item in items else 1, round(now, 3))
         self.changed = True
-        return items[item].count
+        return items[item].times
 
     def forget(self, queue: str, ids: Iterable[str]) -> None:
         """These ended without bringing down anybody."""
