@@ -175,6 +175,7 @@ class WorkerRecord:
     born: float
     max_requests: int  # drawn at birth, with jitter; 0: no limit
     max_age: float  # seconds, drawn at birth, with jitter; 0: no limit
+    remote: bool = False  # its pipe's PHP is out of our reach
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
     state: WorkerState = WorkerState.BOOTING

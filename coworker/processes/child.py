@@ -110,7 +110,7 @@ def _open_journal(birth: Birth, pipe: Pipe) -> Journal:
     """Also control has one: it names the pipe that must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
     try:
-        return Journal(path, birth.site.name, pipe.pid)
+        return Journal(path, birth.site.name, pipe.pid, remote=birth.site.is_remote)
     except OSError as error:
         raise BootError(f"the claims journal {path} cannot be written: {error.strerror}") from error
 

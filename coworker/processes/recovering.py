@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coworker.config.settings import SiteSettings
 from coworker.processes.graveyard import Grave, Graveyard
 from coworker.tasks import recovery
 from coworker.tasks.books import Books
@@ -49,14 +48,12 @@ class Recovering:
         paths = [each.path for each in self._remains]
         self._remains = []
         found = recovery.read(paths, self._log)
-        settings: SiteSettings = self._dispatch.settings
         recovery.reopen(
             found,
             self._dispatch.ledger,
             self._dispatch.settler,
             now=now,
-            patience=settings.workers.boot_timeout + SLACK,
-            remote=settings.is_remote,
+            patience=self._dispatch.settings.workers.boot_timeout + SLACK,
         )
         self._books.discard(*paths)
         items = sum(len(claim.entries) for claim in self._dispatch.ledger.claims.values())

@@ -153,6 +153,7 @@ class Staff:
             max_age=recycling.draw_age(limits.max_age, self.hands.rng),
             idle_since=now,
             canary=canary,
+            remote=self.settings.is_remote,
         )
         try:
             self._spawn(record, self.settings)
@@ -215,13 +216,8 @@ class Staff:
             retry_seconds=round(max(0.0, self.breaker.next_boot_at - now), 1),
         )
         if self.breaker.is_open and not before.is_open:
-            self.hands.log(
-                "critical",
-                "site_down",
-                site=self.settings.name,
-                reason=message,
-                what="nothing is claimed; one boot is tried every few seconds",
-            )
+            what = "nothing is claimed; one boot is tried every few seconds"
+            self.hands.log("critical", "site_down", site=self.settings.name, reason=message, what=what)
 
     def retire(
         self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False

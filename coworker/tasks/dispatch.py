@@ -134,7 +134,7 @@ class Dispatch:
         state.took(len(items), now)
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
         state.last_identity, mine, _ = matching.split(items, worker.identity)
-        begun = None if self.settings.is_remote else worker.identity  # a remote one says so for each item
+        begun = None if worker.remote else worker.identity  # a remote one says so for each item
         lease = Lease(report.at, report.seconds)
         self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
         return len(mine)
@@ -247,7 +247,7 @@ class Dispatch:
             unsent = [entry.item.id for entry in held if not entry.begun]
             self.settler.settle(
                 claim, Place.HELD, sent=in_running_order(sent), unsent=unsent, cause=cause, ours=ours,
-                blameless=blameless, out_of_sight=self.settings.is_remote,
+                blameless=blameless, out_of_sight=worker.remote,
             )  # fmt: skip
 
 

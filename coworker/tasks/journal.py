@@ -37,7 +37,7 @@ class Journal:
     What else cannot be written is left out: the intent to claim is there, and stays.
     """
 
-    def __init__(self, path: Path, site: str, pipe: int) -> None:
+    def __init__(self, path: Path, site: str, pipe: int, *, remote: bool = False) -> None:
         """`pipe` is the pid of its pipe's command, which leads a process group of its own."""
         header = {
             "site": site,
@@ -45,6 +45,7 @@ class Journal:
             "master": process(os.getppid()),
             "child": this_process(),
             "pipe": process(pipe),
+            "remote": remote,
         }
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._open: set[str] = set()  # ids that have not ended

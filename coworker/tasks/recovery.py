@@ -43,6 +43,7 @@ class OldClaim:
     begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     settling: list[dict[str, Any]] = field(default_factory=list)
+    remote: bool = False  # what was begun may still run, where nobody sees it
 
 
 class OldIntent(NamedTuple):
@@ -193,7 +194,7 @@ class _Child:
     """Replays the journal of one child."""
 
     def __init__(self, head: dict[str, Any], recovered: Recovered) -> None:
-        self._boot, self._key = head["boot"], _key(head)
+        self._boot, self._key, self._remote = head["boot"], _key(head), bool(head["remote"])
         self._claims = recovered.claims
         self._clock = _Clock(self._boot, 0.0)
         self.intent: OldIntent | None = None
@@ -219,6 +220,7 @@ class _Child:
     def _add(self, claim: str, old: OldClaim, items: list[Any]) -> OldClaim:
         known = self._claims.setdefault(f"{self._key}.{claim}", old)
         known.items.update((item.id, item) for item in unpack(items))
+        known.remote = known.remote or self._remote
         return known
 
     def _began(self, claim: str, ids: list[str]) -> None:
@@ -266,9 +268,7 @@ def _settlement(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def reopen(
-    recovered: Recovered, ledger: Ledger, settler: Settler, *, now: float, patience: float, remote: bool
-) -> None:
+def reopen(recovered: Recovered, ledger: Ledger, settler: Settler, *, now: float, patience: float) -> None:
     """Have all of it settled. `patience`: seconds after which a claim surely was answered or refused."""
     for number, claim in enumerate(recovered.claims.values(), start=1):
         open_ids = [item_id for item_id in claim.items if item_id not in claim.ended]
@@ -278,7 +278,7 @@ def reopen(
         opened = ledger.open(
             name, claim.queue, 0, [claim.items[item_id] for item_id in open_ids], None, claim.leases
         )
-        for fields in _parts(claim, open_ids, remote=remote):
+        for fields in _parts(claim, open_ids):
             settler.settle(opened, Place.HELD, recovered=True, **fields)
     for old in recovered.lost:
         until = old.until or max(old.since, min(now, old.since + patience))
@@ -287,7 +287,7 @@ def reopen(
     settler.poison.changed = True
 
 
-def _parts(claim: OldClaim, open_ids: list[str], *, remote: bool) -> Iterator[dict[str, Any]]:
+def _parts(claim: OldClaim, open_ids: list[str]) -> Iterator[dict[str, Any]]:
     """What is to be settled of it: the fields of a Settlement each."""
     left = dict.fromkeys(open_ids)
     for entry in claim.settling:
@@ -299,4 +299,4 @@ def _parts(claim: OldClaim, open_ids: list[str], *, remote: bool) -> Iterator[di
     sent = in_running_order([each for each in left if each in claim.begun])
     unsent = [each for each in left if each not in claim.begun]
     if left:
-        yield {"sent": sent, "unsent": unsent, "cause": CAUSE, "out_of_sight": remote}
+        yield {"sent": sent, "unsent": unsent, "cause": CAUSE, "out_of_sight": claim.remote}

@@ -166,7 +166,7 @@ class Settler:
         queue = entry.claim.queue if isinstance(entry, Settlement) else entry.queue
         fields = {"queue": queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
         if not report.final:
-            self._log("warning", "settle_failed", **fields)
+            self._log("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
             return
         self.settlements.close(report.ref)
         if isinstance(entry, Settlement):

@@ -252,3 +252,17 @@ def test_the_info_of_an_unknown_queue_is_a_default():
         bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [["1", None, None]], 1.0, 0.0), 1.0) == 1
     )
     assert bench.dispatch.queues["new"].info == QueueInfo("new")
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_whose_processes_are_out_of_reach_is_the_workers_own_matter_whatever_a_reload_says(remote):
+    bench = Bench(1)
+    bench.workers[1].remote = remote
+    bench.seen("q")
+    bench.assign(1)
+    bench.took(1, "1.1", ["1"])
+    entry = bench.dispatch.ledger.claims["1.1"].entries["1"]
+    assert entry.begun is not remote  # a remote worker says so for each item
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
+    (settlement,) = bench.dispatch.settler.settlements.of_claims()
+    assert settlement.out_of_sight is remote

@@ -48,7 +48,7 @@ def reopened(*paths, log=nobody, **more):
     """The settlements and lost claims that these files lead to."""
     ledger = Ledger()
     settler = Settler(SiteSettings("s", None, "cmd"), ledger, nobody, None)
-    given = {"now": 1000.0, "patience": 40.0, "remote": False, **more}
+    given = {"now": 1000.0, "patience": 40.0, **more}
     recovery.reopen(recovery.read(paths, log), ledger, settler, **given)
     return settler.settlements.of_claims(), settler.settlements.lost_claims()
 
@@ -312,3 +312,12 @@ def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_pa
     ours.keep()  # ours is empty: there shall be no file of that name
     assert recovery.scan(tmp_path, nobody) == [away]
     assert len(reopened(away.path)[1]) == 1
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_what_a_remote_pipe_had_begun_may_still_run(path, remote):
+    journal = Journal(path, "s", os.getpid(), remote=remote)
+    journal.claiming(INFO, 4.5)
+    journal.took("7.1", ITEMS, LEASE, begun=["1"])
+    ((entry,), _) = reopened(path)
+    assert entry.out_of_sight is remote
