@@ -11,6 +11,7 @@ from coworker.processes.graveyard import Grave, Graveyard
 from coworker.tasks import recovery
 from coworker.tasks.books import Books
 from coworker.tasks.dispatch import Dispatch
+from coworker.tasks.reopening import reopen
 
 if TYPE_CHECKING:
     from coworker.processes.site import Site
@@ -48,7 +49,7 @@ class Recovering:
         paths = [each.path for each in self._remains]
         self._remains = []
         found = recovery.read(paths, self._log)
-        recovery.reopen(
+        reopen(
             found,
             self._dispatch.ledger,
             self._dispatch.settler,

@@ -14,6 +14,7 @@ from coworker.tasks import recovery
 from coworker.tasks.books import Books, site_file
 from coworker.tasks.journal import CUT, Journal, child_file
 from coworker.tasks.ledger import Ledger, Place
+from coworker.tasks.reopening import reopen
 from coworker.tasks.settlements import Settlement
 from coworker.tasks.settler import Settler
 from coworker.unix import proc
@@ -49,7 +50,7 @@ def reopened(*paths, log=nobody, **more):
     ledger = Ledger()
     settler = Settler(SiteSettings("s", None, "cmd"), ledger, nobody, None)
     given = {"now": 1000.0, "patience": 40.0, **more}
-    recovery.reopen(recovery.read(paths, log), ledger, settler, **given)
+    reopen(recovery.read(paths, log), ledger, settler, **given)
     return settler.settlements.of_claims(), settler.settlements.lost_claims()
 
 
