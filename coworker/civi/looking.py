@@ -39,6 +39,7 @@ class Looker:
 
     def __init__(self, client: Api) -> None:
         self.failed: dict[str, str] = {}  # queue → why the last look at it failed
+        self.with_rows: frozenset[str] | None = None  # the queues that had rows at the last look, if known
         self._client = client
         self._features: SiteFeatures | None = None
         self._has_queue_run = True  # until it is found missing
@@ -73,8 +74,9 @@ class Looker:
                 ("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]}),
             ]
         )
-        with_rows = {row["queue_name"] for row in rows_or_raise(named)} - set(skip)
-        infos = [info for info in queue_infos(rows_or_raise(settings)).values() if info.name in with_rows]
+        self.with_rows = frozenset(row["queue_name"] for row in rows_or_raise(named))
+        wanted = self.with_rows.difference(skip)
+        infos = [info for info in queue_infos(rows_or_raise(settings)).values() if info.name in wanted]
         answers = self._client.api4_batch([_first_row_call(info) for info in infos])
         return self._ready(infos, answers, _row_is_ready)
 

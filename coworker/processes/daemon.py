@@ -33,7 +33,9 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
         if settings.user is not None:
             _become(settings.user)
         with _locked(settings):
-            made += prepare_directory(settings.state_dir / journal.DIRECTORY, "state_dir", mode=0o700)
+            claims = settings.state_dir / journal.DIRECTORY
+            prepare_directory(claims, "state_dir", mode=0o700)
+            made.append(claims)  # also if it was there: an empty one is of no use
             log = Log(config.log.level, config.log.format, config.log.file)
             return Master(config, load, log, name).run()
     finally:

@@ -81,6 +81,7 @@ class Reports:
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
         self.dispatch.watch.seen(report, now)
+        self.dispatch.settler.poison.forget_queues(report.rowless)
         self.site.answered(record, now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)

@@ -254,7 +254,9 @@ class Site:
                 control, order, now, len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
             )
         if self._may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
-            self._ask(control, self.dispatch.watch.look(now, free=free, control=control.id), now, 0)
+            remembered = self.settler.poison.queues()
+            look = self.dispatch.watch.look(now, free=free, control=control.id, remembered=remembered)
+            self._ask(control, look, now, 0)
 
     def _ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""

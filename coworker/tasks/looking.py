@@ -58,7 +58,9 @@ class Control(Body):
         self._failed = dict(self.looker.failed)
         count = len(found)
         self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
-        self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6)))
+        with_rows = self.looker.with_rows
+        rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
+        self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
 
     def _settle(self, order: Any, end: Callable[[Client, Any], list[list[str]]]) -> None:
         try:

@@ -34,6 +34,15 @@ class Poison:
         """{queue: {item: [count, at]}}, for a file."""
         return {queue: {item: list(c) for item, c in items.items()} for queue, items in self._crashes.items()}
 
+    def queues(self) -> list[str]:
+        """Those that have such items."""
+        return list(self._crashes)
+
+    def forget_queues(self, queues: Iterable[str]) -> None:
+        """These have no rows any more."""
+        for queue in queues:
+            self.changed = self._crashes.pop(queue, None) is not None or self.changed
+
     def would_be(self, queue: str, ids: Iterable[str], limit: int) -> list[str]:
         """Those that may not bring down one worker more."""
         items = self._crashes.get(queue, {})

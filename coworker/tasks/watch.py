@@ -29,12 +29,12 @@ class Watch:
         self._log = log
         self._rng = rng
 
-    def look(self, now: float, *, free: bool, control: int) -> Look:
-        """The order for the look that is due."""
+    def look(self, now: float, *, free: bool, control: int, remembered: Collection[str] = ()) -> Look:
+        """The order for the look that is due. `remembered`: queues of which something is kept."""
         self.looking = control
         skip = polling.skip(self.queues.values(), now, free, self.settings.poll_interval)
         self._skipped = frozenset(skip)
-        return Look(skip)
+        return Look(skip, list(remembered))
 
     def lost(self, now: float) -> None:
         """Control left without answering."""

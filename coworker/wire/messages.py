@@ -17,9 +17,10 @@ from coworker.model import SYSTEM, Identity, Item
 
 
 class Look(NamedTuple):
-    """Control: which queues have work? Those in `skip` need no look."""
+    """Control: which queues have work? Not in `skip`. Which of those `remembered` have no rows at all?"""
 
     skip: list[str]
+    remembered: Sequence[str] = ()
 
 
 class Work(NamedTuple):
@@ -134,10 +135,14 @@ class BootFailed(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Answer to look: the queues with work, each as the values of a QueueInfo; the look's seconds."""
+    """Answer to look: the queues with work, each as the values of a QueueInfo; the look's seconds.
+
+    `rowless`: those of the remembered ones that have no rows.
+    """
 
     queues: list[list[Any]]
     seconds: float
+    rowless: Sequence[str] = ()
 
 
 class LookFailed(NamedTuple):

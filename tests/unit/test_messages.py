@@ -7,7 +7,7 @@ from coworker.model import SYSTEM, Identity, Item, QueueInfo
 from coworker.wire import messages as m
 
 EVERY = [
-    m.Look(["a", "b c"]),
+    m.Look(["a", "b c"], ["d"]),
     m.Work(["import/1", "Sql"], 0.5, 3),
     m.Run("1.2", ["q"], [[1.5, 0.1]], [["7", 100, None]]),
     m.Settle(1, "q", ["1"], [], True, True, [[1.5, 0.1]], 3600, 0, 1, 60, ["1"], True),
@@ -18,7 +18,7 @@ EVERY = [
     m.Spawned(123),
     m.Ready("6.13.3", 0.7, gives_back=True),
     m.BootFailed("no\nluck"),
-    m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002),
+    m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
     m.LookFailed("x"),
     m.Claiming("q", 1.5),
     m.Took("1.1", "q", [["1", None, None]], 1.5, 0.1),

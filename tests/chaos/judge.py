@@ -1,0 +1,152 @@
+"""The verdict: what the site's own audit and the tasks' log say must agree with each queue's policy.
+
+Values in, violations out; `test_judge` breaks each rule once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Of a queue."""
+
+    retry_limit: int = 0
+    crash_limit: int = 2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of a task: in which pipe, of which daemon, when; and when it ended, if it did."""
+
+    pid: int
+    daemon: str
+    start: float
+    end: float | None = None
+
+
+@dataclass
+class Story:
+    """All that is known of one item. `gone`: its row was removed."""
+
+    id: str
+    queue: str
+    kind: str
+    attempts: list[Attempt] = field(default_factory=list)
+    gone: bool = False
+    cut_off: int = 0  # tries that count: a kill came between the claim and the first word of the task
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Between `begin` and `end` something was killed, frozen or locked."""
+
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Between `begin` and `end` a daemon stopped: what it ended meanwhile is given back."""
+
+    daemon: str
+    begin: float
+    end: float
+
+
+def read_log(lines):
+    """{item: its attempts} from the tasks' log."""
+    found = defaultdict(list)
+    for line in lines:
+        word, item, _queue, _try, pid, daemon, at = line.split()
+        if word == "start":
+            found[item].append(Attempt(int(pid), daemon, float(at)))
+            continue
+        for place in range(len(found[item]) - 1, -1, -1):
+            attempt = found[item][place]
+            if attempt.pid == int(pid) and attempt.end is None:
+                found[item][place] = Attempt(attempt.pid, attempt.daemon, attempt.start, float(at))
+                break
+    return dict(found)
+
+
+IN_FLIGHT = 0.3  # seconds at most from a claim to the first word of its first task
+
+
+def cut_off(audit, attempts, kills):
+    """How many claims of an item were paid for with a try though its task never said a word.
+
+    `audit` are the (time, event, tries, release_time) of its row. Only kills right after the claim may do
+    that: whether a task that was sent has begun is not to be seen from outside.
+    """
+    claims = [
+        (at, tries)
+        for (_, _, before, _), (at, event, tries, _) in pairwise([(0, "", 0, None), *audit])
+        if event == "update" and tries == before + 1
+    ]
+    found = 0
+    for (at, tries), (until, following) in pairwise([*claims, (float("inf"), None)]):
+        spoke = any(at - 0.05 <= attempt.start < until for attempt in attempts)
+        counted = following is None or following > tries
+        if not spoke and counted and any(kill.begin - IN_FLIGHT <= at <= kill.end for kill in kills):
+            found += 1
+    return found
+
+
+def last_of_their_pipes(stories):
+    """{(item, index)} of attempts that were their pipe's last: it may have been killed in them."""
+    last = {}
+    for story in stories:
+        for index, attempt in enumerate(story.attempts):
+            key = attempt.pid, attempt.daemon
+            if key not in last or attempt.start >= last[key][0]:
+                last[key] = attempt.start, story.id, index
+    return {(item, index) for _, item, index in last.values()}
+
+
+def judge(stories, policies, stops):
+    """[(word, item, why)]: lost, doubled, stuck, burnt (a try was counted that never was)."""
+    last = last_of_their_pipes(stories)
+    found = []
+    for story in stories:
+        found += [(word, story.id, why) for word, why in _judge(story, policies[story.queue], stops, last)]
+    return found
+
+
+def _judge(story, policy, stops, last):
+    attempts = story.attempts
+    if not story.gone:
+        yield "stuck", "its row is still there"
+        return
+    if not attempts and not story.cut_off:
+        yield "lost", "deleted, and never begun"
+        return
+    excused = sum(_given_back(attempt, stops) for attempt in attempts)
+    if len(attempts) > policy.retry_limit + 1 + excused:
+        yield "doubled", f"begun {len(attempts)} times, {excused} of them given back at a stop"
+    for index, attempt in enumerate(attempts[:-1]):
+        fails = story.kind == "fail"
+        if attempt.end is not None and not fails and (story.id, index) not in last:
+            yield "doubled", f"begun again after it had ended in pipe {attempt.pid}, which went on"
+        if attempt.end is not None and attempt.end > attempts[index + 1].start:
+            yield "doubled", f"begun again while it ran in pipe {attempt.pid}"
+    if story.kind == "fail" or all(attempt.end is None for attempt in attempts):
+        enough = policy.retry_limit + 1
+        interrupted = any((story.id, index) in last for index, _ in enumerate(attempts))
+        if interrupted and policy.crash_limit:
+            enough = min(enough, policy.crash_limit)
+        if len(attempts) + story.cut_off < enough:
+            yield "burnt", f"begun {len(attempts)} times, though its queue allows {enough}"
+
+
+def _given_back(attempt, stops):
+    """Whether it may have been running when its daemon was stopped."""
+    return any(
+        stop.daemon == attempt.daemon
+        and attempt.start <= stop.end
+        and (attempt.end is None or attempt.end >= stop.begin)
+        for stop in stops
+    )

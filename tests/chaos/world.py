@@ -1,0 +1,206 @@
+"""The site under attack, its daemons, and what is known of every task in the end."""
+
+import random
+import sqlite3
+import time
+from dataclasses import dataclass, field
+
+import psutil
+from support.daemon import Daemon
+from support.site import Site
+from support.tables import site_table, table
+
+from chaos.judge import Policy, Stop, Story, cut_off, read_log
+
+LEASE = 20  # seconds; what is left leased ends this soon
+WORKERS = {
+    "count": 3,
+    "boot_budget": 2,
+    "max_requests": 40,
+    "max_age": 20,
+    "boot_timeout": 4,
+    "task_timeout": 2,
+    "slice": 0.1,
+    "max_memory": 90,
+    "hard_memory": 140,
+    "crash_limit": 2,
+}
+QUEUES = {  # name: (weight among the pushed, settings)
+    "plain": (5, {"retry_limit": 0}),
+    "retry": (4, {"retry_limit": 1, "retry_interval": 1}),
+    "batch": (6, {"retry_limit": 3, "batch_limit": 3}),
+    "large": (4, {"retry_limit": 0, "batch_limit": 10}),
+    "steps": (1, {"retry_limit": 1, "type": "Sql"}),
+    "abort": (1, {"retry_limit": 0, "error": "abort", "batch_limit": 2}),
+}
+KINDS = {  # kind: (weight, arguments)
+    "nap": (60, (0.02,)),
+    "nap_long": (4, (0.7,)),
+    "fail": (4, ()),
+    "leave": (2, ()),
+    "segfault": (2, ()),
+    "hang": (1, ()),
+    "eat": (1, (250,)),
+    "noise": (3, (2,)),
+    "close_stdout": (1, ()),
+    "offspring": (2, ()),
+}
+CONTACTS = (None, None, 100, 200)
+
+
+@dataclass
+class World:
+    """`folder` is where everything lies; `rng` decides what is pushed."""
+
+    folder: object
+    rng: random.Random
+    stories: dict = field(default_factory=dict)
+    stops: list = field(default_factory=list)
+    kills: list = field(default_factory=list)
+    starts: int = 0
+
+    def __post_init__(self):
+        self.site = Site(self.folder / "site.db", self.folder / "tasks.log")
+        self.up = self.folder / "up"
+        self.up.touch()
+        for contact in (100, 200):
+            self.site.contact(contact)
+        for name, (_, settings) in QUEUES.items():
+            self.site.queue(name, lease_time=LEASE, **settings)
+        self.site.execute(
+            "CREATE TABLE chaos_audit (at REAL, id INTEGER, event TEXT, tries INTEGER, release_time INTEGER)"
+        )
+        now = "(julianday('now') - 2440587.5) * 86400"
+        self.site.execute(
+            "CREATE TRIGGER chaos_update AFTER UPDATE ON civicrm_queue_item BEGIN INSERT INTO chaos_audit"
+            f" VALUES ({now}, new.id, 'update', new.run_count, new.release_time); END"
+        )
+        self.site.execute(
+            "CREATE TRIGGER chaos_delete AFTER DELETE ON civicrm_queue_item BEGIN INSERT INTO chaos_audit"
+            f" VALUES ({now}, old.id, 'delete', old.run_count, old.release_time); END"
+        )
+
+    # --- tasks ---
+
+    def push(self, count):
+        """Tasks of all kinds into all queues."""
+        for _ in range(count):
+            queue = self.rng.choices(list(QUEUES), [weight for weight, _ in QUEUES.values()])[0]
+            kind = self.rng.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
+            function = kind.removesuffix("_long")
+            arguments = (str(self.site.journal), *KINDS[kind][1])
+            contact = self.rng.choice(CONTACTS) if queue in ("batch", "retry") else None
+            (item,) = self.site.push(queue, f"chaos.tasks:{function}", *arguments, run_as=contact)
+            self.stories[item] = Story(item, queue, kind)
+
+    def tend(self):
+        """The administrator: an aborted queue loses the item that aborted it, and goes on."""
+        rows = self.site.execute("SELECT id FROM civicrm_queue WHERE name = 'abort' AND status = 'aborted'")
+        if not rows:
+            return
+        limit = QUEUES["abort"][1]["retry_limit"]
+        for item, (tries, _) in self.site.rows("abort").items():
+            begun = any(words[1] == item for words in self.site.written() if words[0] == "start")
+            if tries > limit and begun and not self._leased(item):
+                self.site.execute("DELETE FROM civicrm_queue_item WHERE id = ?", int(item))
+        self.site.execute("UPDATE civicrm_queue SET status = 'active' WHERE name = 'abort'")
+
+    def _leased(self, item):
+        release_time = self.site.rows("abort").get(item, (0, None))[1]
+        return release_time is not None and release_time > time.time() + 1
+
+    def left(self):
+        return self.site.left()
+
+    # --- daemons ---
+
+    def settings(self, graceful=3.0, **more):
+        command = f"[ -e {self.up} ] || exit 1; {self.site.command()}"
+        workers = table("workers", {**WORKERS, **more})
+        return f"[coworker]\ngraceful_timeout = {graceful}\n{workers}\n{site_table(command)}"
+
+    def start(self, name, share=None):
+        """A daemon; with `share`, again in the directories of an earlier one."""
+        self.starts += 1
+        label = f"{name}-{self.starts}"
+        environment = {"CHAOS_DAEMON": label}
+        running = ChaosDaemon(
+            self.folder / label, self.settings(), share=share, environment=environment, wait=None
+        )
+        running.label = label
+        return running
+
+    def stopped(self, daemon, begin):
+        self.stops.append(Stop(daemon.label, begin, time.time()))
+
+    # --- the end ---
+
+    def verdict_values(self):
+        """What the judge needs."""
+        lines = self.site.journal.read_text().splitlines() if self.site.journal.exists() else []
+        left = self.site.rows()
+        for item, attempts in read_log(lines).items():
+            self.stories[item].attempts = attempts
+        for item, story in self.stories.items():
+            story.gone = item not in left
+            story.cut_off = cut_off(self.audit(item), story.attempts, self.kills)
+        limit = WORKERS["crash_limit"]
+        policies = {name: Policy(s.get("retry_limit", 0), limit) for name, (_, s) in QUEUES.items()}
+        return list(self.stories.values()), policies, self.stops
+
+    def audit(self, item):
+        """What happened to a row: (seconds, event, run_count, release_time)."""
+        return self.site.execute(
+            "SELECT at, event, tries, release_time FROM chaos_audit WHERE id = ? ORDER BY rowid", int(item)
+        )
+
+
+class ChaosDaemon(Daemon):
+    """A daemon whose tree can be killed in parts."""
+
+    label = ""
+
+    def configure(self, settings):
+        if isinstance(settings, bytes):
+            self.file.write_bytes(settings)
+            return
+        head, _, rest = settings.partition("\n")  # [coworker] is there already
+        self.file.write_text(
+            f'{head}\nrun_dir = "{self.folder}/run"\nstate_dir = "{self.folder}/state"\n{rest}\n'
+            f'[log]\nlevel = "debug"\nformat = "json"\nfile = "{self.log}"\n'
+        )
+
+    def pipes(self):
+        """The processes that run tasks or look."""
+        ours = set(self.titles())
+        return [process for process in self.tree() if process.pid not in ours]
+
+    def kill(self, processes):
+        """KILL these, as nearly at once as can be."""
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                pass
+
+    def kill_tree(self, choose=lambda tree: tree):
+        """KILL the master and those of its children that `choose` says."""
+        tree = choose(self.tree())
+        self.kill([psutil.Process(self.pid), *tree])
+        self.process.wait()
+
+    def files(self):
+        """What it left in its state_dir."""
+        folder = self.folder / "state"
+        return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) if folder.exists() else []
+
+
+def lock(store, seconds):
+    """Nobody else gets at the store meanwhile."""
+    connection = sqlite3.connect(store, timeout=10, isolation_level=None)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
