@@ -69,6 +69,10 @@ class PipeTimeoutError(SiteError):
     """The pipe did not answer in time."""
 
 
+class MemoryExceededError(SiteError):
+    """The pipe holds more memory than it may."""
+
+
 class CallError(SiteError):
     """The site answered with an error; the pipe can go on."""
 

@@ -95,6 +95,7 @@ class RetireReason(str, Enum):
     SURPLUS = "surplus"
     PROTOCOL = "protocol"
     DATABASE = "database"
+    MEMORY = "memory"
     DIED = "died"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"

@@ -21,17 +21,11 @@ _EXIT_WAIT = 0.2  # seconds that a command may take to exit after it closed its 
 
 
 class PipeEndedError(PipeGoneError):
-    """The pipe closed its output.
+    """The pipe closed its output. `exit_status` is empty when it has not exited (yet)."""
 
-    `exit_status` is empty when it has not exited (yet). `sent`: some of the request went out, so the
-    site may have begun on it.
-    """
-
-    def __init__(self, message: str, *, exit_status: ExitStatus, stderr_tail: str, sent: bool) -> None:
+    def __init__(self, message: str, exit_status: ExitStatus) -> None:
         super().__init__(message)
         self.exit_status = exit_status
-        self.stderr_tail = stderr_tail
-        self.sent = sent
 
 
 class Pipe:
@@ -58,6 +52,7 @@ class Pipe:
         self._at_end = False  # no answer can come any more
         self._unanswered = False
         self.request_sent = False  # whether any of the last request went out
+        self.on_second: Callable[[], object] = _nothing  # called once a second while an answer is awaited
         self._closed = False  # the descriptors are no longer ours
         self._failure: str | None = None  # why it cannot be used any more
         self._next_leader_check = 0.0
@@ -102,7 +97,7 @@ class Pipe:
             self._read_stdout()  # so that an answer nobody asked for is found before anything is sent
         self._refuse_leftovers()
         if self._at_end:
-            raise self._ended(sent=False)
+            raise self._ended()
         self._unanswered = True
         self._send(request + b"\n", deadline)
         answer = self._receive(deadline)
@@ -179,7 +174,7 @@ class Pipe:
             except BlockingIOError:
                 pass
             except BrokenPipeError as error:
-                raise self._ended(sent=len(unsent) < len(data)) from error
+                raise self._ended() from error
             if not unsent:
                 return
             # What it prints is read while we wait, or both sides might wait for ever.
@@ -199,7 +194,7 @@ class Pipe:
         if self._failure is not None:
             raise ProtocolError(self._failure)
         if self._at_end:
-            raise self._ended(sent=True)
+            raise self._ended()
         now = time.monotonic()
         if now >= deadline:
             raise PipeTimeoutError
@@ -208,20 +203,16 @@ class Pipe:
             if self._process.reap():
                 self._read_last_words()
                 return
+            self.on_second()
         self._poller.wait(min(deadline, self._next_leader_check) - now)
 
-    def _ended(self, *, sent: bool) -> PipeEndedError:
+    def _ended(self) -> PipeEndedError:
         """Describe the end of the command, after a moment for it to exit."""
         exited = self._process.wait_for_exit(self._own_poller, _EXIT_WAIT)
         if not self._closed:
             self._read_stderr()
         how = str(self.exit_status) if exited else "it still runs"
-        return PipeEndedError(
-            f"the pipe closed its output ({how})",
-            exit_status=self.exit_status,
-            stderr_tail=self.stderr_tail,
-            sent=sent,
-        )
+        return PipeEndedError(f"the pipe closed its output ({how})", self.exit_status)
 
     def _read_stdout(self) -> bool:
         """Read once; whether there was something."""

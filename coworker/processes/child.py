@@ -14,12 +14,20 @@ from coworker.civi.outcome import is_database_error, version_key
 from coworker.civi.pipe import Pipe, PipeEndedError
 from coworker.civi.queues import Looker, active_queues
 from coworker.config.settings import SiteSettings
-from coworker.errors import BootError, CallError, PipeGoneError, PipeTimeoutError, SiteError
+from coworker.errors import (
+    BootError,
+    CallError,
+    MemoryExceededError,
+    PipeGoneError,
+    PipeTimeoutError,
+    SiteError,
+)
 from coworker.model import RetireReason, Role
 from coworker.tasks.body import Body, Title
 from coworker.tasks.journal import Journal, child_file
 from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
 from coworker.tasks.looking import Control
+from coworker.tasks.memory import Gauge
 from coworker.tasks.working import DatabaseLostError, Worker
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
@@ -89,6 +97,8 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
         link.report(BootFailed(str(error)))
     except SiteError as error:
         pipe.end(patience=IMPATIENT)
+        if isinstance(body, Worker):
+            error = body.gauge.explain(error)
         reason = _cause(error).value
         link.post(Failed(reason, _message(error, pipe)))
     except RetireNowError as order:
@@ -139,7 +149,9 @@ def _boot(
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
         domain = _own_domain(client)
         common = (birth.id, link, poller, client, limit, title)
-        body = Worker(*common, journal, birth.site.is_remote, domain, run_as_in_data=old)
+        gauge = Gauge(pipe.pid, link, birth.site.workers.max_memory, birth.site.workers.hard_memory)
+        pipe.on_second = gauge.while_busy
+        body = Worker(*common, journal, gauge, birth.site.is_remote, domain, run_as_in_data=old)
         title.show(None, None, 0)
     body.words.tell()
     link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back))
@@ -175,6 +187,8 @@ def _cause(error: SiteError) -> RetireReason:
         return RetireReason.DATABASE
     if isinstance(error, PipeTimeoutError):
         return RetireReason.TIMEOUT
+    if isinstance(error, MemoryExceededError):
+        return RetireReason.MEMORY
     return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
 
 

@@ -42,6 +42,7 @@ class Reports:
             m.ClaimFailed: self._on_claim_failed,
             m.Settled: self._on_settled,
             m.SettleFailed: self._on_settle_failed,
+            m.Grown: self._on_grown,
             m.Inspected: self._on_inspected,
             m.InspectFailed: self._on_inspect_failed,
             m.Failed: self._on_failed,
@@ -180,6 +181,12 @@ class Reports:
     def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
         self.dispatch.settler.failed(report, now)
         self.site.answered(record, now)
+        self.site.dirty = True
+
+    def _on_grown(self, record: WorkerRecord, report: m.Grown, _now: float) -> None:
+        limit = self.site.settings.workers.max_memory
+        self.site.log("notice", "memory_grown", record, mebibytes=report.mebibytes, max_memory=limit)
+        record.expired = record.expired or RetireReason.MAX_MEMORY
         self.site.dirty = True
 
     def _on_inspected(self, record: WorkerRecord, report: m.Inspected, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -22,6 +23,7 @@ from coworker.tasks.books import Books
 from coworker.tasks.dispatch import Dispatch
 from coworker.tasks.journal import child_file
 from coworker.tasks.settler import Claiming
+from coworker.unix.memory import OomWatch
 from coworker.wire import messages as m
 
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
@@ -46,6 +48,7 @@ class Site:
         self.books = Books(hands.claims, settings.name, ledger, self.settler, log)
         self.graveyard = Graveyard(log)
         self.recovering = Recovering(self.dispatch, self.books, self.graveyard, log)
+        self._oom = OomWatch()
         self.phase = MasterPhase.RUNNING
         self.dirty = True
         self.on_trial = on_trial
@@ -78,6 +81,8 @@ class Site:
         if record.role is Role.CONTROL:
             self._control_gone(record, now)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
+        if self._oom.has_killed() and status.signal == signal.SIGKILL:
+            cause = "the worker was killed by the kernel, which had no memory left"
         if record.claiming is not None:
             self.log("error", "claim_unanswered", record, queue=record.claiming, reason=cause)
             # Without a pause one pipe after the other would be lost to a database that takes no claims.

@@ -69,7 +69,7 @@ class Body:
         while True:
             self.link.flush()
             while not self.link.inbox:
-                self.poller.wait(None)
+                self.wait_idly()
                 if self.client.pipe.gone:
                     raise PipeGoneError("the pipe ended while it had nothing to do")
             order = self.link.inbox.popleft()
@@ -80,6 +80,10 @@ class Body:
                 self.link.inbox.append(order)  # handed items that are under way to us come first
             else:
                 self.serve_order(order)
+
+    def wait_idly(self) -> None:
+        """Until something happens."""
+        self.poller.wait(None)
 
     def serve_order(self, order: Any) -> None:
         raise NotImplementedError

@@ -20,6 +20,7 @@ from coworker.model import SYSTEM, Identity, Item, Lease, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
 from coworker.tasks.journal import Journal
+from coworker.tasks.memory import Gauge
 from coworker.wire.messages import (
     Began,
     Bound,
@@ -54,6 +55,7 @@ class Worker(Body):
     """
 
     journal: Journal
+    gauge: Gauge
     remote: bool = False
     own_domain: int | None = None  # that the pipe serves, if it says so
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
@@ -75,6 +77,14 @@ class Worker(Body):
             self.link.post(Idle(order.queue, "ran"))
         self.journal.flush()
         self.title.show(self.identity, None, self._done)
+
+    def wait_idly(self) -> None:
+        """Until something happens; the last batch may still have to be measured."""
+        patience = self.gauge.patience()
+        self.poller.wait(patience)
+        if patience is not None:
+            self.gauge.after_batch()
+            self.link.flush()
 
     def _work(self, order: Work) -> str:
         """Batch after batch; returns why it ended (see Idle)."""
@@ -195,6 +205,7 @@ class Worker(Body):
                 self.link.post(NotBegun(claim, ids))
             raise
         self._report(claim, queue, answer, time.monotonic() - begun)
+        self.gauge.after_batch()
         return None
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:

@@ -253,6 +253,12 @@ class SettleFailed(NamedTuple):
     final: bool
 
 
+class Grown(NamedTuple):
+    """Its pipe holds so much memory (MiB) that another shall take its place."""
+
+    mebibytes: int
+
+
 class Inspected(NamedTuple):
     """These rows of the claim are still ours; their lease was renewed within the `seconds` before `at`.
 
@@ -314,6 +320,7 @@ Report = (
     | ClaimFailed
     | Settled
     | SettleFailed
+    | Grown
     | Inspected
     | InspectFailed
     | Failed

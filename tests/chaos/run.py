@@ -36,6 +36,8 @@ class Result:
 
 def run(folder, *, tasks, seed, seconds=0.0, without=()):
     """Push `tasks`, attack until most are done (at least for `seconds`), and judge."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # a shell that starts us in the background has us ignore them
     rng = random.Random(seed)
     world = World(folder, random.Random(rng.random()))
     faults = Faults(world, rng, without)
@@ -77,6 +79,9 @@ def _finish(world, faults):
     while world.left() and time.monotonic() < end:
         world.tend()
         time.sleep(0.1)
+    # What is remembered of items that crashed goes with the next look that finds their queues empty.
+    while any(daemon.remembers() for daemon in faults.daemons()) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _stop(faults):

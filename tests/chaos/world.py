@@ -189,6 +189,10 @@ class ChaosDaemon(Daemon):
         self.kill([psutil.Process(self.pid), *tree])
         self.process.wait()
 
+    def remembers(self):
+        """Whether it keeps something that only the master knows."""
+        return any((self.folder / "state" / "claims").glob("site-*"))
+
     def files(self):
         """What it left in its state_dir."""
         folder = self.folder / "state"

@@ -140,8 +140,8 @@ class TestGone:
             exchange(pipe, "leave", {"code": 3, "stdout": "last words", "stderr": "PHP Fatal error"})
         assert isinstance(caught.value, PipeGoneError)
         assert caught.value.exit_status.code == 3
-        assert caught.value.stderr_tail == "PHP Fatal error"
-        assert caught.value.sent
+        assert pipe.stderr_tail == "PHP Fatal error"
+        assert pipe.request_sent
         assert pipe.take_noise() == "last words"
         assert pipe.gone
 
@@ -153,9 +153,9 @@ class TestGone:
     def test_exit_between_calls_is_noticed_before_anything_is_sent(self, pipe, poller):
         os.kill(pipe.pid, signal.SIGKILL)
         wait_until(lambda: poller.wait(0.1) and pipe.gone)
-        with pytest.raises(PipeEndedError) as caught:
+        with pytest.raises(PipeEndedError):
             exchange(pipe, "echo", [])
-        assert not caught.value.sent
+        assert not pipe.request_sent
 
     def test_an_answer_just_before_the_exit_counts(self, pipe):
         assert exchange(pipe, "leave", {"stdout": PREFIX + "answer\n"}) == b"answer"
@@ -232,9 +232,10 @@ class TestStart:
             Pipe("true", cwd=Path("/no/such"), env={}, poller=poller)
 
     def test_a_command_that_is_not_there(self, start):
-        with pytest.raises(PipeEndedError, match="exit status 127") as caught:
-            start("no-such-command").read_line(soon())
-        assert "not found" in caught.value.stderr_tail
+        pipe = start("no-such-command")
+        with pytest.raises(PipeEndedError, match="exit status 127"):
+            pipe.read_line(soon())
+        assert "not found" in pipe.stderr_tail
 
     def test_signals_are_at_their_defaults_and_none_is_blocked(self, start):
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)

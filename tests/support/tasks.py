@@ -106,3 +106,28 @@ def complain_and_hold(ctx, journal, text, gate):
     """Writes `text` to standard error, then runs until the file `gate` exists."""
     print(text, file=sys.stderr, flush=True)
     return hold(ctx, journal, gate)
+
+
+KEPT = []  # what `grow` leaves in the process
+
+
+def grow(ctx, journal, mib, seconds):
+    """Takes so much memory and keeps it, also when it has ended."""
+    with _journalled(journal, ctx):
+        KEPT.append(bytearray(b"x" * (mib << 20)))
+        time.sleep(seconds)
+    return True
+
+
+def eat(ctx, journal, mib):
+    """Takes memory and does not end."""
+    _write(journal, "start", ctx)
+    KEPT.append(bytearray(b"x" * (mib << 20)))
+    time.sleep(600)
+
+
+def feed_a_child(ctx, journal, mib):
+    """Has a child take the memory."""
+    _write(journal, "start", ctx)
+    script = f"import time; kept = bytearray(b'x' * ({mib} << 20)); time.sleep(600)"
+    subprocess.run([sys.executable, "-c", script], check=True)

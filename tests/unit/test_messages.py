@@ -33,6 +33,7 @@ EVERY = [
     m.ClaimFailed("q", "x"),
     m.Settled(1, [["1", "finished", ""]]),
     m.SettleFailed(1, "x", True),
+    m.Grown(600),
     m.Inspected("1.1", ["1"], 1.5, 0.1),
     m.InspectFailed("1.1", "x"),
     m.Failed("died", "x"),
