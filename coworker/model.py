@@ -177,11 +177,14 @@ class WorkerRecord:
     max_requests: int  # drawn at birth, with jitter; 0: no limit
     max_age: float  # seconds, drawn at birth, with jitter; 0: no limit
     remote: bool = False  # its pipe's PHP is out of our reach
+    entry: int | None = None  # the domain with whose own pipe it was booted
+    domain: int | None = None  # that its pipe serves, as far as is known
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
     state: WorkerState = WorkerState.BOOTING
     retire_reason: RetireReason | None = None
     identity: Identity | None = None  # None: not bound yet
+    promised: Identity | None = None  # of whom it was sent items, while it is unbound
     queue: str | None = None  # what it works on while BUSY
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered

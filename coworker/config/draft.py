@@ -54,7 +54,13 @@ class Draft:
         return [key[1] for key in self.tables if len(key) == 2]
 
     def patterns(self, site: str) -> list[str]:
-        return [key[3] for key in self.tables if key[:3] == ("sites", site, "queues") and len(key) == 4]
+        return self._below(site, "queues")
+
+    def domains(self, site: str) -> list[str]:
+        return self._below(site, "domains")
+
+    def _below(self, site: str, what: str) -> list[str]:
+        return [key[3] for key in self.tables if key[:3] == ("sites", site, what) and len(key) == 4]
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

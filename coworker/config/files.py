@@ -8,7 +8,7 @@ from typing import Any
 
 from coworker.config.draft import Draft, Given, Origin, Problem, nearest
 from coworker.config.locate import Lines
-from coworker.config.table import BY_NAME, SECTIONS, Key, dotted, find
+from coworker.config.table import BY_NAME, PLURALS, SECTIONS, Key, dotted, find
 from coworker.config.toml import loads
 
 _POSITION = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
@@ -168,7 +168,7 @@ def is_section(key: Key) -> bool:
     """Whether a table may stand at this key."""
     if key[:1] != ("sites",):
         return len(key) == 1 and key[0] in SECTIONS
-    if len(key) in (3, 4) and key[2] == "queues":
+    if len(key) in (3, 4) and key[2] in PLURALS:
         return True
     return len(key) <= 2 or (len(key) == 3 and key[2] == "workers")
 
@@ -178,17 +178,19 @@ def _table_hint(key: Key) -> str:
         return f": [{key[0]}]"
     if len(key) <= 2:
         return ": [sites.NAME]"
-    return f': [{dotted(key[:3])}."PATTERN"]'
+    example = '"PATTERN"' if key[2] == "queues" else PLURALS[key[2]]
+    return f": [{dotted(key[:3])}.{example}]"
 
 
 def _children(key: Key) -> list[str]:
     """The names that may stand in a table."""
     if not key:
         return ["coworker", "log", "workers", "sites"]
-    within_a_site = {2: "sites.NAME", 3: "workers", 4: "sites.NAME.queues.PATTERN"}
-    section = within_a_site.get(len(key), key[0])
+    section = {2: "sites.NAME", 3: "workers"}.get(len(key), key[0])
+    if len(key) == 4:
+        section = f"sites.NAME.{key[2]}.{PLURALS[key[2]]}"
     names = [setting.field for setting in BY_NAME.values() if setting.section == section]
-    return [*names, "queues"] if len(key) == 2 else names
+    return [*names, *PLURALS] if len(key) == 2 else names
 
 
 def _elsewhere(key: Key) -> str | None:

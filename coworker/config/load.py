@@ -14,6 +14,7 @@ from coworker.config.overrides import read_command_line, read_environment
 from coworker.config.settings import (
     Config,
     CoworkerSettings,
+    DomainSettings,
     LogSettings,
     QueueSettings,
     SiteSettings,
@@ -111,8 +112,14 @@ class _Values:
             QueueSettings(pattern, **self.section("sites.NAME.queues.PATTERN", (*table, "queues", pattern)))
             for pattern in self.draft.patterns(name)
         )
+        domains = tuple(
+            DomainSettings(
+                int(number), **self.section("sites.NAME.domains.NUMBER", (*table, "domains", number))
+            )
+            for number in self.draft.domains(name)
+        )
         given = {"cwd": None, **self.section("sites.NAME", table)}
-        return SiteSettings(name, **given, workers=WorkerSettings(**workers), queues=queues)
+        return SiteSettings(name, **given, workers=WorkerSettings(**workers), queues=queues, domains=domains)
 
     def check(self, path: Path | None) -> None:
         """Add what can be said only of the whole."""
@@ -138,9 +145,20 @@ class _Values:
         if pipe not in self.draft.values and not self.draft.doubtful & {(), key}:
             message = f'{dotted(key)}: pipe is missing, the command to start (as pipe = "cv pipe vtl")'
             self.draft.problems.append(Problem(origin, message))
+        for number in self.draft.domains(name):
+            self._check_domain((*key, "domains", number))
         if "" in self.draft.patterns(name):
             at = (*key, "queues", "")
             self.draft.problems.append(Problem(self.draft.tables[at], f"{dotted(at)}: the pattern is empty"))
+
+    def _check_domain(self, key: Key) -> None:
+        origin = self.draft.tables[key]
+        if not (key[3].isdecimal() and key[3].isascii() and 0 < int(key[3]) < 1_000_000_000):
+            message = f"{dotted(key)}: must be the number of a domain, as [sites.NAME.domains.2]"
+            self.draft.problems.append(Problem(origin, message))
+        if (*key, "pipe") not in self.draft.values and key not in self.draft.doubtful:
+            message = f"{dotted(key)}: pipe is missing, the command to start"
+            self.draft.problems.append(Problem(origin, message))
 
     def _check_order(self, site: str, low: str, high: str) -> None:
         """Of two settings of a site (without one: of the defaults) the first must not be above the second."""

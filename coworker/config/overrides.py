@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from coworker.config.draft import Draft, Given, Origin, Problem, nearest
-from coworker.config.table import BY_NAME, Key, dotted, env_name, find
+from coworker.config.table import BY_NAME, PLURALS, Key, dotted, env_name, find
 from coworker.errors import ConfigError
 
 _PART = re.compile(r"""(?:"((?:\\.|[^"\\])*)"|'([^']*)'|([^."']+))(\.|$)""")
@@ -78,7 +78,8 @@ def _possible_keys(draft: Draft) -> Iterable[Key]:
             elif first == "sites" and len(rest) == 2:
                 yield ("sites", site, rest[1])
             elif first == "sites":
-                yield from (("sites", site, "queues", pattern, rest[3]) for pattern in draft.patterns(site))
+                names = draft.patterns(site) if rest[1] == "queues" else draft.domains(site)
+                yield from (("sites", site, rest[1], name, rest[3]) for name in names)
 
 
 def _override_key(name: str) -> Key:
@@ -99,9 +100,10 @@ def _override_key(name: str) -> Key:
         return ("coworker", parts[0])
     if parts[:1] != ["sites"]:
         return tuple(parts)
-    if "queues" in parts[2:-2]:
-        at = parts.index("queues", 2)
-        return ("sites", ".".join(parts[1:at]), "queues", ".".join(parts[at + 1 : -1]), parts[-1])
+    for plural in PLURALS:
+        if plural in parts[2:-2]:
+            at = parts.index(plural, 2)
+            return ("sites", ".".join(parts[1:at]), plural, ".".join(parts[at + 1 : -1]), parts[-1])
     tail = 2 if len(parts) > 3 and parts[-2] == "workers" else 1
     return ("sites", ".".join(parts[1:-tail]), *parts[-tail:])
 

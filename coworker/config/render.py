@@ -105,7 +105,8 @@ def sample() -> str:
     parts = [_SAMPLE_HEAD]
     for section, text in SECTIONS.items():
         header = f"[{section}]".replace("NAME", "example").replace("PATTERN", f'"{_SAMPLE_QUEUE}"')
-        if section.endswith("PATTERN"):
+        header = header.replace("NUMBER", "2")
+        if section.endswith(("PATTERN", "NUMBER")):
             header = f"#{header}"
         parts.append(f"\n{_comment(text)}{header}\n")
         for setting in SETTINGS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,15 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainSettings:
+    """[sites.NAME.domains.NUMBER]: the pipe of one domain of a multisite. cwd None: the site's."""
+
+    number: int
+    pipe: str
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSettings:
     """[sites.NAME]. Times in seconds; `queues` in the order in which they are tried."""
 
@@ -83,11 +92,19 @@ class SiteSettings:
     remote: bool | None = None  # None: to be guessed from the pipe
     workers: WorkerSettings = WorkerSettings()
     queues: tuple[QueueSettings, ...] = ()
+    domains: tuple[DomainSettings, ...] = ()
 
     @property
     def is_remote(self) -> bool:
         """Whether its PHP runs out of our reach: as was said, else as the pipe looks (rule 9)."""
         return looks_remote(self.pipe) if self.remote is None else self.remote
+
+    def for_domain(self, number: int | None) -> SiteSettings:
+        """With the pipe of this domain in place of the site's own; None: as it is."""
+        for domain in self.domains:
+            if domain.number == number:
+                return replace(self, pipe=domain.pipe, cwd=domain.cwd or self.cwd)
+        return self
 
     def task_timeout(self, queue: str) -> float:
         """Seconds that one item of this queue may take."""

@@ -1,7 +1,8 @@
 """Every setting, declared once.
 
 `SETTINGS` is the one table: the loader, the environment names, `-d KEY=VALUE`, conf/coworker.toml and
-doc/config.md are all made from it. In a name, NAME stands for a site and PATTERN for a queue pattern.
+doc/config.md are all made from it. In a name, NAME stands for a site, PATTERN for a queue pattern, and
+NUMBER for a domain.
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ SECTIONS = {
     "log": "What it says, and where to.",
     "workers": "The workers of a site: the defaults for every site. [sites.NAME.workers] overrides them.",
     "sites.NAME": "One table per site. NAME: letters, digits and . _ - (in quotes if it has a dot).",
+    "sites.NAME.domains.NUMBER": (
+        "A domain of a multisite that has pipes of its own. NUMBER: its id in CiviCRM. Tasks of domains that "
+        "neither the site's pipe nor one of these serves are given back, with an error."
+    ),
     "sites.NAME.queues.PATTERN": (
         "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins."
     ),
@@ -160,7 +165,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _whole(
         "workers.max_per_identity", 0, 0, 1000,
-        "Workers at most that run tasks of one contact. 0: no limit.",
+        "Workers at most that run tasks of one contact at the same time. Tasks of the system do not count. "
+        "0: no limit.",
     ),
     Setting(
         "workers.overlap", Kind.BOOLEAN, True,
@@ -205,6 +211,15 @@ SETTINGS: tuple[Setting, ...] = (
         "A number: short for workers.count. Or a table that overrides [workers].",
         fallback="as in [workers]", example=4,
     ),
+    Setting(
+        "sites.NAME.domains.NUMBER.pipe", Kind.COMMAND, None,
+        "The command that starts a pipe of this domain.", Reload.NEW_WORKERS,
+        example="cv pipe vtl --url=https://two.example.com", required=True,
+    ),
+    Setting(
+        "sites.NAME.domains.NUMBER.cwd", Kind.DIRECTORY, None, "Directory it is started in.",
+        Reload.NEW_WORKERS, fallback="the site's", example="/var/www/example.com/web",
+    ),
     _whole(
         "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
         "Workers on one such queue at most. 0: no limit.",
@@ -216,6 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )  # fmt: skip
 
+PLURALS = {"queues": "PATTERN", "domains": "NUMBER"}  # tables of tables within a site
 NEED_RESTART = tuple(setting.name for setting in SETTINGS if setting.reload is Reload.RESTART)
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -227,8 +243,8 @@ def find(key: Key) -> Setting | None:
         if parts[2:3] == ["workers"] and len(parts) == 4:
             return BY_NAME.get(f"workers.{parts[3]}")
         parts[1:2] = ["NAME"]
-        if parts[2:3] == ["queues"]:
-            parts[3:4] = ["PATTERN"]
+        if len(parts) > 3 and parts[2] in PLURALS:
+            parts[3] = PLURALS[parts[2]]
     setting = BY_NAME.get(".".join(parts))
     return setting if setting and setting.name.count(".") == len(key) - 1 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from coworker.model import Identity, QueueInfo
@@ -58,19 +58,18 @@ class QueueState:
 
 
 def pick(
-    queues: Iterable[QueueState], now: float, identities: Collection[Identity | None] = (None,)
+    queues: Iterable[QueueState], now: float, served: Callable[[QueueState], bool] = lambda _queue: True
 ) -> QueueState | None:
     """The queue whose turn it is; between equals the one with fewer workers.
 
-    `identities` are those of the free workers, None for an unbound one: a queue whose items were last of
-    another identity is passed over.
+    `served` says whether a free worker fits it: a queue whose items were last of another is passed over.
     """
     best: QueueState | None = None
     for queue in queues:
         if (
             queue.assignable(now)
-            and (None in identities or queue.last_identity is None or queue.last_identity in identities)
             and (best is None or (queue.turn, queue.working) < (best.turn, best.working))
+            and served(queue)
         ):
             best = queue
     return best

@@ -40,13 +40,17 @@ IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, K
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is told when it is forked. `claims` is the directory of the journals."""
+    """What a child is told when it is forked. `claims` is the directory of the journals.
+
+    `domain`: the one whose own pipe `site.pipe` is; None for the site's.
+    """
 
     id: int
     slot: int
     role: Role
     site: SiteSettings
     claims: Path
+    domain: int | None = None
 
     @property
     def name(self) -> str:
@@ -139,7 +143,7 @@ def _boot(
     client = Client(pipe, call_timeout=limit)
     welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
     body: Body
-    gives_back = None
+    gives_back = domain = None
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         gives_back = looker.has_queue_item
@@ -147,19 +151,28 @@ def _boot(
         title.say("")
     else:
         old = version_key(welcome.version) < RUN_AS_SELECTABLE
-        domain = _own_domain(client)
+        domain = _own_domain(client, birth.domain)
         common = (birth.id, link, poller, client, limit, title)
         gauge = Gauge(pipe.pid, link, birth.site.workers.max_memory, birth.site.workers.hard_memory)
         pipe.on_second = gauge.while_busy
         body = Worker(*common, journal, gauge, birth.site.is_remote, domain, run_as_in_data=old)
         title.show(None, None, 0)
     body.words.tell()
-    link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back))
+    link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
     return body
 
 
-def _own_domain(client: Client) -> int | None:
-    """The domain that this pipe serves, fixed at its boot (contract A2). Raises BootError."""
+def _own_domain(client: Client, wanted: int | None) -> int | None:
+    """The domain that this pipe serves, fixed at its boot (contract A2). BootError unless it is `wanted`."""
+    own = _asked_domain(client)
+    if wanted not in (None, own):
+        raise BootError(
+            f"the pipe {client.pipe.command!r} of domain {wanted} serves domain {own or 'unknown'}"
+        )
+    return own
+
+
+def _asked_domain(client: Client) -> int | None:
     try:
         rows = client.api4("Domain", "get", {"select": ["id"], "currentDomain": True})
         return int(rows[0]["id"])

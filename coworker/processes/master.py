@@ -281,7 +281,7 @@ class Master:
 
     def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
         """See Hands."""
-        birth = child.Birth(record.id, record.slot, record.role, settings, self.claims)
+        birth = child.Birth(record.id, record.slot, record.role, settings, self.claims, record.entry)
         record.pid, channel = fork_child(partial(child.run, birth))
         self._links.add(site, record, channel)
 

@@ -33,11 +33,12 @@ class Reload:
             if name in old and site.staff.breaker.is_open:
                 continue
             site.on_canary = self._on_canary
-            record = site.staff.boot_canary(new[name], now)
-            if record is None:
-                self.fail(f"site {name}: cannot fork")
-                return
-            self.waiting[record.id] = site
+            for entry in (None, *(domain.number for domain in new[name].domains)):
+                record = site.staff.boot_canary(new[name], now, entry)
+                if record is None:
+                    self.fail(f"site {name}: cannot fork")
+                    return
+                self.waiting[record.id] = site
         if not self.waiting:
             self._end(None)
 

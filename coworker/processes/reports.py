@@ -63,6 +63,10 @@ class Reports:
         self.staff.ready(record, report.boot_seconds, now)
         if report.gives_back is not None:
             self.dispatch.can_give_back = report.gives_back
+        else:
+            record.domain = report.domain
+            if record.entry is None:
+                self.staff.home_domain = self.dispatch.home_domain = report.domain
         self.site.log("info", "ready", record, version=report.version, boot_seconds=report.boot_seconds)
         self.site.dirty = True
         if record.canary:
@@ -116,7 +120,7 @@ class Reports:
         self.site.dirty = True
 
     def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
-        record.identity = Identity(report.contact, report.domain)
+        record.identity, record.promised = Identity(report.contact, report.domain), None
 
     def _on_began(self, record: WorkerRecord, report: m.Began, now: float) -> None:
         claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
@@ -162,6 +166,7 @@ class Reports:
         self.dispatch.idle(record, report.why, now)
         self.timers.cancel(("child", record.id))
         self.site.deadlines.idle(record)
+        record.promised = None
         record.last_queue, record.queue, record.claiming = record.queue, None, None
         record.idle_since = record.progress_at = now
         if record.state is S.BUSY:

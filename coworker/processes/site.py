@@ -188,12 +188,10 @@ class Site:
         self._assign(free, now)
         wants = [] if stopping else self._wants(now)
         self._evict(wants)
-        self.staff.reconcile(
-            now,
-            waiting=len(wants),
-            workers_stop=stopping,
-            control=control,
-        )
+        numbers = [domain.number for domain in self.settings.domains]
+        self.staff.domain_wanted = lambda: matching.domain_to_boot(self.staff.workers(), wants, numbers)
+        waiting = len(matching.unserved(self.staff.workers(), wants))
+        self.staff.reconcile(now, waiting=waiting, workers_stop=stopping, control=control)
         self._ask_control(now, inspections, free=bool(free))
         self.hands.timers.set(("site", self), self._next_at(now))
 
@@ -218,7 +216,9 @@ class Site:
         return [want for want in wants if want.handed]
 
     def _assign(self, free: list[WorkerRecord], now: float) -> None:
-        for record, order in self.dispatch.assign(free, now, claim=self._may_claim):
+        for record, order in self.dispatch.assign(
+            free, now, claim=self._may_claim, workers=self.staff.workers()
+        ):
             self.staff.roster.move(record, S.BUSY)
             self.hands.send(record, order)
             # Until it says Claiming, or Began.

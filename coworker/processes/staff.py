@@ -13,6 +13,7 @@ from coworker.model import WorkerState as S
 from coworker.policy import escalation, recycling, staffing
 from coworker.policy.backoff import Breaker
 from coworker.policy.staffing import Member, Plan, Wanted
+from coworker.processes.births import new_record
 from coworker.processes.hands import Hands
 from coworker.processes.roster import Roster
 from coworker.unix.process_group import signal_group
@@ -36,6 +37,8 @@ class Staff:
         self.generation = 1
         self.count = self.target = settings.workers.count
         self.boot_seconds = BOOT_SECONDS_GUESS
+        self.home_domain: int | None = None  # that the site's own pipe serves, once one has said so
+        self.domain_wanted: Callable[[], int | None] = lambda: None  # whose pipe the next worker boots with
         self._rungs: dict[int, int] = {}  # child → steps of the ladder taken
 
     # --- who is there ---
@@ -68,7 +71,7 @@ class Staff:
     # --- one step of reconciling ---
 
     def reconcile(self, now: float, *, waiting: int, workers_stop: bool, control: int) -> None:
-        """Bring the children nearer to what is wanted. `waiting`: orders that no worker is free for.
+        """Bring the children nearer to what is wanted. `waiting`: work that nobody is there for, nor coming.
 
         `control`: 1 wanted, 0 not needed but welcome to stay, -1 it shall leave.
         """
@@ -81,14 +84,13 @@ class Staff:
         present = [r for r in self.workers() if r.state is not S.RETIRING]
         limit = self.settings.workers.idle_timeout
         idle = [r for r in present if r.state is S.READY and limit and now >= r.idle_since + limit]
-        coming = sum(r.state is S.BOOTING or (r.state is S.READY and r.identity is None) for r in present)
         self.target = staffing.retarget(
             target=self.target,
             count=self.count,
             min_idle=self.settings.workers.min_idle,
             present=len(present),
             timed_out=len(idle),
-            waiting=max(0, waiting - coming),
+            waiting=waiting,
         )
 
     def _plan_control(self, now: float, control: int) -> Plan:
@@ -134,41 +136,42 @@ class Staff:
             if record is not None:
                 self.retire(record, reason, now)
         for _ in range(plan.boot):
-            if not self._may_boot(now) or self.boot(role, now) is None:
+            entry = self.domain_wanted() if role is Role.WORKER else None
+            if not self._may_boot(now) or self.boot(role, now, entry=entry) is None:
                 break
 
     # --- what is done to one child ---
 
-    def boot(self, role: Role, now: float, *, canary: bool = False) -> WorkerRecord | None:
+    def boot(
+        self, role: Role, now: float, *, canary: bool = False, entry: int | None = None
+    ) -> WorkerRecord | None:
         """Fork a child; a canary is one of the next generation. None when that is impossible now."""
-        limits, worker = self.settings.workers, role is Role.WORKER
-        record = WorkerRecord(
-            id=self.hands.next_id(),
-            slot=self.roster.free_slot(role),
-            site=self.settings.name,
-            role=role,
-            generation=self.generation,
-            born=now,
-            max_requests=recycling.draw_count(limits.max_requests, self.hands.rng) if worker else 0,
-            max_age=recycling.draw_age(limits.max_age, self.hands.rng),
-            idle_since=now,
+        slot, generation = self.roster.free_slot(role), self.generation
+        record = new_record(
+            self.hands,
+            self.settings,
+            role,
+            slot=slot,
+            generation=generation,
+            now=now,
             canary=canary,
-            remote=self.settings.is_remote,
+            entry=entry,
         )
+        record.domain = record.domain or self.home_domain
         try:
-            self._spawn(record, self.settings)
+            self._spawn(record, self.settings.for_domain(entry))
         except OSError as error:
             self.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
             return None
         self.roster.add(record)
-        self.hands.timers.set(("child", record.id), now + limits.boot_timeout + BOOT_GRACE)
+        self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout + BOOT_GRACE)
         return record
 
-    def boot_canary(self, settings: SiteSettings, now: float) -> WorkerRecord | None:
+    def boot_canary(self, settings: SiteSettings, now: float, entry: int | None) -> WorkerRecord | None:
         """Boot one worker with settings that are not in force yet."""
         mine, self.settings = self.settings, settings
         try:
-            return self.boot(Role.WORKER, now, canary=True)
+            return self.boot(Role.WORKER, now, canary=True, entry=entry)
         finally:
             self.settings = mine
 

@@ -5,7 +5,7 @@ Takes reports and free workers, gives orders to send; sends nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from math import inf
 from random import Random
@@ -33,7 +33,10 @@ class Dispatch:
         self.handed: list[HandedGroup] = []
         self.ledger = Ledger()
         self.can_give_back = True  # whether the site has what control needs for that
+        self.home_domain: int | None = None  # see Staff
+        self.crowded: frozenset[Identity] = frozenset()  # contacts that have as many workers as they may
         self.settler = Settler(settings, self.ledger, log, rng)
+        self._refusals: set[str] = set()  # reasons that were told
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._log = log
         self._rng = rng
@@ -41,21 +44,30 @@ class Dispatch:
     def reconfigure(self, settings: SiteSettings) -> None:
         """After a reload."""
         self.settings = settings
+        self._refusals.clear()
         self.settler.settings = settings
         self.watch.reconfigure(settings)
 
     # --- orders ---
 
     def assign(
-        self, free: list[WorkerRecord], now: float, *, claim: bool
+        self, free: list[WorkerRecord], now: float, *, claim: bool, workers: Sequence[WorkerRecord] = ()
     ) -> list[tuple[WorkerRecord, Order]]:
-        """Orders for free workers: handed items first, then a queue each. `claim`: new claims are allowed."""
-        orders = self._place_handed(free, now)
+        """Orders for free workers: handed items first, then a queue each. `claim`: new claims are allowed.
+
+        `workers` are all that count for max_per_identity.
+        """
+        orders = self._place_handed(free, now, workers)
+        self.crowded = full = matching.crowded(workers, self.settings.workers.max_per_identity)
         while claim and free:
-            state = scheduling.pick(self.queues.values(), now, {worker.identity for worker in free})
+            state = scheduling.pick(
+                self.queues.values(),
+                now,
+                lambda q: any(matching.fits(w, self._hint(q, now), full) for w in free),
+            )
             if state is None:
                 break
-            worker = matching.choose(free, state.info.name, state.last_identity)
+            worker = matching.choose(free, state.info.name, self._hint(state, now), full)
             if worker is None:
                 break
             free.remove(worker)
@@ -63,8 +75,13 @@ class Dispatch:
             worker.queue = state.info.name
             self._batches[worker.id] = 0
             seconds, info = self.settings.workers.slice, list(astuple(state.info))
-            orders.append((worker, Work(info, seconds, self._quota(worker))))
+            bind = not self.settings.workers.max_per_identity  # else nobody would count them in time
+            orders.append((worker, Work(info, seconds, self._quota(worker), bind)))
         return orders
+
+    def _hint(self, state: QueueState, now: float) -> Identity | None:
+        waited = now - state.unserved_since if state.unserved_since else 0.0
+        return matching.hint(state.last_identity, waited, self.crowded)
 
     def _quota(self, worker: WorkerRecord) -> int:
         """Without overlap a worker stops at its limit; with it, it goes on until its successor is ready."""
@@ -72,22 +89,28 @@ class Dispatch:
             return 0
         return max(1, worker.max_requests - worker.done)
 
-    def _place_handed(self, free: list[WorkerRecord], now: float) -> list[tuple[WorkerRecord, Order]]:
+    def _place_handed(
+        self, free: list[WorkerRecord], now: float, workers: Sequence[WorkerRecord]
+    ) -> list[tuple[WorkerRecord, Order]]:
         """A worker for each group that waits, as far as there is one; too old ones go back."""
         orders: list[tuple[WorkerRecord, Order]] = []
+        limit = self.settings.workers.max_per_identity
         for group in list(self.handed):
             state = self.watch.state(group.claim.queue)
             full = state.limit and state.working >= state.limit
-            worker = None if full else matching.place(group.identity, free)
+            crowded = matching.crowded(workers, limit)
+            worker = None if full else matching.place(group.identity, free, crowded)
             if worker is not None:
                 free.remove(worker)
+                worker.promised = group.identity
                 self._unhand(group)
                 state.working += 1
                 self.ledger.give(group.claim.id, group.ids, worker.id)
                 worker.queue = group.claim.queue.name
                 orders.append((worker, self._run_order(group)))
             elif now >= self._give_back_at(group):
-                self.give_back_handed(group)
+                crowd = group.identity in crowded
+                self.give_back_handed(group, delay=matching.CROWDED_DELAY if crowd else 0)
         return orders
 
     @staticmethod
@@ -104,12 +127,17 @@ class Dispatch:
 
     def wants(self, now: float) -> list[matching.Want]:
         """The work that waits for a worker: what is handed, then a queue each. Of use after `assign`."""
-        wants = [matching.Want(group.identity, now - group.since, handed=True) for group in self.handed]
+        wants = [
+            matching.Want(group.identity, now - group.since, handed=True)
+            for group in self.handed
+            if group.identity not in self.crowded
+        ]
         for state in self.queues.values():
             if not state.assignable(now):
                 state.unserved_since = 0.0
-            else:
-                state.unserved_since = state.unserved_since or now
+                continue
+            state.unserved_since = state.unserved_since or now
+            if state.last_identity not in self.crowded:
                 identity = state.last_identity or SYSTEM
                 wants.append(matching.Want(identity, now - state.unserved_since, handed=False))
         return wants
@@ -133,8 +161,11 @@ class Dispatch:
         state = self.watch.state(self._info(report.queue))
         state.took(len(items), now)
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
-        state.last_identity, mine, _ = matching.split(items, worker.identity)
-        begun = None if worker.remote else worker.identity  # a remote one says so for each item
+        bind = not self.settings.workers.max_per_identity
+        _, mine, _ = matching.split(items, worker.identity, worker.domain, bind=bind)
+        state.last_identity = (mine or items)[0].identity
+        announced = worker.identity is None or worker.remote  # then it says so itself
+        begun = [] if announced else [item.id for item in mine]
         lease = Lease(report.at, report.seconds)
         self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
         return len(mine)
@@ -149,9 +180,14 @@ class Dispatch:
         for item in self.ledger.hand(claim_id, ids, worker.id):
             groups.setdefault(item.identity, []).append(item)
         claim = self.ledger.claims[claim_id]
+        state = self.watch.state(claim.queue)
         for identity, items in groups.items():
+            if not self._has_pipe_for(identity):
+                reason = f"no pipe of this site serves domain {identity.domain}: see sites.NAME.domains"
+                self._refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
+                state.last_identity = None  # nobody could ever take the queue for it
+                continue
             self.handed.append(HandedGroup(claim, identity, items, now))
-            state = self.watch.state(claim.queue)
             state.handed += len(items)
             state.last_identity = identity
 
@@ -160,16 +196,28 @@ class Dispatch:
         if state := self.queues.get(group.claim.queue.name):
             state.handed -= len(group.items)
 
-    def give_back_handed(self, group: HandedGroup) -> None:
+    def give_back_handed(self, group: HandedGroup, *, delay: int = 0) -> None:
         """Nobody could take them: they were never begun."""
         self._unhand(group)
-        self.settler.settle(group.claim, Place.HANDED, unsent=group.ids, cause="no worker for it")
+        cause = "no worker for it"
+        self.settler.settle(group.claim, Place.HANDED, unsent=group.ids, cause=cause, delay=delay)
+
+    def _has_pipe_for(self, identity: Identity) -> bool:
+        """Whether some pipe of the site serves its domain, as far as is known."""
+        if matching.serves_domain(self.home_domain, identity):
+            return True
+        return any(domain.number == identity.domain for domain in self.settings.domains)
 
     def refused(self, claim_id: str, ids: list[str], message: str) -> None:
         """Our set-up cannot run these. They must not be deleted for that."""
+        self._refuse(claim_id, ids, message, Place.HELD)
+
+    def _refuse(self, claim_id: str, ids: list[str], reason: str, place: Place) -> None:
         claim = self.ledger.claims[claim_id]
-        self._log("error", "items_refused", queue=claim.queue.name, items=_join(ids), reason=message)
-        self.settler.settle(claim, Place.HELD, unsent=ids, cause=message, delay=REFUSED_DELAY)
+        level = "debug" if reason in self._refusals else "error"  # an alert, once
+        self._refusals.add(reason)
+        self._log(level, "items_refused", queue=claim.queue.name, items=_join(ids), reason=reason)
+        self.settler.settle(claim, place, unsent=ids, cause=reason, delay=REFUSED_DELAY)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
         """RunItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
@@ -222,13 +270,9 @@ class Dispatch:
         pause = backoff.delay(state.failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
         state.retry_at = now + pause
         self._log(
-            "warning" if message != state.failure else "debug",
-            "claim_failed",
-            queue=queue,
-            reason=message,
-            failures=state.failures,
-            retry_seconds=round(pause, 1),
-        )
+            "warning" if message != state.failure else "debug", "claim_failed", queue=queue,
+            reason=message, failures=state.failures, retry_seconds=round(pause, 1),
+        )  # fmt: skip
         state.failure = message
 
     def lost(self, worker: WorkerRecord, cause: str, now: float, *, ours: bool, blameless: bool) -> None:

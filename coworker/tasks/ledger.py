@@ -6,7 +6,7 @@ or SETTLING while control finds out what became of it. The master's book; nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -85,15 +85,15 @@ class Ledger:
         queue: QueueInfo,
         worker: int,
         items: Iterable[Item],
-        begun: Identity | None,
+        begun: Collection[str],
         leases: list[Lease],
     ) -> Claim:
-        """A worker took these items; those of the identity `begun` it is running already."""
+        """A worker took these items; those with the ids `begun` it is running already."""
         if claim_id in self.claims:
             raise IllegalMoveError(f"claim {claim_id} is open already")
         claim = Claim(claim_id, queue, leases, leases[-1].at - leases[-1].seconds)
         for item in items:
-            claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.identity == begun)
+            claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.id in begun)
         self.claims[claim_id] = claim
         return claim
 

@@ -19,7 +19,7 @@ def reopen(recovered: Recovered, ledger: Ledger, settler: Settler, *, now: float
             continue
         name = f"old.{number}"
         opened = ledger.open(
-            name, claim.queue, 0, [claim.items[item_id] for item_id in open_ids], None, claim.leases
+            name, claim.queue, 0, [claim.items[item_id] for item_id in open_ids], (), claim.leases
         )
         for fields in _parts(claim, open_ids):
             settler.settle(opened, Place.HELD, recovered=True, **fields)

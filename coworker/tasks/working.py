@@ -16,7 +16,7 @@ from coworker.civi.outcome import (
     is_unrunnable,
 )
 from coworker.errors import CallError, EmptyAnswerError, ProtocolError, RequestTooLongError, SiteError
-from coworker.model import SYSTEM, Identity, Item, Lease, Outcome
+from coworker.model import Identity, Item, Lease, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
 from coworker.tasks.journal import Journal
@@ -98,7 +98,7 @@ class Worker(Body):
             items = self._claim(order, asked_at)
             if not items:
                 return "failed" if items is None else "empty"
-            if not self._take(order.queue, items, asked_at):
+            if not self._take(order, items, asked_at):
                 return "handed"
             self.title.count(self._done)
             if order.quota and self._done - done_before >= order.quota:
@@ -135,23 +135,15 @@ class Worker(Body):
     def _ask_for_items(self, queue: str, now: float) -> list[Item]:
         self.link.post(Claiming(queue, now))
         self.link.flush()
-        items = queues.claim(
-            self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data
-        )
-        return [item if item.identity is SYSTEM else self._normalised(item) for item in items]
+        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
-    def _normalised(self, item: Item) -> Item:
-        """Without a contact it is the system's, in our domain, or in one that we cannot compare with ours."""
-        contact, domain = item.identity
-        ours = domain is None or self.own_domain in (None, domain)
-        return Item(item.id) if contact is None and ours else item
-
-    def _take(self, queue: str, items: list[Item], asked_at: float) -> bool:
+    def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
+        queue = order.queue
         now = round(time.monotonic(), 3)
         self._claims += 1
         claim = f"{self.id}.{self._claims}"
-        _, mine, rest = matching.split(items, self.identity)
+        _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
         lease = Lease(now, round(now - asked_at, 3))
         self.journal.took(claim, items, lease, begun=[item.id for item in mine] if announced else [])
@@ -223,8 +215,8 @@ class Worker(Body):
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
         """Log in, before anything runs. Whether the items may be run now (design, section 5)."""
-        identity, ids = items[0].identity, [item.id for item in items]
-        if None not in (identity.domain, self.own_domain) and identity.domain != self.own_domain:
+        identity, ids = matching.as_served(items[0].identity, self.own_domain), [item.id for item in items]
+        if not matching.serves_domain(self.own_domain, identity):
             reason = f"this pipe serves domain {self.own_domain}, not {identity.domain}"
             self.link.post(Refused(claim, ids, reason))
             return False

@@ -26,12 +26,13 @@ class Look(NamedTuple):
 class Work(NamedTuple):
     """Worker: claim from a queue and run, batch after batch, for `seconds` or `quota` items (0: no limit).
 
-    `info` are the values of its QueueInfo.
+    `info` are the values of its QueueInfo. Unless it may `bind`, an unbound worker hands contacts' items on.
     """
 
     info: list[Any]
     seconds: float
     quota: int = 0
+    bind: bool = True
 
     @property
     def queue(self) -> str:
@@ -123,11 +124,15 @@ class Spawned(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """It said hello. `gives_back`: control's word whether rows can be given back; None from workers."""
+    """It said hello. `domain`: that its pipe serves, if it says so.
+
+    `gives_back`: control's word whether rows can be given back; None from workers.
+    """
 
     version: str
     boot_seconds: float
     gives_back: bool | None = None
+    domain: int | None = None
 
 
 class BootFailed(NamedTuple):

@@ -131,3 +131,11 @@ def feed_a_child(ctx, journal, mib):
     _write(journal, "start", ctx)
     script = f"import time; kept = bytearray(b'x' * ({mib} << 20)); time.sleep(600)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def say_domain(ctx, journal, seconds=0.0):
+    """Its lines end with the domain that it runs in."""
+    _write(journal, "start", ctx, ctx.domain)
+    time.sleep(seconds)
+    _write(journal, "end", ctx, ctx.domain)
+    return True

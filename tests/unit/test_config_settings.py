@@ -11,6 +11,7 @@ from coworker.config import render
 from coworker.config.load import load
 from coworker.config.settings import (
     CoworkerSettings,
+    DomainSettings,
     LogSettings,
     QueueSettings,
     SiteSettings,
@@ -31,13 +32,20 @@ CLASSES = {
     "log": LogSettings,
     "workers": WorkerSettings,
     "sites.NAME": SiteSettings,
+    "sites.NAME.domains.NUMBER": DomainSettings,
     "sites.NAME.queues.PATTERN": QueueSettings,
 }
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_setting_has_a_field_and_every_field_a_setting(section):
-    fields = {field.name for field in dataclasses.fields(CLASSES[section])} - {"name", "queues", "pattern"}
+    fields = {field.name for field in dataclasses.fields(CLASSES[section])} - {
+        "name",
+        "queues",
+        "pattern",
+        "domains",
+        "number",
+    }
     assert {setting.field for setting in SETTINGS if setting.section == section} == fields
 
 

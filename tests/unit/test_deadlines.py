@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from coworker.config.settings import QueueSettings, SiteSettings, WorkerSettings
-from coworker.model import SYSTEM, Item, Lease, QueueInfo, Role, WorkerRecord, WorkerState
+from coworker.model import Item, Lease, QueueInfo, Role, WorkerRecord, WorkerState
 from coworker.processes.deadlines import RETRY, Deadlines
 from coworker.tasks.dispatch import Dispatch
 from coworker.wire.messages import Inspected, InspectFailed
@@ -29,7 +29,9 @@ class Bench:
         self.worker = WorkerRecord(1, 1, "s", Role.WORKER, 1, 0.0, 0, 0.0, state=WorkerState.BUSY)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
-        self.claim = self.dispatch.ledger.open("1.1", queue, 1, items, SYSTEM, [Lease(claimed_at)])
+        self.claim = self.dispatch.ledger.open(
+            "1.1", queue, 1, items, [item.id for item in items], [Lease(claimed_at)]
+        )
         self.deadlines.begun(self.worker, self.claim, count, 10.0)
 
     def due(self, now):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coworker.errors import IllegalMoveError
-from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo
+from coworker.model import Identity, Item, Lease, QueueInfo
 from coworker.tasks.ledger import Ledger, Place
 
 QUEUE = QueueInfo("q")
@@ -16,7 +16,7 @@ OTHER = Identity(7, 1)
 @pytest.fixture
 def ledger():
     ledger = Ledger()
-    ledger.open("1.1", QUEUE, 1, [Item("a"), Item("b", OTHER), Item("c")], SYSTEM, [Lease(5.0)])
+    ledger.open("1.1", QUEUE, 1, [Item("a"), Item("b", OTHER), Item("c")], "ac", [Lease(5.0)])
     return ledger
 
 
@@ -30,7 +30,7 @@ def test_items_of_the_bound_identity_are_begun_with_the_claim(ledger):
 
 def test_an_unbound_workers_items_are_begun_when_it_says_so():
     ledger = Ledger()
-    ledger.open("1.1", QUEUE, 1, [Item("a"), Item("b")], None, [Lease(5.0)])
+    ledger.open("1.1", QUEUE, 1, [Item("a"), Item("b")], (), [Lease(5.0)])
     assert begun(ledger, 1) == {"a": False, "b": False}
     ledger.begin("1.1", ["a"], 1)
     assert begun(ledger, 1) == {"a": True, "b": False}
@@ -56,7 +56,7 @@ def test_an_outcome_counts_once_and_only_from_the_worker_that_holds_the_item(led
 @pytest.mark.parametrize(
     "move",
     [
-        lambda ledger: ledger.open("1.1", QUEUE, 1, [], None, [Lease(0.0)]),
+        lambda ledger: ledger.open("1.1", QUEUE, 1, [], (), [Lease(0.0)]),
         lambda ledger: ledger.hand("1.1", ["b"], 2),
         lambda ledger: ledger.hand("1.1", ["x"], 1),
         lambda ledger: ledger.hand("9.9", ["a"], 1),
@@ -88,7 +88,14 @@ class Life(RuleBasedStateMachine):
     def took(self, worker, size):
         self.count += 1
         claim = f"{worker}.{self.count}"
-        self.ledger.open(claim, QUEUE, worker, [Item(str(n)) for n in range(size)], SYSTEM, [Lease(0.0)])
+        self.ledger.open(
+            claim,
+            QUEUE,
+            worker,
+            [Item(str(n)) for n in range(size)],
+            [str(n) for n in range(size)],
+            [Lease(0.0)],
+        )
         self.places |= {(claim, str(n)): (Place.HELD, worker) for n in range(size)}
 
     @rule(data=st.data())

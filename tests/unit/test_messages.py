@@ -8,7 +8,7 @@ from coworker.wire import messages as m
 
 EVERY = [
     m.Look(["a", "b c"], ["d"]),
-    m.Work(["import/1", "Sql"], 0.5, 3),
+    m.Work(["import/1", "Sql"], 0.5, 3, bind=False),
     m.Run("1.2", ["q"], [[1.5, 0.1]], [["7", 100, None]]),
     m.Settle(1, "q", ["1"], [], True, True, [[1.5, 0.1]], 3600, 0, 1, 60, ["1"], True),
     m.Search(2, "q", 1.5, 2.5, 3600, ["1"], sole=False),
@@ -16,7 +16,7 @@ EVERY = [
     m.Pause(),
     m.Retire("reload", True),
     m.Spawned(123),
-    m.Ready("6.13.3", 0.7, gives_back=True),
+    m.Ready("6.13.3", 0.7, gives_back=True, domain=1),
     m.BootFailed("no\nluck"),
     m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
     m.LookFailed("x"),

@@ -93,6 +93,10 @@ class TestRecycling:
         assert recycling.expired(record(1, **given), now) is expected
 
 
+def served_by(identity):
+    return lambda queue: queue.last_identity in (identity, None)
+
+
 class TestScheduling:
     def test_turns_follow_the_weights(self):
         queues = [queue("a", weight=3), queue("b"), queue("c")]
@@ -107,10 +111,10 @@ class TestScheduling:
     def test_a_queue_that_no_free_worker_fits_is_passed_over(self):
         mine, theirs, unknown = queue("mine", last_identity=A), queue("theirs", last_identity=B), queue("new")
         theirs.turn, mine.turn, unknown.turn = 0.0, 1.0, 2.0
-        assert scheduling.pick([mine, theirs, unknown], 0.0, {A}) is mine
-        assert scheduling.pick([mine, theirs, unknown], 0.0, {SYSTEM}) is unknown
-        assert scheduling.pick([mine, theirs, unknown], 0.0, {SYSTEM, None}) is theirs
-        assert scheduling.pick([mine, theirs], 0.0, {SYSTEM}) is None
+        assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(A)) is mine
+        assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(SYSTEM)) is unknown
+        assert scheduling.pick([mine, theirs, unknown], 0.0) is theirs
+        assert scheduling.pick([mine, theirs], 0.0, served_by(SYSTEM)) is None
 
     def test_a_queue_that_had_nothing_gains_no_credit(self):
         old, new = queue("old", turn=100.0), queue("new", turn=0.0)

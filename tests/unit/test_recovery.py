@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coworker.config.settings import SiteSettings
-from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo
+from coworker.model import Identity, Item, Lease, QueueInfo
 from coworker.tasks import recovery
 from coworker.tasks.books import Books, site_file
 from coworker.tasks.journal import CUT, Journal, child_file
@@ -227,7 +227,7 @@ def books(tmp_path):
 
 def test_what_only_the_master_knows_survives(books):
     ledger, settler, book, path = books
-    claim = ledger.open("7.1", QUEUE, 7, ITEMS, SYSTEM, [LEASE])
+    claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
     ledger.hand("7.1", ["2"], 7)
     settler.settle(claim, Place.HELD, cause="SIGKILL", sent=["1"], ours=True, delay=60)
     settler.lose(QUEUE, 3.0, 4.0, "died")
@@ -244,7 +244,7 @@ def test_what_only_the_master_knows_survives(books):
 
 def test_its_file_is_gone_when_there_is_nothing_to_keep(books):
     ledger, _, book, path = books
-    ledger.open("7.1", QUEUE, 7, ITEMS[:1], None, [LEASE])
+    ledger.open("7.1", QUEUE, 7, ITEMS[:1], (), [LEASE])
     ledger.hand("7.1", ["1"], 7)
     book.keep()
     assert path.exists()
@@ -262,7 +262,7 @@ def test_a_renewed_lease_is_that_of_the_childs_claim_and_one_that_was_asked_for_
     journal = Journal(path, "s", os.getpid())
     journal.claiming(INFO, 4.5)
     journal.took("7.1", ITEMS, LEASE, begun=["1"])
-    claim = ledger.open("7.1", QUEUE, 7, ITEMS, SYSTEM, [LEASE])
+    claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
     ledger.renew(claim, 50.0)
     ledger.renewed(claim, Lease(51.0, 0.5), certain=True)
     ledger.renew(claim, 90.0)
