@@ -253,7 +253,7 @@ test_what_others_do_between_any_two_steps_of_a_settlement_harms_nobody = Settlem
 
 @pytest.mark.xfail(
     strict=True,
-    reason="a lease is known by its end alone, give or take CLOCK_SLACK: a row that CiviCRM freed for a retry "
+    reason="a lease is known by its end alone, give or take CLOCK_SLACK: a row that CiviCRM freed for retry "
     "at once and somebody else claimed within that time looks like ours",
 )
 def test_what_civicrm_freed_for_a_retry_and_another_claimed_at_once_is_left_to_him():
