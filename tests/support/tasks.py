@@ -1,5 +1,6 @@
 """Tasks for tests. Each appends "start ITEM QUEUE CONTACT PID" and "end …" to the journal (O_APPEND)."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def hold(ctx, journal, gate):
     with _journalled(journal, ctx):
         while not Path(gate).exists():
             time.sleep(0.01)
+    return True
+
+
+def alone(ctx, journal, folder, seconds):
+    """Sleep, and write "overlap …" if the same item runs in another process too (a dead one holds no lock)."""
+    with _journalled(journal, ctx), Path(folder, ctx.item_id).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _write(journal, "overlap", ctx)
+        time.sleep(seconds)
     return True
 
 

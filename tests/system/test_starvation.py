@@ -29,7 +29,8 @@ def fill(site, queue, held, **more):
     columns = "queue_name, weight, submit_time, data"
     site.execute(
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?) "
-        f"INSERT INTO civicrm_queue_item ({columns}) SELECT {columns} FROM civicrm_queue_item, n WHERE id = ?",
+        f"INSERT INTO civicrm_queue_item ({columns}) "
+        f"SELECT {columns} FROM civicrm_queue_item, n WHERE id = ?",
         HUGE - len(first) - 1,
         model,
     )
