@@ -46,7 +46,7 @@ def hold(ctx, journal, gate):
 
 
 def alone(ctx, journal, folder, seconds):
-    """Sleep, and write "overlap …" if the same item runs in another process too (a dead one holds no lock)."""
+    """Sleep, and write "overlap …" if the same item runs elsewhere too (a dead process holds no lock)."""
     with _journalled(journal, ctx), Path(folder, ctx.item_id).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
