@@ -70,9 +70,10 @@ def fail_until(ctx, journal, tries):
     return ctx.run_count > tries
 
 
-def leave(ctx, journal, status):
+def leave(ctx, journal, status, text=""):
     """Ends the whole process, as PHP's exit() does."""
     _write(journal, "start", ctx)
+    print(text, flush=True)
     sys.exit(status)
 
 
