@@ -78,6 +78,9 @@ def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
         if item_id not in outcomes:
             outcomes.oddities.append(f"item {item_id} was not sent, but has outcome {text!r}")
             continue
+        if item_id in answered:
+            outcomes.oddities.append(f"item {item_id} is answered again, with outcome {text!r}")
+            continue
         answered.add(item_id)
         outcomes[item_id] = Outcome.parse(text)
         if outcomes[item_id] is Outcome.UNKNOWN:

@@ -24,8 +24,7 @@ from coworker.policy.settlement import settle as decide
 from coworker.wire.messages import Inspect, Inspected, Search, Settle
 
 STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
-CHANGED = (Fate.LEFT.value, "somebody else changed the row meanwhile")
-CHUNK = 100  # rows updated in one call: CiviCRM selects them first, then writes one by one
+CHUNK = 100  # rows renewed in one call
 
 
 def settle(client: Client, order: Settle) -> list[list[str]]:
@@ -76,10 +75,23 @@ def inspect(client: Client, order: Inspect) -> Inspected:
     if not order.renew or not ours or not all(may_touch_release(seen[row.id]) for row in ours):
         return Inspected(order.claim, ids, 0.0, 0.0)
     asked_at = time.monotonic()
-    renewed = _update(client, order.queue, ours, {"release_time": f"+{order.lease_time} seconds"})
+    renewed = _renew(client, order, ours)
     now = time.monotonic()
     at = round(now, 3) if len(renewed) == len(ours) else 0.0
     return Inspected(order.claim, ids, at, round(now - asked_at, 3))
+
+
+def _renew(client: Client, order: Inspect, ours: list[queues.Row]) -> list[str]:
+    """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
+    values = {"release_time": f"+{order.lease_time} seconds"}
+    groups: dict[tuple[int, str | None], list[queues.Row]] = {}
+    for row in ours:
+        groups.setdefault((row.run_count, row.release_time), []).append(row)
+    renewed = []
+    for group in groups.values():
+        for start in range(0, len(group), CHUNK):
+            renewed += queues.update_rows(client, order.queue, group[start : start + CHUNK], values)
+    return renewed
 
 
 def _begun(leases: list[Any]) -> list[Begun]:
@@ -94,22 +106,21 @@ def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
 def _carry_out(
     client: Client, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
 ) -> list[list[str]]:
-    """Write what the verdicts say, where rows are still as they were read (rule 6); equal ones together."""
+    """Write what the verdicts say, each where its row still is as it was read (rule 6).
+
+    One by one: CiviCRM selects first and then writes, and nobody shall have long to come in between.
+    """
     by_id = {row.id: row for row in rows}
-    groups: dict[tuple[Any, ...], list[Verdict]] = {}
-    for verdict in verdicts:
-        row = by_id.get(verdict.id)
-        guard = (row.run_count, row.release_time) if row is not None else None
-        groups.setdefault((verdict._replace(id=""), guard), []).append(verdict)
     fates = []
-    for group in groups.values():
-        same, ids = group[0], [verdict.id for verdict in group]
-        matched = set(ids)
-        if same.write:
-            matched = set(_update(client, queue, [by_id[each] for each in ids], _values(same)))
-        for each in ids:
-            text = f"run_count was {by_id[each].run_count}" if same.write else ""
-            fates.append([each, same.fate.value, text] if each in matched else [each, *CHANGED])
+    for verdict in verdicts:
+        if not verdict.write:
+            fates.append([verdict.id, verdict.fate.value, ""])
+            continue
+        row = by_id[verdict.id]
+        if queues.update_rows(client, queue, [row], _values(verdict)):
+            fates.append([verdict.id, verdict.fate.value, f"run_count was {row.run_count}"])
+        else:
+            fates.append([verdict.id, Fate.LEFT.value, "somebody else changed the row meanwhile"])
     return fates
 
 
@@ -121,15 +132,6 @@ def _values(verdict: Verdict) -> dict[str, Any]:
     if "release_time" in verdict.write:
         values["release_time"] = None if verdict.release is None else f"+{verdict.release} seconds"
     return values
-
-
-def _update(client: Client, queue: str, rows: list[queues.Row], values: dict[str, Any]) -> list[str]:
-    """Update rows that are equal but for their ids. Returns the ids of those that still were as read."""
-    updated = []
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start : start + CHUNK]
-        updated += queues.update_rows(client, queue, some, values)
-    return updated
 
 
 def seconds_until(release_time: str | None, site_now: str | None) -> float | None:

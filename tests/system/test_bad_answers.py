@@ -85,7 +85,6 @@ def test_an_item_that_is_answered_twice_ends_once(site, spoilt, deed):
     assert not running.events("pipe_lost")
 
 
-@pytest.mark.xfail(strict=True, reason="civi.outcome.outcomes_of takes the last answer and says nothing")
 @pytest.mark.parametrize("deed", ["again", "contradicted"])
 def test_an_item_that_is_answered_twice_is_named(site, spoilt, deed):
     running, ids = spoilt(deed)

@@ -11,8 +11,6 @@ from support.daemon import wait_until
 from support.evidence import repeated, run_once
 from support.tables import settings, site_table
 
-JOURNAL = "the claims journal is not written yet: only the end of a lease brings back what was claimed"
-
 
 def start(daemon, site, number=1, *, share=None, **workers):
     """So many daemons, each with its own directories; all their children are ready."""
@@ -78,7 +76,6 @@ def test_what_a_dead_daemon_ran_without_a_retry_left_is_not_run_again_by_the_oth
     assert {e["item"] for e in other.events("task_done", outcome="delete")} == {held, *rest}
 
 
-@pytest.mark.skip(reason=JOURNAL)
 @pytest.mark.parametrize("others", [0, 1])
 @pytest.mark.parametrize("retry_limit", [0, 1])
 def test_a_daemon_that_is_started_again_settles_its_claims_long_before_their_leases_end(
@@ -99,7 +96,6 @@ def test_a_daemon_that_is_started_again_settles_its_claims_long_before_their_lea
     assert fates == {first: "finished", held: "released", **dict.fromkeys(rest, "returned")}
 
 
-@pytest.mark.skip(reason=JOURNAL)
 def test_every_worker_s_claim_is_settled_by_a_daemon_that_is_started_again(site, daemon, gate):
     site.queue("a", batch_limit=4, lease_time=3600, retry_limit=1)
     ids = site.push("a", "hold", str(gate), times=12)
@@ -141,7 +137,7 @@ def test_two_daemons_whose_pipes_are_killed_at_random_never_run_one_item_twice(s
 def test_a_task_that_outlasts_a_short_lease_is_ended_before_another_daemon_begins_it(site, daemon, tmp_path):
     site.queue("a", lease_time=2, retry_limit=2, error="delete")
     (long,) = site.push("a", "alone", str(tmp_path), 600)
-    start(daemon, site, 3)
+    start(daemon, site, 3, crash_limit=0)
     wait_until(lambda: site.left() == 0, "its last try")
     assert site.started() == [long] * 3
     assert not [w for w in site.written() if w[0] == "overlap"]

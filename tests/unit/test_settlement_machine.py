@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coworker.policy.settlement import CLOCK_SLACK, LEASE_MARGIN, Fate, OpenClaim, RowSeen, settle
+from coworker.policy.settlement import CLOCK_SLACK, LEASE_MARGIN, Begun, Fate, OpenClaim, RowSeen, settle
 
 SLOWEST_CLAIM = 3.0  # seconds
 SOON = st.sampled_from([0.0, 0.25, 0.75, 1.0])
@@ -57,8 +57,7 @@ def open_claim(claim, now, lease_time, retry_interval):
     return OpenClaim(
         sent=claim.ids if claim.sent else [],
         unsent=[] if claim.sent else claim.ids,
-        claimed_ago=now - claim.answered_at,
-        claim_seconds=claim.seconds,
+        leases=[Begun(now - claim.answered_at, claim.seconds)],
         lease_time=lease_time,
         retry_interval=retry_interval,
         ours=claim.ours,

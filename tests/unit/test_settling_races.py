@@ -82,10 +82,10 @@ def order(ids, *, begun):
         unsent=[] if begun else ids,
         ours=False,
         in_order=True,
-        claimed_at=START,
-        claim_seconds=0.0,
+        leases=[[START, 0.0]],
         lease_time=LEASE,
         retry_interval=60,
+        retry_limit=1,
     )
 
 
