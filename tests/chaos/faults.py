@@ -98,11 +98,14 @@ class Faults:
             process.send_signal(signal.SIGSTOP)
 
     def reload_good(self):
-        self.main.configure(self.world.settings(max_requests=self.rng.randint(5, 50)))
-        self.main.send(signal.SIGHUP)
+        self.reload(self.world.settings(max_requests=self.rng.randint(5, 50)))
 
     def reload_bad(self):
-        self.main.configure(self.rng.choice(BAD))
+        self.reload(self.rng.choice(BAD))
+
+    def reload(self, settings):
+        self.main.event("started")  # before it listens, HUP ends it, as it does every program
+        self.main.configure(settings)
         self.main.send(signal.SIGHUP)
 
     def stop(self):

@@ -73,8 +73,7 @@ def _attack(world, faults, tasks, until):
 
 def _finish(world, faults):
     """No more faults: everything comes to its end, by leases if need be."""
-    faults.main.configure(world.settings())
-    faults.main.send(signal.SIGHUP)
+    faults.reload(world.settings())
     end = time.monotonic() + PATIENCE
     while world.left() and time.monotonic() < end:
         world.tend()
