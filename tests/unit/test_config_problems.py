@@ -270,3 +270,50 @@ def test_a_secret_is_not_shown(write):
     (listed,) = problems(write(SITE + "[log]\nlevel = '${TOKEN}'\n"), environ={"TOKEN": "secret"})
     assert "${TOKEN}" in listed
     assert "secret" not in listed
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "[workers]\nmax_memory = 900\nhard_memory = 800\n",
+            "2: workers.max_memory, 900 (c.toml:2), is more than workers.hard_memory, 800 (c.toml:3)",
+        ),
+        (
+            "[sites.example.workers]\nhard_memory = 100\n",
+            (
+                "4: workers.max_memory, 512 (the default), is more than "
+                "sites.example.workers.hard_memory, 100 (c.toml:4)"
+            ),
+        ),
+        (
+            "[sites.example.domains.two]\npipe = 'x'\n",
+            "3: sites.example.domains.two: must be the number of a domain, as [sites.NAME.domains.2]",
+        ),
+        ("[sites.example.domains.2]\n", "3: sites.example.domains.2: pipe is missing, the command to start"),
+        (
+            "[sites.example.domains.2]\npipe = 'x'\npip = 'y'\n",
+            '5: sites.example.domains.2.pip: unknown setting, did you mean "pipe"?',
+        ),
+    ],
+)
+def test_contradictions_and_domains(write, text, problem):
+    whole = SITE + text if text.startswith("[sites.") else text + SITE
+    assert problems(write(whole)) == [f"c.toml:{problem}"]
+
+
+def test_no_hard_limit_of_memory_is_above_any_other(write):
+    (site,) = read(write(SITE + "[workers]\nmax_memory = 900\nhard_memory = 0\n")).sites
+    assert (site.workers.max_memory, site.workers.hard_memory) == (900, 0)
+
+
+def test_a_domain_has_its_pipe_and_the_sites_directory_unless_it_says_otherwise(write, tmp_path):
+    text = f"{SITE}cwd = '{tmp_path}'\n[sites.example.domains.2]\npipe = 'two'\n"
+    (site,) = read(
+        write(text),
+        "sites.example.domains.3.pipe=three",
+        environ={"COWORKER_SITES_EXAMPLE_DOMAINS_2_PIPE": "zwei"},
+    ).sites
+    assert {domain.number: domain.pipe for domain in site.domains} == {2: "zwei", 3: "three"}
+    assert (site.for_domain(2).pipe, site.for_domain(2).cwd) == ("zwei", tmp_path)
+    assert site.for_domain(9) is site
