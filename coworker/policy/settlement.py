@@ -93,21 +93,39 @@ def in_running_order(ids: list[str]) -> list[str]:
 def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
     """One verdict for each id. The culprit is the first sent row still under our lease (rule 4)."""
     seen = {row.id: row for row in rows}
+    ours = _ours(rows, claim)
     verdicts = []
     begun_found = False
     for item_id in claim.sent:
-        row = seen.get(item_id)
-        begun = row is not None and _is_ours(row, claim) and not (claim.in_order and begun_found)
+        begun = item_id in ours and not (claim.in_order and begun_found)
         begun_found = begun_found or begun
-        verdicts.append(_verdict(item_id, row, claim, begun=begun))
-    verdicts += [_verdict(item_id, seen.get(item_id), claim, begun=False) for item_id in claim.unsent]
+        verdicts.append(_verdict(item_id, seen.get(item_id), claim, ours, begun=begun))
+    verdicts += [_verdict(item_id, seen.get(item_id), claim, ours, begun=False) for item_id in claim.unsent]
     return verdicts
 
 
-def _verdict(item_id: str, row: RowSeen | None, claim: OpenClaim, *, begun: bool) -> Verdict:
+def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
+    """The rows that are still under this claim's lease.
+
+    A claim leases its rows by one statement, to one moment (contract A5): of those that might show it, one
+    that ends later was freed for a retry and claimed by somebody else meanwhile. Renewals may differ.
+    """
+    first, *renewed = claim.leases
+    claimed = [row for row in rows if under_our_lease(row, [first], claim.lease_time)]
+    end = min((row.release_in for row in claimed if row.release_in is not None), default=None)
+    return frozenset(
+        row.id
+        for row in rows
+        if under_our_lease(row, renewed, claim.lease_time) or (row in claimed and row.release_in == end)
+    )
+
+
+def _verdict(
+    item_id: str, row: RowSeen | None, claim: OpenClaim, ours: Collection[str], *, begun: bool
+) -> Verdict:
     if row is None:
         return Verdict(item_id, Fate.FINISHED)
-    if not _is_ours(row, claim):
+    if item_id not in ours:
         return Verdict(item_id, Fate.LEFT)
     if begun and claim.out_of_sight:
         over = row.release_in is not None and row.release_in <= 0
@@ -118,10 +136,6 @@ def _verdict(item_id: str, row: RowSeen | None, claim: OpenClaim, *, begun: bool
     if row.run_count < 1:
         return Verdict(item_id, Fate.RETURNED, release, release=claim.delay or None)
     return Verdict(item_id, Fate.RETURNED, ("run_count", *release), row.run_count - 1, claim.delay or None)
-
-
-def _is_ours(row: RowSeen, claim: OpenClaim) -> bool:
-    return under_our_lease(row, claim.leases, claim.lease_time)
 
 
 def _released(row: RowSeen, claim: OpenClaim) -> Verdict:

@@ -13,7 +13,8 @@ from coworker.tasks.link import ChildLink
 from coworker.unix.memory import OomWatch, tree_rss
 from coworker.wire.messages import Grown
 
-INTERVAL = 1.0  # seconds
+INTERVAL = 1.0  # seconds between two looks, but for the one after a long batch
+LONG_BATCH = 0.1  # seconds
 MIB = 1024 * 1024
 KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, and as a shell says it
 
@@ -38,8 +39,13 @@ class Gauge:
         if (held := self._measure()) is not None:
             self._judge(held)
 
-    def after_batch(self) -> None:
-        """Tell the master when it holds more than it should. Raises as `while_busy` does."""
+    def after_batch(self, seconds: float = 0.0) -> None:
+        """Tell the master when it holds more than it should. Raises as `while_busy` does.
+
+        A batch that took long enough to grow is measured at once, or the next one would be blamed.
+        """
+        if seconds >= LONG_BATCH:
+            self._next_at = 0.0
         held = self._measure()
         self._unmeasured = held is None
         if held is not None and self._judge(held) is memory.Verdict.RETIRE and not self._told:

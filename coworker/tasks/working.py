@@ -196,8 +196,9 @@ class Worker(Body):
                 self.journal.not_begun(claim, ids)
                 self.link.post(NotBegun(claim, ids))
             raise
-        self._report(claim, queue, answer, time.monotonic() - begun)
-        self.gauge.after_batch()
+        took = time.monotonic() - begun
+        self._report(claim, queue, answer, took)
+        self.gauge.after_batch(took)
         return None
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:

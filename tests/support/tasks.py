@@ -127,7 +127,7 @@ KEPT = []  # what `grow` leaves in the process
 def grow(ctx, journal, mib, seconds):
     """Takes so much memory and keeps it, also when it has ended."""
     with _journalled(journal, ctx):
-        KEPT.append(bytearray(b"x" * (mib << 20)))
+        KEPT.append(b"x" * (mib << 20))  # at once, never more
         time.sleep(seconds)
     return True
 
@@ -135,14 +135,14 @@ def grow(ctx, journal, mib, seconds):
 def eat(ctx, journal, mib):
     """Takes memory and does not end."""
     _write(journal, "start", ctx)
-    KEPT.append(bytearray(b"x" * (mib << 20)))
+    KEPT.append(b"x" * (mib << 20))  # at once, never more
     time.sleep(600)
 
 
 def feed_a_child(ctx, journal, mib):
     """Has a child take the memory."""
     _write(journal, "start", ctx)
-    script = f"import time; kept = bytearray(b'x' * ({mib} << 20)); time.sleep(600)"
+    script = f"import time; kept = b'x' * ({mib} << 20); time.sleep(600)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

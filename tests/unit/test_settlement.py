@@ -191,3 +191,10 @@ def test_a_lost_claim_whose_lease_is_about_to_end_frees_nothing():
     found = RowSeen("1", 1, 5.0)
     (verdict,) = orphans([found], Begun(3590.0, 10.0), 3600, (), sole=True)
     assert verdict == Verdict("1", Fate.RESTORED, ("run_count",), run_count=0)
+
+
+def test_of_one_claims_rows_those_that_end_later_were_claimed_by_somebody_else_since():
+    rows = [row("1", 2, OURS + 1), row("2", 1, OURS), row("3", 1, OURS)]
+    first, second, third = settle(rows, claim("123"))
+    assert first == Verdict("1", Fate.LEFT)
+    assert (second.fate, third.fate) == (Fate.RELEASED, Fate.RETURNED)

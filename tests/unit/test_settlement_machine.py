@@ -11,7 +11,6 @@ The model's premises are CiviCRM's and ours:
 
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -250,11 +249,6 @@ Settlement.TestCase.settings = settings(max_examples=400, stateful_step_count=40
 test_what_others_do_between_any_two_steps_of_a_settlement_harms_nobody = Settlement.TestCase
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a lease is known by its end alone, give or take CLOCK_SLACK: a row that CiviCRM freed for retry "
-    "at once and somebody else claimed within that time looks like ours",
-)
 def test_what_civicrm_freed_for_a_retry_and_another_claimed_at_once_is_left_to_him():
     claim = Claim(["1", "2"], ends=4600, answered_at=1000.0, seconds=0.0, sent=True, dead=True)
     rows = [RowSeen("1", 2, 3600.0 - 1), RowSeen("2", 1, 3600.0 - 2)]  # his lease began a second later
