@@ -113,10 +113,12 @@ def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
     first, *renewed = claim.leases
     claimed = [row for row in rows if under_our_lease(row, [first], claim.lease_time)]
     end = min((row.release_in for row in claimed if row.release_in is not None), default=None)
+    over = end is not None and end <= 0  # then others may have claimed what was ours in this very order
     return frozenset(
         row.id
         for row in rows
-        if under_our_lease(row, renewed, claim.lease_time) or (row in claimed and row.release_in == end)
+        if under_our_lease(row, renewed, claim.lease_time)
+        or (row in claimed and (over or row.release_in == end))
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from signal import SIGKILL
 
 import psutil
@@ -27,7 +28,8 @@ def kill(running, *, master=True, every=1):
     if master:
         running.process.kill()
     for process in tree[::every]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     if master:
         running.process.wait()
     return [process for process in tree if alive(process)]
