@@ -107,15 +107,16 @@ class Deadlines:
         asked, claim = self._asked.pop(report.claim, None), self._ledger.claims.get(report.claim)
         if asked is None or claim is None:
             return []
+        failed = claim.renewing is not None and not report.at
         if claim.renewing is not None:
-            lease = Lease(report.at, report.seconds) if report.at else Lease(now, now - asked.at)
-            self._ledger.renewed(claim, lease, certain=bool(report.at))
+            lease = Lease(now, now - asked.at) if failed else Lease(report.at, report.seconds)
+            self._ledger.renewed(claim, lease, certain=not failed)
         overdue = []
         for record in self._running(claim, records):
             if self._progress(record, claim, report, asked, now):
                 self._aim(record, claim, now)
-                if report.ids and not report.at and record.deadline < record.batch_deadline:
-                    self._again(record, now)  # it was not renewed
+                if failed:
+                    self._again(record, now)
             else:
                 overdue.append(record)
         return overdue

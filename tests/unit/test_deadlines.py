@@ -146,3 +146,10 @@ def test_a_claim_and_an_idle_worker_time_nothing_of_the_batch_before():
     assert (bench.worker.deadline, bench.worker.look_at, bench.worker.running) == (50.0, inf, None)
     bench.deadlines.idle(bench.worker)
     assert bench.due(1000.0) == []
+
+
+def test_a_look_at_a_batch_that_may_outlast_its_lease_is_not_repeated_before_it_is_due():
+    bench = Bench(count=40)  # 4,000 seconds, under a lease of an hour
+    bench.due(35.0)
+    assert bench.inspected([str(n) for n in range(2, 41)], 35.0) == []
+    assert bench.worker.look_at == 35.0 + TIMEOUT / 4
