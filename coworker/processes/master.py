@@ -14,8 +14,6 @@ from math import inf
 from random import Random
 from typing import Any
 
-import setproctitle
-
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
@@ -28,6 +26,7 @@ from coworker.processes.recovering import recover
 from coworker.processes.reload import Reload
 from coworker.processes.site import Site
 from coworker.processes.spawn import MASTER_SIGNALS, fork_child
+from coworker.processes.titles import MasterTitle
 from coworker.tasks import journal
 from coworker.unix import children
 from coworker.unix.poller import Poller
@@ -51,6 +50,7 @@ class Master:
         self._load = load
         self._log = log
         self._name = name
+        self._title = MasterTitle(name)
         self._poller = Poller()
         self._links = Links(self._poller, self.timers)
         self.send, self.signal = self._links.send, self._links.signal  # see Hands
@@ -88,8 +88,7 @@ class Master:
         return ExitCode.OK
 
     def _start(self) -> None:
-        name = self._name.encode(errors="replace").decode()
-        setproctitle.setproctitle(f"coworker: master [{name}]")
+        self._title.show(())
         children.become_subreaper()
         signals = SignalInbox(MASTER_SIGNALS)
         self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
@@ -115,9 +114,11 @@ class Master:
         now = time.monotonic()
         for key in self.timers.due(now):
             self._on_timer(key, now)
-        for site in self._all_sites():
-            if site.dirty:
-                site.decide(now)
+        if self._any_dirty():
+            for site in self._all_sites():
+                if site.dirty:
+                    site.decide(now)
+            self._title.show(self.sites.values())
         self._forget_empty_sites()
 
     def _any_dirty(self) -> bool:

@@ -1,8 +1,11 @@
 """A site that cannot be reached: the daemon says why, claims nothing, and recovers alone."""
 
 import os
+import re
+from datetime import datetime
 from signal import SIGKILL
 
+import psutil
 import pytest
 from support.daemon import wait_until
 from support.evidence import run_once, seconds
@@ -51,6 +54,32 @@ def test_boots_that_fail_are_spaced_out_and_after_three_the_site_is_down(daemon)
     assert down["level"] == "critical"
     assert "exit status 3" in down["reason"]
     assert running.stop() == 0
+
+
+def master_title(running):
+    return " ".join(psutil.Process(running.pid).cmdline()).rstrip("\0 ")
+
+
+def test_the_masters_title_says_which_site_is_down_since_when_and_why_until_it_is_back(
+    site, other, daemon, switch
+):
+    file, command = switch
+    running = daemon(settings(site_table(other, "fine"), site_table(command, "broken"), count=1), wait=None)
+    running.event("ready", site="broken", count=2)
+    plain = master_title(running)
+    assert plain == f"coworker: master [{running.file}]"
+    file.unlink()
+    for child in running.tree():
+        if "broken" in " ".join(child.cmdline()):
+            child.kill()
+    down = running.event("site_down", site="broken")
+    wait_until(lambda: master_title(running) != plain, "the title tells")
+    told = re.fullmatch(re.escape(plain) + r"  broken down since (\S+): (.+)", master_title(running))
+    assert abs(datetime.fromisoformat(told[1]).timestamp() - seconds(down)) <= 2
+    assert down["reason"].startswith(told[2])
+    file.touch()
+    running.event("site_up", site="broken")
+    wait_until(lambda: master_title(running) == plain, "the title is as before")
 
 
 @pytest.fixture
