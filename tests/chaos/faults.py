@@ -78,15 +78,15 @@ class Faults:
         self.kill_one([psutil.Process(pid) for pid, title in titles if "control" in title])
 
     def kill_master(self):
-        self.main.kill_tree(lambda _tree: [])
+        self.main.kill_all(lambda _tree: [])
         self.restart()
 
     def kill_tree(self):
-        self.main.kill_tree()
+        self.main.kill_all()
         self.restart()
 
     def kill_half(self):
-        self.main.kill_tree(lambda tree: self.rng.sample(tree, len(tree) // 2))
+        self.main.kill_all(lambda tree: self.rng.sample(tree, len(tree) // 2))
         self.restart()
 
     def restart(self):
@@ -134,7 +134,7 @@ class Faults:
             self.end(self.second_one, signal.SIGTERM)
             self.second_one = None
         else:
-            self.second_one.kill_tree()
+            self.second_one.kill_all()
             self.second_left, self.second_one = self.second_one, None
             self.second()  # its claims end by its own restart
 

@@ -6,8 +6,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-import psutil
-
 from chaos.faults import Faults
 from chaos.judge import judge
 from chaos.world import LEASE, World
@@ -45,7 +43,7 @@ def run(folder, *, tasks, seed, seconds=0.0, without=()):
     try:
         _attack(world, faults, tasks, began + seconds)
         _finish(world, faults)
-        problems = _stop(faults)
+        problems = _stop(world, faults)
         violations = [*judge(*world.verdict_values()), *problems]
     except AssertionError as error:
         violations = [("harness", "-", f"{error}; the last faults: {faults.log[-5:]}")]
@@ -83,18 +81,16 @@ def _finish(world, faults):
         time.sleep(0.05)
 
 
-def _stop(faults):
-    """Stop what runs. Nothing may be left: no process, no file, no lease."""
+def _stop(world, faults):
+    """Stop what runs. Nothing may be left: no process of any daemon there was, no file, no lease."""
     problems = []
     for daemon in faults.daemons():
-        tree = daemon.tree()
         faults.end(daemon, signal.SIGTERM)
-        alive = [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-        problems += [("process", str(p.pid), f"of {daemon.label} is left") for p in alive]
         problems += [("file", name, f"of {daemon.label} is left") for name in daemon.files()]
         if daemon.process.returncode:
             problems.append(("exit", daemon.label, f"status {daemon.process.returncode}"))
-    return problems
+    left = [(str(each.pid), " ".join(each.cmdline())[:200]) for each in world.processes()]
+    return [*problems, *(("process", pid, f"is left: {command}") for pid, command in left)]
 
 
 def explain(world, faults, violation):

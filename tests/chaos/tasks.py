@@ -6,14 +6,13 @@ import sys
 import time
 from contextlib import contextmanager
 
+from support.tasks import append
+
 
 def note(path, word, ctx):
     """WORD ITEM QUEUE TRY PID DAEMON TIME."""
     daemon = os.environ.get("CHAOS_DAEMON", "-")
-    line = f"{word} {ctx.item_id} {ctx.queue} {ctx.run_count} {os.getpid()} {daemon} {time.time():.4f}\n"
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.write(fd, line.encode())
-    os.close(fd)
+    append(path, word, ctx.item_id, ctx.queue, ctx.run_count, os.getpid(), daemon, f"{time.time():.4f}")
 
 
 @contextmanager

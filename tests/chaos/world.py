@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import psutil
 from support.daemon import Daemon
+from support.processes import alive
 from support.site import Site
 from support.tables import site_table, table
 
@@ -123,7 +124,7 @@ class World:
         """A daemon; with `share`, again in the directories of an earlier one."""
         self.starts += 1
         label = f"{name}-{self.starts}"
-        environment = {"CHAOS_DAEMON": label}
+        environment = {"CHAOS_DAEMON": label, "CHAOS_WORLD": str(self.folder)}
         running = ChaosDaemon(
             self.folder / label, self.settings(), share=share, environment=environment, wait=None
         )
@@ -132,6 +133,16 @@ class World:
 
     def stopped(self, daemon, begin):
         self.stops.append(Stop(daemon.label, begin, time.time()))
+
+    def processes(self):
+        """Whatever still runs of what was ever started in it."""
+        return [process for process in psutil.process_iter() if self._is_of(process)]
+
+    def _is_of(self, process):
+        try:
+            return process.environ().get("CHAOS_WORLD") == str(self.folder) and alive(process)
+        except psutil.Error:
+            return False
 
     # --- the end ---
 
@@ -156,7 +167,7 @@ class World:
 
 
 class ChaosDaemon(Daemon):
-    """A daemon whose tree can be killed in parts."""
+    """A daemon whose settings bring their own [coworker]."""
 
     label = ""
 
@@ -174,20 +185,6 @@ class ChaosDaemon(Daemon):
         """The processes that run tasks or look."""
         ours = set(self.titles())
         return [process for process in self.tree() if process.pid not in ours]
-
-    def kill(self, processes):
-        """KILL these, as nearly at once as can be."""
-        for process in processes:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                pass
-
-    def kill_tree(self, choose=lambda tree: tree):
-        """KILL the master and those of its children that `choose` says."""
-        tree = choose(self.tree())
-        self.kill([psutil.Process(self.pid), *tree])
-        self.process.wait()
 
     def remembers(self):
         """Whether it keeps something that only the master knows."""

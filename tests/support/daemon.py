@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 
@@ -148,15 +149,20 @@ class Daemon:
         self.send(number)
         return self.process.wait(seconds)
 
-    def kill_all(self):
-        """As when the machine loses power: the master, every child and every pipe at once, by SIGKILL."""
-        processes = [psutil.Process(self.pid), *self.tree()]
-        for process in processes:  # none may notice the end of another, and do something about it
-            process.suspend()
-        for process in {*processes, *self.tree()}:
-            process.kill()
+    def kill_all(self, choose=lambda tree: tree):
+        """KILL the master and those of the processes below it that `choose` says, at once.
+
+        As when the machine loses power, if that is all of them. Returns those that were left alive.
+        """
+        master, tree = psutil.Process(self.pid), self.tree()
+        _each(psutil.Process.suspend, [master])  # nobody is replaced meanwhile
+        chosen = [master, *choose(tree)]
+        _each(psutil.Process.suspend, chosen)  # none may notice the end of another, and do something about it
+        new = [process for process in self.tree() if process not in tree] if len(chosen) > len(tree) else []
+        _each(psutil.Process.kill, [*chosen, *new])
         self.process.wait()
-        wait_until(lambda: not any(p.is_running() and _title(p) is not None for p in processes), "their end")
+        wait_until(lambda: not any(map(_is_alive, [*chosen, *new])), "their end")
+        return [process for process in tree if process not in chosen]
 
     def destroy(self):
         """At the end of a test: nothing it started may be left, whatever happened."""
@@ -169,6 +175,17 @@ class Daemon:
                 os.killpg(group, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass
+
+
+def _each(deed, processes):
+    """Do it to all of them that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            deed(process)
+
+
+def _is_alive(process):
+    return process.is_running() and _title(process) is not None
 
 
 def _title(process):

@@ -9,12 +9,6 @@ HIDE = "ALTER TABLE civicrm_queue_item RENAME TO hidden"
 SHOW = "ALTER TABLE hidden RENAME TO civicrm_queue_item"
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
 def test_the_database_goes_away_while_nothing_is_done_and_comes_back(site, daemon):
     site.queue("a")
     running = daemon(settings(site_table(site), count=2))

@@ -15,12 +15,6 @@ from support.tables import settings, site_table, table
 LADDER = ["message", "term", "kill"]
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
 def pipe_that_runs(site, item):
     """The pid of the pipe that began this item last."""
     wait_until(lambda: item in site.started(), f"item {item} runs")

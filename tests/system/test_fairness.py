@@ -8,12 +8,6 @@ from support.evidence import most_at_once, run_once
 from support.tables import settings, site_table, table
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
 def rule(pattern, **values):
     """The settings of queues of this name."""
     return table(f'sites."example".queues."{pattern}"', values)

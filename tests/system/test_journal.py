@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import suppress
 from signal import SIGKILL
 
 import psutil
@@ -14,25 +13,6 @@ from support.processes import alive, wait_gone
 from support.tables import settings, site_table
 
 CLAIM = '"run_as"'  # found in the answer to a claim
-
-
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
-def kill(running, *, master=True, every=1):
-    """KILL the master and each `every`th process below it, at once. Returns those that live on."""
-    tree = running.tree()
-    if master:
-        running.process.kill()
-    for process in tree[::every]:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    if master:
-        running.process.wait()
-    return [process for process in tree if alive(process)]
 
 
 def journals(running):
@@ -49,13 +29,13 @@ def fates(running):
     return {e["item"]: e["fate"] for e in running.events("settled")}
 
 
-@pytest.mark.parametrize("every", [1, 2, 1000], ids=["tree", "half", "master"])
+@pytest.mark.parametrize("every", [1, 2, 1000], ids=["tree", "half", "master and one"])
 def test_after_kill_9_what_was_begun_counts_as_a_try_and_the_rest_is_given_back(site, daemon, gate, every):
     site.queue("a", batch_limit=3, retry_limit=1)
     held, *rest = [*site.push("a", "hold", str(gate)), *site.push("a", "empty", times=2)]
     first = daemon(settings(site_table(site), count=1))
     wait_until(lambda: site.started() == [held], "the batch runs")
-    survivors = kill(first, every=every)
+    survivors = first.kill_all(lambda tree: tree[::every])
     assert all(leased for _, leased in site.rows("a").values())
     second = daemon(settings(site_table(site), count=1), share=first)
     wait_gone(survivors)
@@ -76,7 +56,7 @@ def test_without_a_retry_left_a_task_that_ran_at_the_kill_is_not_run_again(site,
     held, other = [*site.push("a", "hold", str(gate)), *site.push("a", "empty")]
     first = daemon(settings(site_table(site), count=1))
     wait_until(lambda: site.started() == [held], "the batch runs")
-    kill(first)
+    first.kill_all()
     second = daemon(settings(site_table(site), count=1), share=first)
     second.event("task_done", item=held, outcome="delete")
     second.event("task_done", item=other, outcome="ok")
@@ -91,7 +71,7 @@ def test_old_pipes_are_ended_before_anything_is_settled(site, daemon, gate):
     pipe = psutil.Process(int(site.written()[0][4]))
     for pid in first.workers():
         os.kill(pid, signal.SIGSTOP)  # so that it cannot end its pipe itself
-    kill(first, every=1000)
+    first.kill_all(lambda _tree: [])
     assert alive(pipe)
     second = daemon(settings(site_table(site), count=1), share=first, wait=None)
     second.event("settled", item=held)
@@ -113,7 +93,7 @@ def test_handed_items_that_waited_for_a_worker_are_given_back(site, daemon, gate
         site.push("a", "empty", run_as=contact)
     gate.touch()
     wait_until(lambda: len(site.ended()) == 2, "the worker's own part ran")
-    kill(first)
+    first.kill_all()
     second = daemon(settings(site_table(site), count=2), share=first)
     wait_until(lambda: site.left() == 0, "all items gone")
     assert len(site.started()) == len(set(site.started())) == 4
@@ -128,7 +108,7 @@ def test_a_claim_without_an_answer_is_found_by_its_lease(site, daemon, tmp_path,
     command = spoil(site, tmp_path / "spoilt", CLAIM, "drop")
     first = daemon(settings(site_table(command), count=1))
     wait_until(lambda: [n for n, _ in site.rows("a").values()] == [1, 1], "the batch is claimed")
-    kill(first)
+    first.kill_all()
     second = daemon(settings(site_table(site, sole_agent=sole), count=1), share=first)
     second.event("settled", count=2)
     assert fates(second) == dict.fromkeys(ids, "returned" if sole else "restored")
@@ -194,7 +174,7 @@ def test_a_journal_that_nobody_can_read_is_set_aside_and_named(site, daemon, con
     first = daemon(settings(site_table(site), count=1))
     first.event("task_done", count=3)
     folder = first.folder / "state" / "claims"
-    kill(first)
+    first.kill_all()
     (folder / "7-7.claims").write_bytes(content)
     second = daemon(settings(site_table(site), count=1), share=first)
     problem = second.event(event)
@@ -212,7 +192,7 @@ def test_garbage_within_a_journal_is_named_and_the_rest_of_it_counts(site, daemo
     first = daemon(settings(site_table(site), count=1))
     wait_until(lambda: site.started() == [held], "the batch runs")
     (worker,) = first.workers()
-    kill(first)
+    first.kill_all()
     (path,) = (first.folder / "state" / "claims").glob(f"{worker}-*.claims")
     with path.open("ab") as stream:
         stream.write(b'garbage\n["began"]\n["ended","9.9",["1"]]\n["took","1.2",[["99",nu')
@@ -230,7 +210,7 @@ def test_claims_of_a_site_that_is_no_longer_there_are_named_and_kept(site, other
     (held,) = site.push("a", "hold", str(gate))
     first = daemon(settings(site_table(site, "one"), site_table(other, "two"), count=1))
     wait_until(lambda: site.started() == [held], "the task runs")
-    kill(first)
+    first.kill_all()
     second = daemon(settings(site_table(other, "two"), count=1), share=first)
     assert second.event("claims_of_no_site")["site"] == "one"
     second.configure(settings(site_table(site, "one"), site_table(other, "two"), count=1))
@@ -248,7 +228,7 @@ def test_a_daemon_that_is_killed_again_and_again_forgets_nothing(site, daemon, g
     running = daemon(settings(site_table(site), count=1, crash_limit=0))
     for tries in range(1, 4):
         wait_until(lambda tries=tries: site.started().count(held) == tries, "it was begun")
-        kill(running)
+        running.kill_all()
         running = daemon(settings(site_table(site), count=1, crash_limit=0), share=running, wait=None)
     gate.touch()
     wait_until(lambda: site.left() == 0, "all items gone")

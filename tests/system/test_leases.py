@@ -12,12 +12,6 @@ from support.tables import settings, site_table
 LEASE = 17  # seconds: the shortest that is renewed, after two seconds
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
 def lease_end(site, item):
     return site.rows("a")[item][1]
 
@@ -34,10 +28,11 @@ def hold_until_renewed(site, held, times=1):
     wait_until(lambda: ends.add(lease_end(site, held)) or len(ends) > times, "its lease is renewed")
 
 
-def test_a_running_tasks_lease_is_renewed_and_so_are_those_that_wait_behind_it(site, daemon, gate):
+@pytest.mark.parametrize("offset", [0, 3600])  # of the site's clock
+def test_a_running_tasks_lease_is_renewed_and_so_are_those_that_wait_behind_it(site, daemon, gate, offset):
     site.queue("a", lease_time=LEASE, batch_limit=2, retry_limit=0)
     ids = [*site.push("a", "hold", str(gate)), *site.push("a", "empty")]
-    running = daemon(settings(site_table(site), count=1))
+    running = daemon(settings(site_table(site.command(f"--clock-offset={offset}")), count=1))
     hold_until_renewed(site, ids[0], times=2)
     assert lease_end(site, ids[0]) == lease_end(site, ids[1])
     assert [tries for tries, _ in site.rows("a").values()] == [1, 1]
@@ -70,11 +65,7 @@ def test_a_renewed_lease_is_known_as_ours_when_its_pipe_is_killed(site, daemon, 
     if what == "pipe":
         os.kill(runner(site, held), SIGKILL)
     else:
-        tree = running.tree()
-        running.process.kill()
-        for process in tree:
-            process.kill()
-        running.process.wait()
+        running.kill_all()
         running = daemon(settings(site_table(site), count=1), share=running)
     gate.touch()
     running.event("task_done", count=2)
@@ -139,9 +130,9 @@ def test_crashes_are_remembered_across_a_restart(site, daemon, gate, how):
     first.event("settled", item=held, fate="released")
     wait_until(lambda: site.rows("a")[held][1] is not None, "it is free")
     if how is SIGKILL:
-        for process in first.tree():
-            process.kill()
-    first.stop(how)
+        first.kill_all()
+    else:
+        first.stop(how)
     second = daemon(settings(site_table(site), count=1), share=first)
     wait_until(lambda: site.started() == [held] * 2, "the task runs again")
     os.kill(runner(site, held), SIGKILL)

@@ -19,12 +19,6 @@ def marker(tmp_path):
     return tmp_path / "spoilt"
 
 
-@pytest.fixture
-def gate(tmp_path):
-    """The file that tasks of the kind `hold` wait for."""
-    return tmp_path / "gate"
-
-
 def test_an_answer_torn_by_noise_costs_the_pipe_and_shifts_no_other_answer(site, daemon, marker):
     site.queue("a", retry_limit=0, error="delete")
     expected = {}
@@ -80,10 +74,11 @@ def test_a_claim_whose_answer_never_came_is_named_and_the_other_items_run(site, 
     assert (run_count, release_time is None) == (0, False)  # perhaps another daemon's: its lease must end
 
 
-def test_a_sole_agent_gives_back_what_a_claim_without_an_answer_took(site, daemon, marker):
+@pytest.mark.parametrize("offset", [0, -3600])
+def test_a_sole_agent_gives_back_what_a_claim_without_an_answer_took(site, daemon, marker, offset):
     site.queue("a", retry_limit=0, error="delete", batch_limit=2)
     ids = site.push("a", "nap", 0.01, times=40)
-    command = spoil(site, marker, CLAIM, "die")
+    command = spoil(site, marker, CLAIM, "die").replace("--store", f"--clock-offset={offset} --store")
     running = daemon(settings(site_table(command, sole_agent=True), count=2))
     running.event("settled", count=2)
     assert {e["fate"] for e in running.events("settled")} == {"returned"}
