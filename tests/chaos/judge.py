@@ -73,14 +73,15 @@ def read_log(lines):
     return dict(found)
 
 
-IN_FLIGHT = 0.3  # seconds at most from a claim to the first word of its first task
+IN_FLIGHT = 0.3  # seconds at most from a claim, or the end of the item before, to the first word of a task
 
 
-def cut_off(audit, attempts, kills):
+def cut_off(audit, attempts, kills, ends=()):
     """How many claims of an item were paid for with a try though its task never said a word.
 
-    `audit` are the (time, event, tries, release_time) of its row. Only kills right after the claim may do
-    that: whether a task that was sent has begun is not to be seen from outside.
+    `audit` are the (time, event, tries, release_time) of its row, `ends` the times at which items of its
+    queue ended. Only kills right after the claim may do that, or right after an item before it in its batch
+    ended: whether a task that was sent has begun is not to be seen from outside.
     """
     claims = [
         (at, tries)
@@ -91,7 +92,9 @@ def cut_off(audit, attempts, kills):
     for (at, tries), (until, following) in pairwise([*claims, (float("inf"), None)]):
         spoke = any(at - 0.05 <= attempt.start < until for attempt in attempts)
         counted = following is None or following > tries
-        if not spoke and counted and any(kill.begin - IN_FLIGHT <= at <= kill.end for kill in kills):
+        turns = [at, *(end for end in ends if at < end < until)]  # when it may have been sent, or begun
+        near = any(kill.begin - IN_FLIGHT <= turn <= kill.end for kill in kills for turn in turns)
+        if not spoke and counted and near:
             found += 1
     return found
 

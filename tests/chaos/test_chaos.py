@@ -54,11 +54,13 @@ def test_what_a_stop_ended_is_given_back():
     assert words(twice, stops=[Stop("d", 0.1, 0.9)]) == ["doubled"]
 
 
-def test_a_try_without_a_word_is_excused_by_a_kill_right_after_the_claim_only():
+def test_a_try_without_a_word_is_excused_by_a_kill_right_after_the_claim_or_the_item_before_only():
     claim, settled = (10.0, "update", 1, 30), (11.0, "update", 1, 11)
     assert cut_off([claim, settled], [], [Kill(10.1, 10.2)]) == 1
     assert cut_off([claim, settled], [], [Kill(11.0, 11.2)]) == 0
     assert cut_off([claim, settled], [Attempt(1, "d", 10.01)], [Kill(10.1, 10.2)]) == 0
+    assert cut_off([claim, settled], [], [Kill(10.6, 10.7)], ends=[10.5]) == 1
+    assert cut_off([claim, settled], [], [Kill(10.6, 10.7)], ends=[9.0]) == 0
     given_back = [claim, (11.0, "update", 0, None), (12.0, "update", 1, 32)]
     assert cut_off(given_back, [Attempt(1, "d", 12.01, 13.0)], [Kill(10.1, 10.2)]) == 0
 

@@ -3,6 +3,7 @@
 import random
 import sqlite3
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import psutil
@@ -152,9 +153,12 @@ class World:
         left = self.site.rows()
         for item, attempts in read_log(lines).items():
             self.stories[item].attempts = attempts
+        ends = defaultdict(list)  # queue → when items of it ended
+        for story in self.stories.values():
+            ends[story.queue] += [attempt.end for attempt in story.attempts if attempt.end is not None]
         for item, story in self.stories.items():
             story.gone = item not in left
-            story.cut_off = cut_off(self.audit(item), story.attempts, self.kills)
+            story.cut_off = cut_off(self.audit(item), story.attempts, self.kills, ends[story.queue])
         limit = WORKERS["crash_limit"]
         policies = {name: Policy(s.get("retry_limit", 0), limit) for name, (_, s) in QUEUES.items()}
         return list(self.stories.values()), policies, self.stops
