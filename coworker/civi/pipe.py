@@ -36,15 +36,20 @@ class Pipe:
     another callback of the poller) refuses the next one: only `end` or `kill` are left for it.
     """
 
-    def __init__(self, command: str, *, cwd: Path | None, env: Mapping[str, str], poller: Poller) -> None:
-        """Start it. `env` is its whole environment. Raises BootError if it cannot be started."""
-        self.command = command
+    def __init__(
+        self, command: str, *, cwd: Path | None, env: Mapping[str, str], poller: Poller, name: str = ""
+    ) -> None:
+        """Start it. `env` is its whole environment, `name` what messages call it (default: the command).
+
+        Raises BootError if it cannot be started.
+        """
+        self.command = name or command
         try:
             self._process = Command(command, cwd=cwd, env=env)
         except (OSError, ValueError) as error:
             where = cwd or "the current directory"
             why = getattr(error, "strerror", None) or error
-            raise BootError(f"cannot start {command!r} in {where}: {why}") from error
+            raise BootError(f"cannot start {self.command!r} in {where}: {why}") from error
         self.pid, self.group = self._process.pid, self._process.group
         self._framer = AnswerFramer()
         self._stderr_tail = Tail(_TAIL)

@@ -17,9 +17,13 @@ COMMANDS = {
     "run": "Run the daemon in the foreground.",
     "debug": "Run one worker, one task at a time, and log everything.",
     "check": "Check a settings file and name every mistake in it.",
+    "detect": "Say which CiviCRM site this directory belongs to.",
+    "launch-lines": "Print the commands that start a pipe of this site.",
     "demo": "See the daemon work: no CiviCRM, no set-up needed.",
     "pipe": "Serve Civi::pipe from a queue store in Python.",
 }
+
+IN_MODULE = {"launch-lines": "detect"}  # commands that share another's
 
 
 class LazyGroup(click.Group):
@@ -31,7 +35,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"coworker.cli.{cmd_name}"), cmd_name)
+        module = IN_MODULE.get(cmd_name, cmd_name)
+        command = getattr(import_module(f"coworker.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
@@ -47,7 +52,7 @@ def coworker() -> None:
 
     \b
     coworker demo                        see it work
-    coworker run --pipe='cv pipe vtl'    run the tasks of one site
+    coworker run                         run the tasks of the site in this directory
     coworker -c /etc/coworker.toml       the same as `coworker run -c /etc/coworker.toml`
     """  # noqa: D301
 

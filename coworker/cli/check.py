@@ -49,7 +49,7 @@ def check(path: Path | None, definitions: tuple[str, ...], as_json: bool) -> Non
     from coworker.cli.run import Source  # noqa: PLC0415
 
     try:
-        config = Source.of(str(path) if path else None, None, None, definitions)()
+        config = Source.of(str(path) if path else None, {}, definitions)()
     except ConfigError as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "problems": error.problems}))

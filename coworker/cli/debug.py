@@ -20,7 +20,7 @@ def _debugging(config: Config) -> Config:
 
 @click.command()
 @with_options
-def debug(file: str | None, pipe: str | None, cwd: str | None, overrides: tuple[str, ...]) -> None:
+def debug(file: str | None, overrides: tuple[str, ...], **site: str | None) -> None:
     """Run one worker, one task for each boot of CiviCRM, and log everything.
 
     \b
@@ -29,4 +29,4 @@ def debug(file: str | None, pipe: str | None, cwd: str | None, overrides: tuple[
     The same daemon as `coworker run`, with one worker a site, max_requests = 1, overlap = false,
     log.level = debug and log.looking = true, whatever the settings say.
     """  # noqa: D301
-    start(replace(Source.of(file, pipe, cwd, overrides), adjust=_debugging))
+    start(replace(Source.of(file, site, overrides), adjust=_debugging))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coworker.civi import launch
 from coworker.config.load import default_directories, load
 from coworker.config.overrides import split_override
 from coworker.config.settings import Config
@@ -20,11 +21,14 @@ from coworker.errors import SetupError
 DEFAULT_FILE = Path("/etc/coworker.toml")
 SITE = "main"  # the name of a site that is given on the command line
 Overrides = list[tuple[str, str]]
+Given = Mapping[str, Any]  # pipe, web, channel, cwd: None where they were not given
 
 OPTIONS = (
     click.option("-c", "--config", "file", metavar="FILE", help=f"Settings file (default: {DEFAULT_FILE})."),
     click.option("--pipe", metavar="CMD", help="The command that starts a pipe, such as 'cv pipe vtl'."),
-    click.option("--cwd", metavar="DIR", help="Directory to start it in."),
+    click.option("--web", metavar="URL", help="Or over HTTP: the site's APIv4, with {entity} and {action}."),
+    click.option("--channel", metavar="WAY", help="pipe, web, or pipe,web: control by pipe, work over HTTP."),
+    click.option("--cwd", metavar="DIR", help="Directory to start in; a site found from there if no pipe."),
     click.option(
         "-d", "overrides", metavar="KEY=VALUE", multiple=True,
         help="Override a setting, such as -d workers.count=4. Can be repeated.",
@@ -49,25 +53,30 @@ class Source:
     euid: int = field(default_factory=os.geteuid)  # who started it; it may have become another user since
 
     def __call__(self) -> Config:
-        return self.adjust(load(self.path, self.overrides, euid=self.euid))
+        return self.adjust(launch.complete(load(self.path, self.overrides, euid=self.euid)))
 
     @classmethod
-    def of(cls, file: str | None, pipe: str | None, cwd: str | None, texts: tuple[str, ...]) -> Source:
-        """What the command line names: a file, or a site of its own, or what lies in /etc."""
+    def of(cls, file: str | None, site: Given, texts: tuple[str, ...]) -> Source:
+        """What the command line names: a file, or a site of its own, or what lies in /etc.
+
+        With none of these it is the site that the current directory belongs to.
+        """
         overrides = [split_override(text) for text in texts]
-        site = _own_site(pipe, cwd)
-        if file is None and (site or not DEFAULT_FILE.exists()):
-            return cls(None, [*_own_directories(site, overrides), *site, *overrides])
-        return cls(Path(file) if file is not None else DEFAULT_FILE, [*site, *overrides])
+        own = _own_site(site)
+        if file is None and not own and not DEFAULT_FILE.exists() and not _names_site(overrides):
+            own = _own_site({"cwd": str(launch.shell_directory(os.environ))})
+        if file is None and (own or not DEFAULT_FILE.exists()):
+            return cls(None, [*_own_directories(own, overrides), *own, *overrides])
+        return cls(Path(file) if file is not None else DEFAULT_FILE, [*own, *overrides])
 
 
-def _own_site(pipe: str | None, cwd: str | None) -> Overrides:
-    site = []
-    if pipe is not None:
-        site.append((f"sites.{SITE}.pipe", pipe))
-    if cwd is not None:
-        site.append((f"sites.{SITE}.cwd", str(_here() / cwd)))
-    return site
+def _own_site(given: Given) -> Overrides:
+    site = [(f"sites.{SITE}.{name}", value) for name, value in given.items() if value is not None]
+    return [(key, str(_here() / value) if key.endswith(".cwd") else value) for key, value in site]
+
+
+def _names_site(overrides: Overrides) -> bool:
+    return any(key.startswith("sites.") for key, _ in overrides)
 
 
 def _here() -> Path:
@@ -99,12 +108,15 @@ def start(source: Source) -> None:
 
 @click.command()
 @with_options
-def run(file: str | None, pipe: str | None, cwd: str | None, overrides: tuple[str, ...]) -> None:
+def run(file: str | None, overrides: tuple[str, ...], **site: str | None) -> None:
     """Run the daemon in the foreground: workers take tasks from CiviCRM's queues and run them.
 
     \b
+    The site that the current directory belongs to (see also coworker detect):
+      coworker run
     One site, without any file:
       coworker run --pipe='cv pipe vtl' --cwd=/var/www/example.com
+      coworker run --web='https://example.com/civicrm/ajax/api4/{entity}/{action}?token=XXX'
     The sites of a settings file:
       coworker run -c /etc/coworker.toml
     A site over SSH, with four workers:
@@ -113,4 +125,4 @@ def run(file: str | None, pipe: str | None, cwd: str | None, overrides: tuple[st
     Ctrl-C or TERM stops gracefully: running tasks finish. A second one ends them at once and gives
     them back. HUP reads the settings again; see doc/signals.md for every signal.
     """  # noqa: D301
-    start(Source.of(file, pipe, cwd, overrides))
+    start(Source.of(file, site, overrides))

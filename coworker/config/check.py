@@ -12,6 +12,7 @@ from typing import Any
 
 from coworker.config.draft import Given, nearest
 from coworker.config.table import Kind, Setting
+from coworker.config.web import read_address
 
 # Pairs of a site's settings: the first must not be above the second.
 NOT_ABOVE = (("min_idle", "count"), ("poll_interval", "poll_interval_max"), ("max_memory", "hard_memory"))
@@ -102,6 +103,8 @@ def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | P
         raise ValueError(f"{show(raw)} is none of {bounds(setting)}{hint}")
     if setting.kind is Kind.VERSION and not _VERSION.fullmatch(text):
         raise ValueError(f'{show(raw)} is no version (like "6.4" or "5.51.0")')
+    if setting.kind is Kind.URL:
+        read_address(text)
     if setting.kind is Kind.FILE:
         return text if text == "-" else str(_path(text, given.base, environ))
     if setting.kind is Kind.PATH:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from coworker.config.check import NO_LIMIT_AT_ZERO, NOT_ABOVE, SITE_NAME, resolve, show
+from coworker.config.connection import contradictions
 from coworker.config.draft import Draft, Origin, Problem
 from coworker.config.files import read_files
 from coworker.config.overrides import read_command_line, read_environment
@@ -141,10 +142,14 @@ class _Values:
         if not SITE_NAME.fullmatch(name):
             message = f"{dotted(key)}: a site's name is made of letters, digits and . _ -"
             self.draft.problems.append(Problem(origin, message))
-        pipe = (*key, "pipe")
-        if pipe not in self.draft.values and not self.draft.doubtful & {(), key}:
-            message = f'{dotted(key)}: pipe is missing, the command to start (as pipe = "cv pipe vtl")'
-            self.draft.problems.append(Problem(origin, message))
+        own = {name for name in self.draft.values if name[:2] == key and len(name) == 3}
+        if own <= set(self.values) and not self.draft.doubtful & {(), key}:
+            given = {field for *_, field in own} | ({"domains"} if self.draft.domains(name) else set())
+            shape = SiteSettings(name, **{"cwd": None, **self.section("sites.NAME", key)})
+            for field, wrong in contradictions(shape, given):
+                by = self.draft.values.get((*key, field))
+                text = f"{dotted((*key, field))}: {wrong}"
+                self.draft.problems.append(Problem(by.origin if by else origin, text))
         for number in self.draft.domains(name):
             self._check_domain((*key, "domains", number))
         if "" in self.draft.patterns(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,20 @@ class SiteSettings:
 
     name: str
     cwd: Path | None
-    pipe: str
+    pipe: str = ""  # "": to be detected, see civi.launch
+    ssh: str | None = None
+    ssh_options: str | None = None
+    ssh_key_file: Path | None = None
+    web: str | None = None
+    web_token_file: Path | None = None
+    web_token: str | None = field(default=None, repr=False)
+    web_site_key_file: Path | None = None
+    web_header: str = _default("sites.NAME.web_header")
+    web_ca_file: Path | None = None
+    web_contact: int | None = None
+    channel: str | None = None
+    watch_code: bool = _default("sites.NAME.watch_code")
+    allow_non_production: bool = _default("sites.NAME.allow_non_production")
     poll_interval: float = _default("sites.NAME.poll_interval")
     poll_interval_max: float = _default("sites.NAME.poll_interval_max")
     civicrm_version: str = _default("sites.NAME.civicrm_version")
@@ -95,8 +108,29 @@ class SiteSettings:
     domains: tuple[DomainSettings, ...] = ()
 
     @property
+    def channels(self) -> tuple[str, str]:
+        """How control and workers reach the site: "pipe" or "web" each."""
+        channel = self.channel
+        if channel is None:
+            piped = bool(self.pipe or self.ssh)
+            channel = "pipe" if self.web is None else "pipe,web" if piped else "web"
+        control, _, work = channel.partition(",")
+        return control, work or control
+
+    @property
+    def needs_pipe(self) -> bool:
+        return "pipe" in self.channels
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether control claims by pipe what workers run over HTTP."""
+        return self.channels == ("pipe", "web")
+
+    @property
     def is_remote(self) -> bool:
-        """Whether its PHP runs out of our reach: as was said, else as the pipe looks (rule 9)."""
+        """Whether its PHP runs out of our reach: as was said, else as the connection looks (rule 9)."""
+        if self.channels[1] == "web":
+            return True
         return looks_remote(self.pipe) if self.remote is None else self.remote
 
     def for_domain(self, number: int | None) -> SiteSettings:

@@ -24,6 +24,7 @@ class Kind(str, Enum):
     INTEGER = "a whole number"
     NUMBER = "a number"
     TEXT = "text"
+    URL = "a URL"
     COMMAND = "a shell line"
     CHOICE = "one of"
     VERSION = "a version"
@@ -56,6 +57,7 @@ class Setting:
     fallback: str = ""
     example: str | int | bool = ""  # for the sample file, where there is no default to show
     required: bool = False
+    secret: bool = False  # its value is never shown
 
     @property
     def section(self) -> str:
@@ -175,13 +177,74 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sites.NAME.pipe", Kind.COMMAND, None,
-        "The command that starts a CiviCRM pipe, run in cwd. Its $VARIABLES are the shell's: never logged.",
+        "The command that starts a CiviCRM pipe, run in cwd. Its $VARIABLES are the shell's: never logged. "
+        "MINIPIPE in it is the bundled PHP adapter.",
         Reload.NEW_WORKERS,
-        example="cv pipe vtl", required=True,
+        fallback="cv pipe vtl where there is cv, else MINIPIPE vtl, for the site found from cwd upwards",
+        example="cv pipe vtl",
     ),
     Setting(
-        "sites.NAME.cwd", Kind.DIRECTORY, None, "Directory the pipe is started in.", Reload.NEW_WORKERS,
+        "sites.NAME.cwd", Kind.DIRECTORY, None,
+        "Directory the pipe is started in, and where the search for the site begins. With ssh: over there.",
+        Reload.NEW_WORKERS,
         fallback="the daemon's own", example="/var/www/example.com/web",
+    ),
+    Setting(
+        "sites.NAME.ssh", Kind.TEXT, None,
+        "Run the pipe on this host, over SSH: host or user@host. All workers share one connection. The key "
+        "of the host must be known already.", Reload.NEW_WORKERS,
+        fallback="the pipe runs here", example="www-data@web1.example.com",
+    ),
+    Setting(
+        "sites.NAME.ssh_options", Kind.COMMAND, None, "More options for that ssh, as a shell reads them.",
+        Reload.NEW_WORKERS, fallback="none", example="-p 2222",
+    ),
+    Setting(
+        "sites.NAME.ssh_key_file", Kind.PATH, None, "The private key for that ssh, without a passphrase.",
+        Reload.NEW_WORKERS, fallback="as ssh finds it", example="/etc/coworker/id_ed25519",
+    ),
+    Setting(
+        "sites.NAME.web", Kind.URL, None,
+        "Where the site's APIv4 is, with {entity} and {action}. Needs coworker[http], and a credential.",
+        Reload.NEW_WORKERS, fallback="not over HTTP",
+        example="https://example.com/civicrm/ajax/api4/{entity}/{action}", secret=True,
+    ),
+    Setting(
+        "sites.NAME.web_token_file", Kind.PATH, None,
+        "A file with the credential: the API key, or JWT, of a contact who may administer queues.",
+        Reload.NEW_WORKERS, fallback="none", example="/etc/coworker/example.token",
+    ),
+    Setting(
+        "sites.NAME.web_token", Kind.TEXT, None,
+        "The credential itself. Better in a file, or in the environment.", Reload.NEW_WORKERS,
+        fallback="none", example="${EXAMPLE_TOKEN}", secret=True,
+    ),
+    Setting(
+        "sites.NAME.web_site_key_file", Kind.PATH, None,
+        "A file with CIVICRM_SITE_KEY, sent as X-Civi-Key: needed unless the contact may authenticate with "
+        "api key, or the credential is a JWT.", Reload.NEW_WORKERS,
+        fallback="not sent", example="/etc/coworker/example.key",
+    ),
+    Setting(
+        "sites.NAME.web_header", Kind.CHOICE, "X-Civi-Auth",
+        "The header of the credential. Many web servers drop Authorization.", Reload.NEW_WORKERS,
+        choices=("X-Civi-Auth", "Authorization"),
+    ),
+    Setting(
+        "sites.NAME.web_ca_file", Kind.PATH, None, "Certificates to trust, in place of the system's.",
+        Reload.NEW_WORKERS, fallback="the system's", example="/etc/coworker/ca.pem",
+    ),
+    _whole(
+        "sites.NAME.web_contact", None, 1, 1_000_000_000,
+        "For channel pipe,web: tasks of the system run as this contact, with tokens of a few minutes that "
+        "are made through the pipe. It must be a user who may administer queues.",
+        reload=Reload.NEW_WORKERS, fallback="with the credential", example=2,
+    ),
+    Setting(
+        "sites.NAME.channel", Kind.CHOICE, None,
+        "How control (looks, settles) and workers (run tasks) reach the site; one word: both the same way.",
+        Reload.NEW_WORKERS, choices=("pipe", "web", "pipe,web", "web,pipe"),
+        fallback="web if only that is given, pipe,web if both are, else pipe", example="pipe,web",
     ),
     _seconds(
         "sites.NAME.poll_interval", 0.2, 0.01,
@@ -205,6 +268,16 @@ SETTINGS: tuple[Setting, ...] = (
         "The PHP runs where its processes cannot be killed from here: tasks are sent one by one, and one "
         "whose pipe was lost is left to end by itself.", Reload.NEW_WORKERS,
         fallback="guessed from the pipe (ssh, docker, podman, kubectl, drush @ALIAS, wp --ssh)", example=True,
+    ),
+    Setting(
+        "sites.NAME.watch_code", Kind.BOOLEAN, True,
+        "Replace all workers once when the site's code changes: CiviCRM, its extensions, its libraries, or "
+        "where a symbolic link points. Where the files are local.",
+    ),
+    Setting(
+        "sites.NAME.allow_non_production", Kind.BOOLEAN, False,
+        "Work also where CiviCRM's setting environment is not Production. A copy of a site has its queues, "
+        "too: its mails would be sent twice.",
     ),
     _whole(
         "sites.NAME.workers", None, 1, 1000,

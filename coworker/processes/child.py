@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from coworker.civi import launch
 from coworker.civi.client import Client
 from coworker.civi.outcome import is_database_error, version_key
 from coworker.civi.pipe import Pipe, PipeEndedError
@@ -85,7 +86,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     """Start the pipe, and whatever happens then, end it."""
     begun = time.monotonic()
     try:
-        pipe = Pipe(birth.site.pipe, cwd=birth.site.cwd, env=os.environ, poller=poller)
+        pipe = start_pipe(birth.site, poller)
     except BootError as error:
         link.report(BootFailed(str(error)))
         return
@@ -118,6 +119,12 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
             body.words.tell()
         link.post(Bye(reason, str(pipe.end())))
     link.flush()
+
+
+def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
+    """The site's own command, with what it stands for. Raises BootError."""
+    command, env = launch.expand(site.pipe), launch.environment(os.environ)
+    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
 
 
 def _open_journal(birth: Birth, pipe: Pipe) -> Journal:

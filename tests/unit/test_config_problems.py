@@ -147,8 +147,49 @@ def test_wrong_values_of_a_site(write, line, problem):
         ("sites.a = 'x'\n" + SITE, "c.toml:1: sites.a: must be a table: [sites.NAME]"),
         ("log = 'x'\n" + SITE, "c.toml:1: log: must be a table: [log]"),
         (
-            "[sites.a]\n",
-            'c.toml:1: sites.a: pipe is missing, the command to start (as pipe = "cv pipe vtl")',
+            "[sites.a]\nchannel = 'web'",
+            "c.toml:2: sites.a.channel: is web, but web is not given",
+        ),
+        (
+            "[sites.a]\nssh_options = '-p 1'",
+            "c.toml:2: sites.a.ssh_options: is given, but ssh is not",
+        ),
+        (
+            "[sites.a]\nssh = '-oProxyCommand=x'",
+            "c.toml:2: sites.a.ssh: must be host or user@host; options go into ssh_options",
+        ),
+        (
+            "[sites.a]\npipe = 'MINIPIPE vtl'\nssh = 'h'",
+            "c.toml:2: sites.a.pipe: MINIPIPE is not on the host of ssh: give a command that is, as cv pipe vtl",  # noqa: E501
+        ),
+        (
+            "[sites.a]\nweb = 'https://x.example/civicrm'\nweb_token = 'x'",
+            (
+                "c.toml:2: sites.a.web: must have {entity} and {action} once each, as "
+                "https://example.com/civicrm/ajax/api4/{entity}/{action}"
+            ),
+        ),
+        (
+            "[sites.a]\nweb = 'https://x.example/{entity}/{action}'",
+            "c.toml:2: sites.a.web: has no credential: give web_token_file",
+        ),
+        (
+            "[sites.a]\nweb = 'https://x.example/{entity}/{action}?token=y'\nweb_token = 'x'",
+            (
+                "c.toml:2: sites.a.web: the credential is given more than once: web_token_file, web_token, or "
+                "?token= in web"
+            ),
+        ),
+        (
+            "[sites.a]\nweb = 'ftp://x.example/{entity}/{action}'\nweb_token = 'x'",
+            (
+                "c.toml:2: sites.a.web: must be a URL with https:// and a host, as "
+                "https://example.com/civicrm/ajax/api4/{entity}/{action}"
+            ),
+        ),
+        (
+            "[sites.a]\npipe = 'x'\nweb_contact = 2",
+            'c.toml:3: sites.a.web_contact: is for channel = "pipe,web" only',
         ),
         (
             "[sites.'a b']\npipe = 'x'",

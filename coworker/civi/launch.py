@@ -1,0 +1,122 @@
+"""Which command starts a pipe of a site: detected, bundled, or over SSH; and in which environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from coworker.civi.detect import Found, NoSiteError, detect
+from coworker.config.settings import Config, SiteSettings
+from coworker.errors import ConfigError
+
+ADAPTER = Path(__file__).with_name("minipipe.php")
+FLAGS = "vtl"
+_MINIPIPE = re.compile(r"(?:(?<=^)|(?<=[\s;&|(]))MINIPIPE(?=\s|$)")
+_NOISY_FROM = 2  # SHELL_VERBOSITY: what a phar prints from this level on breaks the protocol (contract C)
+MULTIPLEX_SECONDS = 60  # that a shared SSH connection outlives its last user
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a pipe. COWORKER_PIPE tells a site's code where it runs."""
+    adapted = {**environ, "COWORKER_PIPE": "1"}
+    verbosity = adapted.get("SHELL_VERBOSITY", "")
+    if verbosity.strip().lstrip("+").isdecimal() and int(verbosity) >= _NOISY_FROM:
+        adapted["SHELL_VERBOSITY"] = "1"
+    return adapted
+
+
+def expand(command: str) -> str:
+    """The shell line with MINIPIPE, where it stands as a command, replaced by the bundled adapter."""
+    return _MINIPIPE.sub(lambda _: f"${{COWORKER_PHP:-php}} {shlex.quote(str(ADAPTER))}", command)
+
+
+def uses_adapter(command: str) -> bool:
+    """Whether a shell line starts the bundled adapter."""
+    return _MINIPIPE.search(command) is not None
+
+
+def lines(found: Found, flags: str = FLAGS) -> dict[str, str]:
+    """Every shell line that starts a pipe of this site, by the program it needs (contract C)."""
+    url = f" --url={shlex.quote(found.url)}" if found.url else ""
+    is_modern = found.kind.name == "Drupal8"  # there is no civicrm_initialize() there (contract C)
+    boot = '\\Drupal::service("civicrm")->initialize();' if is_modern else "civicrm_initialize();"
+    known = {"cv": f"cv pipe {flags}{url}", "MINIPIPE": f"MINIPIPE{url} {flags}"}
+    if found.kind.name == "WordPress":
+        known["wp"] = f"wp civicrm pipe {flags}{url}"
+        known["wp eval"] = f"wp eval 'civicrm_initialize(); Civi::pipe(\"{flags}\");'{url}"
+    if found.kind.name in ("Drupal", "Drupal8", "Backdrop"):
+        uri = f" --uri={shlex.quote(found.url)}" if found.url else ""
+        known["drush"] = f"drush{uri} ev '{boot} Civi::pipe(\"{flags}\");'"
+    return known
+
+
+def best(found: Found, path: str | None) -> str:
+    """`cv` if it is on this PATH, else the bundled adapter."""
+    known = lines(found)
+    if shutil.which("cv", path=path):
+        return known["cv"]
+    return known["MINIPIPE"]
+
+
+def complete(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
+    """With a command for every site that gave none. Raises ConfigError with a line for each that has none."""
+    sites, problems = [], []
+    for site in config.sites:
+        try:
+            sites.append(_complete(site, config, environ))
+        except NoSiteError as error:
+            problems.append(f"sites.{site.name}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return replace(config, sites=tuple(sites))
+
+
+def _complete(site: SiteSettings, config: Config, environ: Mapping[str, str]) -> SiteSettings:
+    if site.ssh is not None:
+        return replace(site, pipe=_over_ssh(site, config.coworker.run_dir), cwd=None)
+    if site.pipe or not site.needs_pipe:
+        return site
+    found = detect(site.cwd or shell_directory(environ), environ)
+    return replace(site, pipe=best(found, environ.get("PATH")), cwd=found.cwd)
+
+
+def shell_directory(environ: Mapping[str, str]) -> Path:
+    """The current directory as the shell names it: with its symbolic links. Raises FileNotFoundError."""
+    here = Path.cwd()
+    named = Path(environ.get("PWD") or here)
+    try:
+        return named if named.is_absolute() and named.samefile(here) else here
+    except OSError:
+        return here
+
+
+def _over_ssh(site: SiteSettings, run_dir: Path) -> str:
+    """The ssh that carries a pipe: it asks nobody, checks host keys, notices a dead link, and is shared.
+
+    N workers share one connection (ControlMaster); %C is short, and a socket's path must be.
+    """
+    options = [
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "ConnectTimeout=15",
+        "ControlMaster=auto",
+        f"ControlPath={run_dir}/ssh-%C",
+        f"ControlPersist={MULTIPLEX_SECONDS}",
+    ]
+    words = ["exec", "ssh", "-T", *(word for option in options for word in ("-o", option))]
+    if site.ssh_key_file is not None:
+        words += ["-i", str(site.ssh_key_file), "-o", "IdentitiesOnly=yes"]
+    command = site.pipe or f"cv pipe {FLAGS}"
+    if site.cwd is not None:
+        command = f"cd {shlex.quote(str(site.cwd))} && {command}"
+    given = f" {site.ssh_options}" if site.ssh_options else ""
+    # What the user gave comes first: ssh takes the first value it is told for an option.
+    head, tail = shlex.join(words[1:3]), shlex.join([*words[3:], "--", str(site.ssh), command])
+    return f"exec {head}{given} {tail}"

@@ -1,0 +1,520 @@
+<?php
+/**
+ * MINIPIPE: finds the CiviCRM site around the current directory, boots it, and serves Civi::pipe().
+ *
+ *   php minipipe.php [--url=URL] [--payload] [FLAGS]    serve requests; FLAGS for Civi::pipe, default vtl
+ *   php minipipe.php [--url=URL] --probe                one line of JSON about the site
+ *   php minipipe.php [--url=URL] --settle               for cores without the QueueItem API: see settle()
+ *
+ * Which site: CIVICRM_BOOT (Type://path[?host=…], Auto://.), else CIVICRM_SETTINGS (a path), else the nearest
+ * site from the current directory upwards. Which site of a multisite: --url, else HTTP_HOST.
+ *
+ * Exit status: 0 the input ended · 2 usage · 10 not the CLI · 11 PHP too old · 12 no site found ·
+ * 13 CiviCRM is not enabled there · 14 the boot failed. Anything but answers goes to standard error.
+ *
+ * Written so that PHP 5.4 can parse it: an old one gets a sentence, not a syntax error.
+ */
+
+const COWORKER_USAGE = 2;
+const COWORKER_NOT_CLI = 10;
+const COWORKER_OLD_PHP = 11;
+const COWORKER_NO_SITE = 12;
+const COWORKER_NOT_ENABLED = 13;
+const COWORKER_BOOT_FAILED = 14;
+
+function coworker_fail($status, $message) {
+  $GLOBALS['coworker_stage'] = 'failed';
+  file_put_contents('php://stderr', 'MINIPIPE: ' . preg_replace('/\s+/', ' ', trim($message)) . "\n");
+  exit($status);
+}
+
+if (PHP_SAPI !== 'cli') {
+  coworker_fail(COWORKER_NOT_CLI, 'this is PHP\'s "' . PHP_SAPI . '", not its command line: install php-cli,'
+    . ' or name its php with COWORKER_PHP');
+}
+if (version_compare(PHP_VERSION, '7.4.0', '<')) {
+  coworker_fail(COWORKER_OLD_PHP, 'PHP ' . PHP_VERSION . ' is too old, 7.4 is needed: name another with COWORKER_PHP');
+}
+ini_set('display_errors', 'stderr');
+ini_set('html_errors', '0');
+set_time_limit(0);
+coworker_main(coworker_arguments(array_slice($_SERVER['argv'], 1)));
+
+/** @return array mode (pipe, probe, settle), flags, url (or null), payload */
+function coworker_arguments($words) {
+  $found = array('mode' => 'pipe', 'flags' => 'vtl', 'url' => getenv('HTTP_HOST') ?: null, 'payload' => false);
+  foreach ($words as $word) {
+    if ($word === '--probe' || $word === '--settle') {
+      $found['mode'] = substr($word, 2);
+    }
+    elseif ($word === '--payload') {
+      $found['payload'] = true;
+    }
+    elseif (strpos($word, '--url=') === 0) {
+      $found['url'] = substr($word, 6);
+    }
+    elseif (preg_match('/^[a-z]*$/', $word)) {
+      $found['flags'] = $word;
+    }
+    else {
+      coworker_fail(COWORKER_USAGE, "\"$word\" is no option; known: --url=URL --payload --probe --settle, flags as vtl");
+    }
+  }
+  return $found;
+}
+
+function coworker_main($arguments) {
+  coworker_boot($arguments);
+  if ($arguments['mode'] === 'probe') {
+    fwrite(STDOUT, json_encode(coworker_probe(), JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE) . "\n");
+  }
+  elseif ($arguments['mode'] === 'settle') {
+    coworker_settle();
+  }
+  else {
+    coworker_tell_failures($arguments['payload']);
+    Civi::pipe($arguments['flags']);
+  }
+}
+
+// --- finding the site -----------------------------------------------------------------------------
+
+/** What tells a site's root, in the order of CiviCRM's own tools; coworker/civi/detect.py has the same. */
+function coworker_signs() {
+  return array(
+    'WordPress' => array('wp-load.php'),
+    'Joomla' => array('administrator/components/com_users/users.php', 'libraries/src/Factory.php'),
+    'Drupal' => array('modules/system/system.module'),
+    'Drupal8' => array('core/core.services.yml'),
+    'Backdrop' => array('core/modules/layout/layout.module'),
+    'Standalone' => array('civicrm.standalone.php', 'civicrm.config.php.standalone'),
+  );
+}
+
+/** The directory as the shell names it: a symbolic link in it may be what makes the site. */
+function coworker_here() {
+  $pwd = getenv('PWD');
+  return $pwd && realpath($pwd) === getcwd() ? $pwd : getcwd();
+}
+
+/** @return array|null [type, root] */
+function coworker_find($directory, &$looked) {
+  for ($dir = rtrim($directory, '/'); ; $dir = dirname($dir)) {
+    $dir = $dir === '' ? '/' : $dir;
+    $below = rtrim($dir, '/');
+    $looked[] = $dir;
+    foreach (coworker_signs() as $type => $signs) {
+      $roots = array($below, "$below/web");
+      if ($type === 'Standalone') {
+        $roots[] = "$below/srv";
+      }
+      foreach ($roots as $root) {
+        foreach ($signs as $sign) {
+          if (file_exists("$root/$sign")) {
+            return array($type, $root === '' ? '/' : $root);
+          }
+        }
+      }
+    }
+    if ($dir === '/' || $dir === '.') {
+      return null;
+    }
+  }
+}
+
+/** @return array type, root, url (of CIVICRM_BOOT, or null) */
+function coworker_site() {
+  $boot = getenv('CIVICRM_BOOT');
+  $url = null;
+  if (!$boot) {
+    return array_merge(coworker_found(coworker_here()), array($url));
+  }
+  if (!preg_match(';^(\w+)://(?:[^@/]*@)?([^?]*)(?:\?(.*))?$;', $boot, $parts)) {
+    coworker_fail(COWORKER_NO_SITE, "CIVICRM_BOOT=$boot is not of the form Type://path");
+  }
+  $path = trim($parts[2], '/') === '.' ? coworker_here() : '/' . trim($parts[2], '/');
+  parse_str(isset($parts[3]) ? $parts[3] : '', $query);
+  $url = isset($query['host']) ? $query['host'] : null;
+  if ($parts[1] === 'Auto') {
+    return array_merge(coworker_found($path), array($url));
+  }
+  if (!array_key_exists($parts[1], coworker_signs())) {
+    coworker_fail(COWORKER_NO_SITE, "CIVICRM_BOOT=$boot: the type must be Auto, "
+      . implode(', ', array_keys(coworker_signs())));
+  }
+  if (!is_dir($path)) {
+    coworker_fail(COWORKER_NO_SITE, "CIVICRM_BOOT=$boot: there is no directory $path");
+  }
+  return array($parts[1], $path, $url);
+}
+
+function coworker_found($directory) {
+  $looked = array();
+  $found = coworker_find($directory, $looked);
+  if (!$found) {
+    coworker_fail(COWORKER_NO_SITE, 'no CiviCRM site found in ' . implode(', ', $looked)
+      . ' (nor in web/ or srv/ of these): start in a site\'s folder, or set CIVICRM_BOOT or CIVICRM_SETTINGS');
+  }
+  return $found;
+}
+
+// --- booting --------------------------------------------------------------------------------------
+
+function coworker_boot($arguments) {
+  $GLOBALS['coworker_stage'] = 'boot';
+  register_shutdown_function('coworker_ended_early');
+  ob_start('coworker_to_stderr', 1);
+  $settings = getenv('CIVICRM_BOOT') ? false : getenv('CIVICRM_SETTINGS');
+  try {
+    if ($settings && $settings !== 'Auto') {
+      $GLOBALS['coworker_site'] = array('settings', dirname($settings));
+      coworker_simulate_web($arguments['url'], dirname($settings));
+      coworker_boot_settings($settings);
+      coworker_boot_cms_of_settings();
+    }
+    else {
+      list($type, $root, $url) = coworker_site();
+      $GLOBALS['coworker_site'] = array($type, $root);
+      coworker_simulate_web($url !== null ? $url : $arguments['url'], $root);
+      chdir($root);
+      call_user_func('coworker_boot_' . strtolower($type), $root);
+    }
+    if (!class_exists('Civi') || !method_exists('Civi', 'pipe')) {
+      coworker_fail(COWORKER_BOOT_FAILED, 'this CiviCRM has no Civi::pipe: 5.47 or later is needed');
+    }
+    $system = CRM_Core_Config::singleton()->userSystem;
+    if (is_callable(array($system, 'setMySQLTimeZone'))) {
+      $system->setMySQLTimeZone();
+    }
+  }
+  catch (Exception $error) {
+    coworker_fail(COWORKER_BOOT_FAILED, coworker_where() . ' does not boot: ' . $error->getMessage());
+  }
+  catch (Throwable $error) {
+    coworker_fail(COWORKER_BOOT_FAILED, coworker_where() . ' does not boot: ' . $error->getMessage()
+      . ' in ' . $error->getFile() . ':' . $error->getLine());
+  }
+  while (ob_get_level()) {
+    ob_end_flush();
+  }
+  ini_set('display_errors', 'stderr');  // the CMS may have set it
+  $GLOBALS['coworker_stage'] = 'up';
+}
+
+function coworker_where() {
+  list($type, $root) = $GLOBALS['coworker_site'];
+  return $type === 'settings' ? "the CiviCRM of CIVICRM_SETTINGS in $root" : "the $type site in $root";
+}
+
+/** Nothing that a CMS prints while it boots may be taken for our welcome. */
+function coworker_to_stderr($text) {
+  $GLOBALS['coworker_said'] = substr((isset($GLOBALS['coworker_said']) ? $GLOBALS['coworker_said'] : '') . $text, -4000);
+  fwrite(STDERR, $text);
+  return '';
+}
+
+/** A fatal error, or a CMS that printed a page and left, ends the boot without a word to us. */
+function coworker_ended_early() {
+  if (!isset($GLOBALS['coworker_stage']) || $GLOBALS['coworker_stage'] !== 'boot') {
+    return;
+  }
+  $error = error_get_last();
+  if ($error && ($error['type'] & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR))) {
+    $why = strtok($error['message'], "\n") . " in {$error['file']}:{$error['line']}";
+  }
+  else {
+    $said = isset($GLOBALS['coworker_said']) ? trim(preg_replace('/\s+/', ' ', strip_tags($GLOBALS['coworker_said']))) : '';
+    $why = 'it ended the process' . ($said === '' ? '' : ' and said: ' . substr($said, -300));
+  }
+  coworker_fail(COWORKER_BOOT_FAILED, coworker_where() . ' does not boot: ' . $why);
+}
+
+/** A command line has no request; the CMS, and which site of a multisite it is, hang on one. */
+function coworker_simulate_web($url, $root) {
+  $url = $url === null || $url === '' ? 'localhost' : $url;
+  $parts = parse_url(strpos($url, '://') === false ? "http://$url" : $url);
+  if (empty($parts['host'])) {
+    coworker_fail(COWORKER_USAGE, "\"$url\" is no URL");
+  }
+  $https = getenv('HTTPS') === 'on' || (isset($parts['scheme']) && $parts['scheme'] === 'https');
+  $port = isset($parts['port']) ? $parts['port'] : null;
+  $path = isset($parts['path']) ? rtrim($parts['path'], '/') : '';
+  $_SERVER['HTTP_HOST'] = $parts['host'] . ($port ? ":$port" : '');
+  $_SERVER['SERVER_NAME'] = $parts['host'];
+  $_SERVER['SERVER_PORT'] = $port ? $port : ($https ? 443 : 80);
+  if ($https) {
+    $_SERVER['HTTPS'] = 'on';
+  }
+  $_SERVER['SCRIPT_FILENAME'] = "$root/index.php";
+  $_SERVER['SCRIPT_NAME'] = $_SERVER['PHP_SELF'] = "$path/index.php";
+  $_SERVER['REQUEST_URI'] = "$path/";
+  $_SERVER['REQUEST_METHOD'] = 'GET';
+  $_SERVER['REMOTE_ADDR'] = '127.0.0.1';
+  $_SERVER['SERVER_SOFTWARE'] = '';
+}
+
+function coworker_need($enabled) {
+  if (!$enabled) {
+    coworker_fail(COWORKER_NOT_ENABLED, 'CiviCRM is not enabled in ' . coworker_where());
+  }
+}
+
+function coworker_boot_wordpress($root) {
+  require_once "$root/wp-load.php";
+  coworker_need(function_exists('civicrm_initialize'));
+  civicrm_initialize();
+}
+
+function coworker_boot_drupal($root) {
+  define('DRUPAL_ROOT', $root);
+  require_once "$root/includes/bootstrap.inc";
+  drupal_bootstrap(DRUPAL_BOOTSTRAP_FULL);
+  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize'));
+  civicrm_initialize();
+}
+
+function coworker_boot_backdrop($root) {
+  define('BACKDROP_ROOT', $root);
+  require_once "$root/core/includes/bootstrap.inc";
+  require_once "$root/core/includes/config.inc";
+  backdrop_bootstrap(BACKDROP_BOOTSTRAP_FULL);
+  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize'));
+  civicrm_initialize();
+}
+
+/** Drupal 8 and later. A request must be on its stack, with some route, or parts of it do not work. */
+function coworker_boot_drupal8($root) {
+  $autoloader = require "$root/autoload.php";
+  $request = Symfony\Component\HttpFoundation\Request::createFromGlobals();
+  $kernel = Drupal\Core\DrupalKernel::createFromRequest($request, $autoloader, 'prod');
+  $kernel->boot();
+  $kernel->preHandle($request);
+  $request->attributes->set(Drupal\Core\Routing\RouteObjectInterface::ROUTE_OBJECT,
+    new Symfony\Component\Routing\Route('<none>'));
+  $request->attributes->set(Drupal\Core\Routing\RouteObjectInterface::ROUTE_NAME, '<none>');
+  $container = $kernel->getContainer();
+  $container->get('request_stack')->push($request);
+  $container->get('router.request_context')->fromRequest($request);
+  coworker_need(Drupal::hasService('civicrm'));
+  Drupal::service('civicrm')->initialize();
+}
+
+function coworker_boot_standalone($root) {
+  $loaders = array("$root/vendor/autoload.php", "$root/core/vendor/autoload.php", "$root/web/core/vendor/autoload.php",
+    dirname($root) . '/vendor/autoload.php');
+  foreach ($loaders as $loader) {
+    if (file_exists($loader)) {
+      require_once $loader;
+      break;
+    }
+  }
+  $settings = array("$root/civicrm.standalone.php", "$root/private/civicrm.settings.php",
+    "$root/data/civicrm.settings.php", "$root/civicrm.settings.php");
+  coworker_boot_settings(coworker_first($settings));
+}
+
+/** CiviCRM's settings first, and Joomla through them: that is how its own tools do it. */
+function coworker_boot_joomla($root) {
+  coworker_boot_settings(coworker_first(array("$root/administrator/components/com_civicrm/civicrm.settings.php")));
+  coworker_boot_cms_of_settings();
+}
+
+function coworker_first($files) {
+  $there = array_values(array_filter($files, 'file_exists'));
+  coworker_need($there);
+  return $there[0];
+}
+
+function coworker_boot_settings($file) {
+  if (!is_readable($file)) {
+    coworker_fail(COWORKER_NO_SITE, "the settings file $file " . (file_exists($file) ? 'cannot be read' : 'does not exist'));
+  }
+  if (!defined('CIVICRM_SETTINGS_PATH')) {
+    define('CIVICRM_SETTINGS_PATH', $file);
+  }
+  global $civicrm_root;
+  require_once $file;
+  if (!empty($civicrm_root) && file_exists("$civicrm_root/CRM/Core/ClassLoader.php")) {
+    require_once "$civicrm_root/CRM/Core/ClassLoader.php";
+    CRM_Core_ClassLoader::singleton()->register();
+  }
+  CRM_Core_Config::singleton();
+}
+
+function coworker_boot_cms_of_settings() {
+  if (is_callable(array('CRM_Utils_System', 'loadBootStrap'))) {
+    CRM_Utils_System::loadBootStrap(array(), false, false);
+  }
+}
+
+// --- serving --------------------------------------------------------------------------------------
+
+/** One line of JSON on standard error for each task that fails: the outcome alone does not say why. */
+function coworker_tell_failures($payload) {
+  Civi::dispatcher()->addListener('hook_civicrm_queueTaskError', function ($event) use ($payload) {
+    try {
+      $item = is_object($event->item) ? $event->item : (object) $event->item;
+      $task = isset($item->data) && is_object($item->data) ? $item->data : null;
+      $callback = $task && isset($task->callback) ? $task->callback : null;
+      $line = array(
+        'coworker' => 'task_error',
+        'queue' => $event->queue->getName(),
+        'id' => (string) $item->id,
+        'title' => $task && isset($task->title) ? $task->title : null,
+        'callback' => is_array($callback) ? implode('::', array_map('coworker_name', $callback)) : coworker_name($callback),
+        'error' => $event->exception ? get_class($event->exception) . ': ' . $event->exception->getMessage() : null,
+      );
+      if ($payload && $task && isset($task->arguments)) {
+        $line['arguments'] = $task->arguments;
+      }
+      fwrite(STDERR, json_encode($line, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR) . "\n");
+    }
+    catch (Throwable $error) {
+      fwrite(STDERR, 'MINIPIPE: cannot tell of a failed task: ' . $error->getMessage() . "\n");
+    }
+  });
+}
+
+function coworker_name($part) {
+  return is_object($part) ? get_class($part) : (is_scalar($part) ? (string) $part : null);
+}
+
+// --- probing --------------------------------------------------------------------------------------
+
+/** Each fact by itself: one that cannot be had is null. */
+function coworker_probe() {
+  list($type, $root) = $GLOBALS['coworker_site'];
+  $facts = array(
+    'root' => $root,
+    'cms' => $type === 'settings' ? coworker_try(function () { return CIVICRM_UF; }) : $type,
+    'php' => PHP_VERSION,
+    'memory_limit' => ini_get('memory_limit'),
+    'owner' => coworker_user(fileowner(defined('CIVICRM_SETTINGS_PATH') ? CIVICRM_SETTINGS_PATH : $root)),
+    'user' => coworker_user(function_exists('posix_geteuid') ? posix_geteuid() : getmyuid()),
+    'time_zone' => date_default_timezone_get(),
+  );
+  $facts['civicrm'] = coworker_try(function () { return CRM_Utils_System::version(); });
+  $facts['database_version'] = coworker_try(function () { return CRM_Core_BAO_Domain::version(); });
+  $facts['upgrade_pending'] = $facts['database_version'] === null || $facts['civicrm'] === null ? null
+    : $facts['database_version'] !== $facts['civicrm'];
+  foreach (array('environment', 'queue_paused', 'enableBackgroundQueue') as $name) {
+    $facts[$name] = coworker_try(function () use ($name) { return Civi::settings()->get($name); });
+  }
+  $facts['maintenance'] = coworker_try(function () {
+    return is_callable(array('CRM_Utils_System', 'isMaintenanceMode')) ? (bool) CRM_Utils_System::isMaintenanceMode() : null;
+  });
+  $facts['domain'] = coworker_try(function () { return (int) CRM_Core_Config::domainID(); });
+  $facts['domains'] = coworker_try(function () {
+    $domains = array();
+    foreach (civicrm_api4('Domain', 'get', array('checkPermissions' => false, 'select' => array('id', 'name'))) as $row) {
+      $domains[(int) $row['id']] = isset($row['name']) ? $row['name'] : null;
+    }
+    return $domains;
+  });
+  $facts['grants'] = coworker_try(function () {
+    $grants = array();
+    $rows = CRM_Core_DAO::executeQuery('SHOW GRANTS');
+    while ($rows->fetch()) {
+      foreach ($rows->toArray() as $grant) {
+        // Only what is granted and on what: a grant names the account, and may hold its password's hash.
+        $grants[] = preg_replace('/ TO .*/s', '', $grant);
+      }
+    }
+    return $grants;
+  });
+  return $facts;
+}
+
+function coworker_try($get) {
+  try {
+    return $get();
+  }
+  catch (Throwable $error) {
+    return null;
+  }
+}
+
+function coworker_user($id) {
+  $entry = function_exists('posix_getpwuid') ? posix_getpwuid($id) : false;
+  return $entry ? $entry['name'] : (string) $id;
+}
+
+// --- settling -------------------------------------------------------------------------------------
+
+/**
+ * For cores without the QueueItem API (before 6.4). Each line of input is a JSON list of entries, each line of
+ * output ("coworker-settle " + JSON) answers it: {"now": epoch, "reports": [one for each entry]}.
+ *
+ *   {"queue", "id"}                                    the row: {"id", "run_count", "release_time"} or null
+ *   {"queue", "release": [from, to]}                   the rows whose release_time lies there, as a list
+ *   {"queue", "id", "run_count", "release", "set"}     one UPDATE, if the row still is so: 1, or 0 if it is not
+ *
+ * Times are seconds of the epoch. "release" null: release_time is NULL. "set": {"run_count": N, "release_in":
+ * seconds or null}, either or both.
+ */
+function coworker_settle() {
+  fwrite(STDOUT, "coworker-settle {\"ready\":true}\n");
+  while (($line = fgets(STDIN)) !== false) {
+    $answer = array();
+    try {
+      foreach (json_decode($line, true) as $entry) {
+        $answer['reports'][] = coworker_settle_one($entry);
+      }
+      $answer['now'] = (int) CRM_Core_DAO::singleValueQuery('SELECT UNIX_TIMESTAMP(NOW())');
+    }
+    catch (Throwable $error) {
+      $answer = array('error' => $error->getMessage());
+    }
+    fwrite(STDOUT, 'coworker-settle ' . json_encode($answer, JSON_INVALID_UTF8_SUBSTITUTE) . "\n");
+  }
+}
+
+function coworker_settle_one($entry) {
+  $where = 'queue_name = %1';
+  $params = array(1 => array($entry['queue'], 'String'));
+  if (isset($entry['id'])) {
+    $where .= ' AND id = %2';
+    $params[2] = array((int) $entry['id'], 'Integer');
+  }
+  if (array_key_exists('release', $entry)) {
+    if ($entry['release'] === null) {
+      $where .= ' AND release_time IS NULL';
+    }
+    else {
+      $where .= ' AND UNIX_TIMESTAMP(release_time) BETWEEN %3 AND %4';
+      $params[3] = array((int) $entry['release'][0], 'Integer');
+      $params[4] = array((int) $entry['release'][1], 'Integer');
+    }
+  }
+  if (isset($entry['set'])) {
+    return coworker_update($entry, $where, $params);
+  }
+  $rows = array();
+  $found = CRM_Core_DAO::executeQuery('SELECT id, run_count, UNIX_TIMESTAMP(release_time) AS released'
+    . " FROM civicrm_queue_item WHERE $where ORDER BY weight, id", $params);
+  while ($found->fetch()) {
+    $rows[] = array('id' => (string) $found->id, 'run_count' => (int) $found->run_count,
+      'release_time' => $found->released === null ? null : (int) $found->released);
+  }
+  return isset($entry['id']) ? (isset($rows[0]) ? $rows[0] : null) : $rows;
+}
+
+function coworker_update($entry, $where, $params) {
+  $params[5] = array((int) $entry['run_count'], 'Integer');
+  $set = array();
+  if (isset($entry['set']['run_count'])) {
+    $set[] = 'run_count = %6';
+    $params[6] = array((int) $entry['set']['run_count'], 'Integer');
+  }
+  if (array_key_exists('release_in', $entry['set'])) {
+    if ($entry['set']['release_in'] === null) {
+      $set[] = 'release_time = NULL';
+    }
+    else {
+      $set[] = 'release_time = FROM_UNIXTIME(UNIX_TIMESTAMP(NOW()) + %7)';
+      $params[7] = array((int) $entry['set']['release_in'], 'Integer');
+    }
+  }
+  CRM_Core_DAO::executeQuery('UPDATE civicrm_queue_item SET ' . implode(', ', $set) . " WHERE $where AND run_count = %5", $params);
+  return (int) CRM_Core_DAO::singleValueQuery('SELECT ROW_COUNT()');
+}

@@ -1,0 +1,72 @@
+"""What can be said only of all settings together that tell how a site is reached."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from coworker.config.settings import Config, SiteSettings
+from coworker.config.web import read_address
+
+_OTHERS = stat.S_IRGRP | stat.S_IROTH
+
+
+def contradictions(site: SiteSettings, given: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(field, what is wrong with it) for each; `given` are the fields that somebody gave."""
+    over_web = "web" in site.channels
+    if over_web and site.web is None and "channel" in given:
+        yield "channel", f"is {site.channel}, but web is not given"
+    elif over_web:
+        yield from _web(site, "domains" in given)
+    elif site.web is not None:
+        yield "web", f"is given, but the channel is {site.channel}"
+    for name in ("ssh_options", "ssh_key_file"):
+        if name in given and site.ssh is None:
+            yield name, "is given, but ssh is not"
+    if site.ssh is not None and (site.ssh.startswith("-") or any(char.isspace() for char in site.ssh)):
+        yield "ssh", "must be host or user@host; options go into ssh_options"
+    if site.ssh is not None and "MINIPIPE" in site.pipe.split():
+        yield (
+            "pipe",
+            "MINIPIPE is not on the host of ssh: give a command that is, as cv pipe vtl",
+        )
+    if "web_contact" in given and not site.is_hybrid:
+        yield "web_contact", 'is for channel = "pipe,web" only'
+
+
+def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
+    address = read_address(site.web or "")
+    tokens = [site.web_token, site.web_token_file, address.token]
+    count = sum(each is not None for each in tokens)
+    if count > 1:
+        yield "web", "the credential is given more than once: web_token_file, web_token, or ?token= in web"
+    if not count and not (site.is_hybrid and site.web_contact):
+        yield "web", "has no credential: give web_token_file"
+    if find_spec("httpx") is None:
+        yield "web", "needs httpx: pip install 'coworker[http]', or apt-get install python3-httpx"
+    if has_domains:
+        yield "domains", "need pipes: they cannot be reached over web"
+
+
+def warnings(config: Config) -> list[tuple[str, str]]:
+    """(site, what an administrator should know before anybody else does)."""
+    return [(site.name, text) for site in config.sites for text in _warnings(site)]
+
+
+def _warnings(site: SiteSettings) -> Iterator[str]:
+    if site.web is None:
+        return
+    address = read_address(site.web)
+    if address.is_plain:
+        yield f"the credential goes to {address.origin} unencrypted: use https"
+    if address.token:
+        yield "the credential stands in the URL: web_token_file is safer"
+    for name in ("web_token_file", "web_site_key_file"):
+        path: Any = getattr(site, name)
+        try:
+            if path is not None and path.stat().st_mode & _OTHERS:
+                yield f"{name} {path} can be read by others: chmod 600 {path}"
+        except OSError:
+            pass  # whoever reads it says so
