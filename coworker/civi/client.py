@@ -5,12 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from coworker.civi.outcome import version_key
 from coworker.civi.pipe import Pipe
-from coworker.civi.site import ApiCall
+from coworker.civi.site import ApiCall, Welcome
 from coworker.errors import (
     BootError,
     CallError,
@@ -27,21 +26,15 @@ _MOST_GARBAGE = 1024 * 1024  # bytes printed before the welcome
 _EXCERPT = 500  # characters of what it printed, in an error message
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """What the welcome line says. `login`: this site can log in (authx is there)."""
-
-    version: str
-    trusted: bool
-    login: bool
-
-
 class Client:
     """Calls to one site, one at a time. Times in seconds.
 
     Calls raise CallError (the site refused this one; EmptyAnswerError and RequestTooLongError are kinds
     of it) and the pipe goes on; after PipeGoneError, PipeTimeoutError and ProtocolError it can only be ended.
     """
+
+    binds = True
+    masks_errors = False
 
     def __init__(self, pipe: Pipe, *, call_timeout: float) -> None:
         self.pipe = pipe
@@ -97,7 +90,7 @@ class Client:
             raise
         return [result if isinstance(result, CallError) else _rows(result) for result in results]
 
-    def login(self, contact: int) -> None:
+    def login(self, contact: int | None) -> None:
         """Log in as a contact, for the life of the pipe (contract A2). Raises CallError when refused."""
         self.call("login", {"contactId": contact})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from coworker.civi.detect import Found, NoSiteError, detect
+from coworker.config.remote import looks_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.errors import ConfigError
 
@@ -18,6 +20,7 @@ ADAPTER = Path(__file__).with_name("minipipe.php")
 FLAGS = "vtl"
 _MINIPIPE = re.compile(r"(?:(?<=^)|(?<=[\s;&|(]))MINIPIPE(?=\s|$)")
 _NOISY_FROM = 2  # SHELL_VERBOSITY: what a phar prints from this level on breaks the protocol (contract C)
+LONGEST_SOCKET = 107 - 17  # bytes: a socket's address, less what ssh appends while it makes it
 MULTIPLEX_SECONDS = 60  # that a shared SSH connection outlives its last user
 
 
@@ -31,7 +34,12 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def expand(command: str) -> str:
-    """The shell line with MINIPIPE, where it stands as a command, replaced by the bundled adapter."""
+    """The shell line with MINIPIPE, where it stands as a command, replaced by the bundled adapter.
+
+    Not where the line leads elsewhere: our files are not there.
+    """
+    if looks_remote(command):
+        return command
     return _MINIPIPE.sub(lambda _: f"${{COWORKER_PHP:-php}} {shlex.quote(str(ADAPTER))}", command)
 
 
@@ -95,10 +103,16 @@ def shell_directory(environ: Mapping[str, str]) -> Path:
         return here
 
 
+def _digest(site: SiteSettings) -> str:
+    """What differs where the connection does."""
+    parts = (site.ssh, site.ssh_options, site.ssh_key_file)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
 def _over_ssh(site: SiteSettings, run_dir: Path) -> str:
     """The ssh that carries a pipe: it asks nobody, checks host keys, notices a dead link, and is shared.
 
-    N workers share one connection (ControlMaster); %C is short, and a socket's path must be.
+    N workers share one connection (ControlMaster), unless run_dir is too long for the path of a socket.
     """
     options = [
         "BatchMode=yes",
@@ -106,10 +120,11 @@ def _over_ssh(site: SiteSettings, run_dir: Path) -> str:
         "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
         "ConnectTimeout=15",
-        "ControlMaster=auto",
-        f"ControlPath={run_dir}/ssh-%C",
-        f"ControlPersist={MULTIPLEX_SECONDS}",
     ]
+    socket = f"{run_dir}/ssh-{_digest(site)}"
+    if len(socket) <= LONGEST_SOCKET:
+        shared = ("ControlMaster=auto", f"ControlPath={socket}", f"ControlPersist={MULTIPLEX_SECONDS}")
+        options += shared
     words = ["exec", "ssh", "-T", *(word for option in options for word in ("-o", option))]
     if site.ssh_key_file is not None:
         words += ["-i", str(site.ssh_key_file), "-o", "IdentitiesOnly=yes"]

@@ -37,6 +37,9 @@ if (version_compare(PHP_VERSION, '7.4.0', '<')) {
 }
 ini_set('display_errors', 'stderr');
 ini_set('html_errors', '0');
+if (!ini_get('error_log')) {
+  ini_set('log_errors', '0');  // it would say everything twice
+}
 set_time_limit(0);
 coworker_main(coworker_arguments(array_slice($_SERVER['argv'], 1)));
 

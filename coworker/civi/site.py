@@ -6,15 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coworker.civi.outcome import does_not_exist
+from coworker.civi.outcome import does_not_exist, version_key
 from coworker.errors import CallError, ProtocolError
 from coworker.model import QueueInfo
 
+QUEUE_ITEM_SINCE = (6, 4)  # contract A3
 ApiCall = tuple[str, str, dict[str, Any]]  # entity, action, params
 
 
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the welcome line says. `login`: this site can log in (authx is there)."""
+
+    version: str
+    trusted: bool
+    login: bool
+
+
 class Api(Protocol):
-    """What these functions need of a client: `civi.client.Client`, or one over HTTP."""
+    """What these functions need of a client: `client.Client`, or `http.WebClient`.
+
+    `masks_errors`: it may not be told why the site refuses something.
+    """
+
+    @property
+    def masks_errors(self) -> bool: ...
+    @property
+    def welcome(self) -> Welcome | None: ...
 
     def api4(
         self, entity: str, action: str, params: dict[str, Any], *, timeout: float | None = None
@@ -35,6 +53,8 @@ class SiteFeatures:
 
 def probe(client: Api) -> SiteFeatures:
     """Find out what the site can do."""
+    if client.masks_errors and client.welcome is not None:  # what does not exist is refused like all else
+        return SiteFeatures(queue_item=version_key(client.welcome.version) >= QUEUE_ITEM_SINCE, agent=False)
     fields, items = client.api4_batch(
         [
             ("Queue", "getFields", {"select": ["name"]}),

@@ -9,10 +9,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from coworker.civi import launch
-from coworker.civi.client import Client
+from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.outcome import is_database_error, version_key
-from coworker.civi.pipe import Pipe, PipeEndedError
+from coworker.civi.pipe import PipeEndedError
 from coworker.civi.queues import Looker, active_queues
 from coworker.config.settings import SiteSettings
 from coworker.errors import (
@@ -24,12 +23,15 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.model import RetireReason, Role
+from coworker.processes.connecting import client_of, connect
 from coworker.tasks.body import Body, Title
+from coworker.tasks.claiming import Claimer, DatabaseLostError
 from coworker.tasks.journal import Journal, child_file
 from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
 from coworker.tasks.looking import Control
 from coworker.tasks.memory import Gauge
-from coworker.tasks.working import DatabaseLostError, Worker
+from coworker.tasks.tokens import Tokens
+from coworker.tasks.working import Worker
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
@@ -86,7 +88,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     """Start the pipe, and whatever happens then, end it."""
     begun = time.monotonic()
     try:
-        pipe = start_pipe(birth.site, poller)
+        pipe = connect(birth.site, birth.role, poller)
     except BootError as error:
         link.report(BootFailed(str(error)))
         return
@@ -121,13 +123,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     link.flush()
 
 
-def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
-    """The site's own command, with what it stands for. Raises BootError."""
-    command, env = launch.expand(site.pipe), launch.environment(os.environ)
-    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
-
-
-def _open_journal(birth: Birth, pipe: Pipe) -> Journal:
+def _open_journal(birth: Birth, pipe: Connection) -> Journal:
     """Also control has one: it names the pipe that must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
     try:
@@ -140,36 +136,40 @@ def _boot(
     birth: Birth,
     link: ChildLink,
     poller: Poller,
-    pipe: Pipe,
+    pipe: Connection,
     title: Title,
     begun: float,
     journal: Journal,
 ) -> Body:
     """Shake hands and say so. Raises BootError."""
     limit = birth.site.workers.boot_timeout
-    client = Client(pipe, call_timeout=limit)
+    tokens = Tokens(link, poller) if birth.role is Role.WORKER and birth.site.is_hybrid else None
+    client = client_of(birth.site, pipe, tokens)
     welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
     body: Body
     gives_back = domain = None
+    old = version_key(welcome.version) < RUN_AS_SELECTABLE
+    claimer = Claimer(birth.id, link, client, limit, journal, old)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         gives_back = looker.has_queue_item
-        body = Control(birth.id, link, poller, client, limit, title, looker=looker)
+        body = Control(birth.id, link, poller, client, limit, title, looker, claimer)
         title.say("")
     else:
-        old = version_key(welcome.version) < RUN_AS_SELECTABLE
         domain = _own_domain(client, birth.domain)
         common = (birth.id, link, poller, client, limit, title)
-        gauge = Gauge(pipe.pid, link, birth.site.workers.max_memory, birth.site.workers.hard_memory)
+        limits = birth.site.workers
+        memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is theirs
+        gauge = Gauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
-        body = Worker(*common, journal, gauge, birth.site.is_remote, domain, run_as_in_data=old)
+        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.words.tell()
     link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
     return body
 
 
-def _own_domain(client: Client, wanted: int | None) -> int | None:
+def _own_domain(client: SiteClient, wanted: int | None) -> int | None:
     """The domain that this pipe serves, fixed at its boot (contract A2). BootError unless it is `wanted`."""
     own = _asked_domain(client)
     if wanted not in (None, own):
@@ -179,7 +179,7 @@ def _own_domain(client: Client, wanted: int | None) -> int | None:
     return own
 
 
-def _asked_domain(client: Client) -> int | None:
+def _asked_domain(client: SiteClient) -> int | None:
     try:
         rows = client.api4("Domain", "get", {"select": ["id"], "currentDomain": True})
         return int(rows[0]["id"])
@@ -191,7 +191,7 @@ def _asked_domain(client: Client) -> int | None:
     return None
 
 
-def _try_to_look(client: Client) -> Looker:
+def _try_to_look(client: SiteClient) -> Looker:
     """A site whose database does not answer is down, though its pipe says hello. Raises BootError."""
     looker = Looker(client)
     try:
@@ -212,7 +212,7 @@ def _cause(error: SiteError) -> RetireReason:
     return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
 
 
-def _message(error: SiteError, pipe: Pipe) -> str:
+def _message(error: SiteError, pipe: Connection) -> str:
     """What happened, how the process ended, and its last words."""
     said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
     words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())

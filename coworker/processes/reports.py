@@ -29,6 +29,10 @@ class Reports:
             m.BootFailed: self._on_boot_failed,
             m.Seen: self._on_seen,
             m.LookFailed: self._on_look_failed,
+            m.Fetched: self._on_fetched,
+            m.TokenWanted: self._on_token_wanted,
+            m.Minted: self._on_minted,
+            m.NotClaimed: self._on_not_claimed,
             m.Claiming: self._on_claiming,
             m.Took: self._on_took,
             m.Handed: self._on_handed,
@@ -100,16 +104,41 @@ class Reports:
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
         record.claiming, record.claiming_at = report.queue, report.at
-        self.site.deadlines.claiming(record, now)
+        if record.role is Role.WORKER:  # control has its own time for all that it was asked
+            self.site.deadlines.claiming(record, now)
+
+    def _on_not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> None:
+        record.claiming = None
 
     def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
         own = self.dispatch.took(record, report, now)
         record.claiming = None
         record.progress_at = now
+        if record.role is Role.CONTROL:
+            return  # Handed follows
         self.site.deadlines.begun(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
         if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
             self.site.dirty = True
+
+    def _on_fetched(self, record: WorkerRecord, report: m.Fetched, now: float) -> None:
+        record.claiming = None
+        self.site.fetching.fetched(report, now)
+        self.site.answered(record, now)
+        self.site.dirty = True
+
+    def _on_token_wanted(self, record: WorkerRecord, report: m.TokenWanted, now: float) -> None:
+        control = self.staff.control()
+        if control is None:
+            self.site.hands.send(record, m.Token(report.contact, "", "control is not there"))
+        else:
+            self.site.ask(control, m.Mint(record.id, report.contact), now, 0)
+
+    def _on_minted(self, record: WorkerRecord, report: m.Minted, now: float) -> None:
+        worker = self.staff.roster.get(report.worker)
+        if worker is not None:
+            self.site.hands.send(worker, m.Token(report.contact, report.credential, report.error))
+        self.site.answered(record, now)
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
         self.dispatch.hand_on(record, report.claim, report.ids, now)

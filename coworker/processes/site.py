@@ -21,6 +21,7 @@ from coworker.processes.reports import Reports
 from coworker.processes.staff import Staff
 from coworker.tasks.books import Books
 from coworker.tasks.dispatch import Dispatch
+from coworker.tasks.fetching import Fetching
 from coworker.tasks.journal import child_file
 from coworker.tasks.settler import Claiming
 from coworker.unix.memory import OomWatch
@@ -43,6 +44,7 @@ class Site:
         self.staff = Staff(settings, hands, partial(hands.spawn, self))
         log = partial(hands.log, site=settings.name)
         self.dispatch = Dispatch(settings, log, hands.rng)
+        self.fetching = Fetching(self.dispatch)
         self.deadlines = Deadlines(settings, self.dispatch, self.staff.expect)
         ledger, self.settler = self.dispatch.ledger, self.dispatch.settler
         self.books = Books(hands.claims, settings.name, ledger, self.settler, log)
@@ -107,6 +109,7 @@ class Site:
 
     def _control_gone(self, record: WorkerRecord, now: float) -> None:
         self.settler.settlements.control_gone(record.id)
+        self.fetching.control_gone(now)
         self.deadlines.control_gone(record.id, self.staff.roster, now)
         if self.dispatch.watch.looking == record.id:
             self.dispatch.watch.lost(now)
@@ -251,19 +254,22 @@ class Site:
         if control is None:
             return
         for inspection in inspections:
-            self._ask(control, inspection, now, len(inspection.ids))
+            self.ask(control, inspection, now, len(inspection.ids))
+        if self.settings.is_hybrid and self._may_claim:
+            for fetch in self.fetching.orders(self.staff.free(now), now):
+                self.ask(control, fetch, now, 0)
         claiming = [Claiming(r.claiming, r.claiming_at) for r in self.staff.roster if r.claiming is not None]
         in_haste = self.stopping or self.recovering.active
         for order in self.settler.orders(control.id, now, claiming, in_haste=in_haste):
-            self._ask(
+            self.ask(
                 control, order, now, len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
             )
         if self._may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
             remembered = self.settler.poison.queues()
             look = self.dispatch.watch.look(now, free=free, control=control.id, remembered=remembered)
-            self._ask(control, look, now, 0)
+            self.ask(control, look, now, 0)
 
-    def _ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int) -> None:
+    def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""
         self.hands.send(control, order)
         control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS

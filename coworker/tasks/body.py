@@ -8,7 +8,7 @@ from typing import Any
 
 import setproctitle
 
-from coworker.civi.client import Client
+from coworker.civi.connection import SiteClient
 from coworker.errors import PipeGoneError
 from coworker.model import Identity
 from coworker.tasks.link import ChildLink
@@ -57,7 +57,7 @@ class Body:
     id: int
     link: ChildLink
     poller: Poller
-    client: Client
+    client: SiteClient
     call_timeout: float
     title: Title
 

@@ -59,15 +59,15 @@ class Dispatch:
         """
         orders = self._place_handed(free, now, workers)
         self.crowded = full = matching.crowded(workers, self.settings.workers.max_per_identity)
-        while claim and free:
+        while claim and free and not self.settings.is_hybrid:
             state = scheduling.pick(
                 self.queues.values(),
                 now,
-                lambda q: any(matching.fits(w, self._hint(q, now), full) for w in free),
+                lambda q: any(matching.fits(w, self.hint(q, now), full) for w in free),
             )
             if state is None:
                 break
-            worker = matching.choose(free, state.info.name, self._hint(state, now), full)
+            worker = matching.choose(free, state.info.name, self.hint(state, now), full)
             if worker is None:
                 break
             free.remove(worker)
@@ -79,7 +79,7 @@ class Dispatch:
             orders.append((worker, Work(info, seconds, self._quota(worker), bind)))
         return orders
 
-    def _hint(self, state: QueueState, now: float) -> Identity | None:
+    def hint(self, state: QueueState, now: float) -> Identity | None:
         waited = now - state.unserved_since if state.unserved_since else 0.0
         return matching.hint(state.last_identity, waited, self.crowded)
 
@@ -243,6 +243,15 @@ class Dispatch:
             self._found_empty(state, batches, now)
         elif why != "failed":
             state.more = True
+
+    def fetched(self, queue: str, *, got: bool, failed: bool, now: float) -> None:
+        """Control's turn at this queue is over; see Fetching."""
+        if (state := self.queues.get(queue)) is not None:
+            state.working -= 1
+            if got:
+                state.more = True
+            elif not failed:
+                self._found_empty(state, 0, now)
 
     def _found_empty(self, state: QueueState, batches: int, now: float) -> None:
         state.more = False

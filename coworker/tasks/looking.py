@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from coworker.civi.client import Client
+from coworker.civi.connection import SiteClient
 from coworker.civi.outcome import is_database_error
 from coworker.civi.queues import Looker
 from coworker.errors import CallError, ProtocolError
 from coworker.tasks import settling
 from coworker.tasks.body import Body
-from coworker.tasks.working import DatabaseLostError
+from coworker.tasks.claiming import Claimer, DatabaseLostError
+from coworker.tasks.tokens import LIFETIME
 from coworker.wire.messages import (
+    Fetch,
+    Fetched,
+    Handed,
     Inspect,
     InspectFailed,
     Look,
     LookFailed,
+    Mint,
+    Minted,
     Note,
     Search,
     Seen,
@@ -32,6 +39,7 @@ class Control(Body):
     """Serves `look`, `settle`, `search` and `inspect` orders. Its pipe never logs in."""
 
     looker: Looker
+    claimer: Claimer
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
     def serve_order(self, order: Any) -> None:
@@ -44,6 +52,10 @@ class Control(Body):
             self._settle(order, settling.search)
         elif isinstance(order, Inspect):
             self._inspect(order)
+        elif isinstance(order, Fetch):
+            self._fetch(order)
+        elif isinstance(order, Mint):
+            self._mint(order)
 
     def _look(self, order: Look) -> None:
         try:
@@ -62,7 +74,7 @@ class Control(Body):
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
         self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
 
-    def _settle(self, order: Any, end: Callable[[Client, Any], list[list[str]]]) -> None:
+    def _settle(self, order: Any, end: Callable[[SiteClient, Any], list[list[str]]]) -> None:
         try:
             if not self.looker.has_queue_item:
                 reason = "this CiviCRM has no QueueItem API (since 6.4)"
@@ -88,6 +100,30 @@ class Control(Body):
             if self.client.pipe.condemned:
                 raise
             self.link.post(InspectFailed(order.claim, f"cannot be judged: {error}"))
+
+    def _fetch(self, order: Fetch) -> None:
+        """Claim for workers that cannot; which of them runs what is the master's to say."""
+        queue = str(order.info[0])
+        asked_at = round(time.monotonic(), 3)
+        self.claimer.journal.next_order()
+        items = self.claimer.claim(order.info, asked_at)
+        if items:
+            claim = self.claimer.took(queue, items, asked_at, [])
+            self.link.post(Handed(claim, [item.id for item in items]))
+        self.link.post(Fetched(queue, bool(items), failed=items is None))
+
+    def _mint(self, order: Mint) -> None:
+        """A credential of a few minutes, where the site offers that (5.63 on, contract B)."""
+        credential, error = "", ""
+        try:
+            params = {"contactId": order.contact, "ttl": LIFETIME}
+            credential = str(self.client.api4("AuthxCredential", "create", params)[0]["cred"])
+        except CallError as refused:
+            self._unless_lost(refused, "making a token")
+            error = str(refused)
+        except (LookupError, TypeError):
+            error = "the site made a token that is none"
+        self.link.post(Minted(order.worker, order.contact, credential.removeprefix("Bearer "), error))
 
     def _unless_lost(self, error: CallError, doing: str) -> None:
         """Go on, unless the database is lost: then the pipe must be replaced."""

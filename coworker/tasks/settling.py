@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from coworker.civi import queues
-from coworker.civi.client import Client
+from coworker.civi.connection import SiteClient
 from coworker.policy.settlement import (
     CLOCK_SLACK,
     Begun,
@@ -27,7 +27,7 @@ STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
 CHUNK = 100  # rows renewed in one call
 
 
-def settle(client: Client, order: Settle) -> list[list[str]]:
+def settle(client: SiteClient, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
     found, site_now = queues.rows(client, order.queue, [*order.sent, *order.unsent])
     claim = OpenClaim(
@@ -49,7 +49,7 @@ def settle(client: Client, order: Settle) -> list[list[str]]:
     return _carry_out(client, order.queue, verdicts, found)
 
 
-def search(client: Client, order: Search) -> list[list[str]]:
+def search(client: SiteClient, order: Search) -> list[list[str]]:
     """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
     site_now = queues.site_clock(client)
     now = time.monotonic()
@@ -65,7 +65,7 @@ def search(client: Client, order: Search) -> list[list[str]]:
     return _carry_out(client, order.queue, verdicts, found)
 
 
-def inspect(client: Client, order: Inspect) -> Inspected:
+def inspect(client: SiteClient, order: Inspect) -> Inspected:
     """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
     found, site_now = queues.rows(client, order.queue, order.ids)
     leases = _begun(order.leases)
@@ -81,7 +81,7 @@ def inspect(client: Client, order: Inspect) -> Inspected:
     return Inspected(order.claim, ids, at, round(now - asked_at, 3))
 
 
-def _renew(client: Client, order: Inspect, ours: list[queues.Row]) -> list[str]:
+def _renew(client: SiteClient, order: Inspect, ours: list[queues.Row]) -> list[str]:
     """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
     values = {"release_time": f"+{order.lease_time} seconds"}
     groups: dict[tuple[int, str | None], list[queues.Row]] = {}
@@ -104,7 +104,7 @@ def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
 
 
 def _carry_out(
-    client: Client, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
+    client: SiteClient, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
 ) -> list[list[str]]:
     """Write what the verdicts say, each where its row still is as it was read (rule 6).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coworker.civi.client import Client
+from coworker.civi.connection import SiteClient
 from coworker.model import Identity
 from coworker.tasks.link import ChildLink
 from coworker.wire.messages import Note
@@ -13,7 +13,7 @@ from coworker.wire.messages import Note
 class Words:
     """Of the tasks that ran last, also what came after their answer; before any task, of the pipe itself."""
 
-    def __init__(self, client: Client, link: ChildLink) -> None:
+    def __init__(self, client: SiteClient, link: ChildLink) -> None:
         self._client = client
         self._link = link
         self._ran: tuple[str, list[str], Identity | None] | None = None

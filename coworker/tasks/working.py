@@ -15,17 +15,16 @@ from coworker.civi.outcome import (
     is_setup_refusal,
     is_unrunnable,
 )
-from coworker.errors import CallError, EmptyAnswerError, ProtocolError, RequestTooLongError, SiteError
-from coworker.model import Identity, Item, Lease, Outcome
+from coworker.errors import CallError, ProtocolError, RequestTooLongError, SiteError
+from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
+from coworker.tasks.claiming import Claimer, DatabaseLostError
 from coworker.tasks.journal import Journal
 from coworker.tasks.memory import Gauge
 from coworker.wire.messages import (
     Began,
     Bound,
-    ClaimFailed,
-    Claiming,
     Done,
     Handed,
     Idle,
@@ -33,18 +32,12 @@ from coworker.wire.messages import (
     Note,
     Refused,
     Run,
-    Took,
     Unanswered,
     Work,
-    pack,
     unpack,
 )
 
 UNKNOWN = Outcome.UNKNOWN
-
-
-class DatabaseLostError(ProtocolError):
-    """The pipe's database connection is gone; nothing reconnects it (contract A5)."""
 
 
 @dataclass
@@ -54,14 +47,16 @@ class Worker(Body):
     `remote`: the pipe's PHP goes on when its pipe is lost, so items are sent one by one (rule 9).
     """
 
-    journal: Journal
+    claimer: Claimer
     gauge: Gauge
     remote: bool = False
     own_domain: int | None = None  # that the pipe serves, if it says so
-    run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     identity: Identity | None = None
-    _claims: int = 0
     _done: int = 0
+
+    @property
+    def journal(self) -> Journal:
+        return self.claimer.journal
 
     def serve_order(self, order: Any) -> None:
         """Raises what the pipe raises; then this worker is finished."""
@@ -95,7 +90,7 @@ class Worker(Body):
             if self.link.inbox:
                 return "order"
             asked_at = round(time.monotonic(), 3)
-            items = self._claim(order, asked_at)
+            items = self.claimer.claim(order.info, asked_at)
             if not items:
                 return "failed" if items is None else "empty"
             if not self._take(order, items, asked_at):
@@ -106,48 +101,13 @@ class Worker(Body):
             if time.monotonic() >= until:
                 return "slice"
 
-    def _claim(self, order: Work, now: float) -> list[Item] | None:
-        """A batch; None when it failed. The intent is noted first, or it could be forgotten (rule 10)."""
-        try:
-            self.journal.claiming(order.info, now)
-        except OSError as error:
-            reason = f"the claims journal in state_dir cannot be written: {error.strerror}"
-            self.link.post(ClaimFailed(order.queue, reason))
-            return None
-        try:
-            items = self._ask_for_items(order.queue, now)
-        except CallError as error:
-            self._claim_refused(order.queue, error)
-            return None
-        if not items:
-            self.journal.took_nothing()
-        return items
-
-    def _claim_refused(self, queue: str, error: CallError) -> None:
-        """The queue's own trouble. Raises when the pipe must go, or when it may have claimed all the same."""
-        if is_database_error(str(error)):
-            raise DatabaseLostError(f"claiming from {queue}: {error}") from error
-        if isinstance(error, EmptyAnswerError):
-            raise ProtocolError(f"claiming from {queue}: it could not say what it claimed") from error
-        self.journal.took_nothing()
-        self.link.post(ClaimFailed(queue, str(error)))
-
-    def _ask_for_items(self, queue: str, now: float) -> list[Item]:
-        self.link.post(Claiming(queue, now))
-        self.link.flush()
-        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
-
     def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
         queue = order.queue
-        now = round(time.monotonic(), 3)
-        self._claims += 1
-        claim = f"{self.id}.{self._claims}"
         _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
-        lease = Lease(now, round(now - asked_at, 3))
-        self.journal.took(claim, items, lease, begun=[item.id for item in mine] if announced else [])
-        self.link.post(Took(claim, queue, pack(items), *lease))
+        begun = [item.id for item in mine] if announced else []
+        claim = self.claimer.took(queue, items, asked_at, begun)
         if rest:
             self.link.post(Handed(claim, [item.id for item in rest]))
         if mine:
@@ -185,7 +145,8 @@ class Worker(Body):
             answer = queues.run(self.client, queue, ids, timeout=inf)
         except CallError as error:
             self.words.tell(failed=True)
-            begun_any = not isinstance(error, RequestTooLongError) and not is_unrunnable(str(error))
+            sent = self.client.pipe.request_sent and not isinstance(error, RequestTooLongError)
+            begun_any = sent and not is_unrunnable(str(error))
             self.link.post(Unanswered(claim, ids, str(error), begun_any))
             self.link.flush()
             if is_database_error(str(error)):
@@ -221,12 +182,13 @@ class Worker(Body):
             reason = f"this pipe serves domain {self.own_domain}, not {identity.domain}"
             self.link.post(Refused(claim, ids, reason))
             return False
-        if identity.contact is not None:
+        if identity.contact is not None or not self.client.binds:
             try:
                 self.client.login(identity.contact)
             except CallError as error:
                 return self._login_refused(claim, queue, ids, identity, str(error))
-        self._bound(identity)
+        if self.client.binds:
+            self._bound(identity)
         return True
 
     def _login_refused(self, claim: str, queue: str, ids: list[str], identity: Identity, why: str) -> bool:

@@ -7,7 +7,7 @@ and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel as `[id, con
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from coworker.errors import ProtocolError
@@ -103,6 +103,27 @@ class Inspect(NamedTuple):
     renew: bool
 
 
+class Fetch(NamedTuple):
+    """Control: claim a batch for workers that cannot claim themselves; `info` as for Work."""
+
+    info: list[Any]
+
+
+class Mint(NamedTuple):
+    """Control: make a credential for this contact, for that worker (its record's id)."""
+
+    worker: int
+    contact: int
+
+
+class Token(NamedTuple):
+    """Worker: the credential it wanted, or why there is none."""
+
+    contact: int
+    credential: str
+    error: str = ""
+
+
 class Pause(NamedTuple):
     """Worker: end the order under way after the current batch, and wait for another."""
 
@@ -154,6 +175,50 @@ class LookFailed(NamedTuple):
     """The site answered the look with an error, but its database is there."""
 
     message: str
+
+
+class Fetched(NamedTuple):
+    """Control's order to fetch is over: whether it got anything, and whether it could ask at all."""
+
+    queue: str
+    got: bool
+    failed: bool = False
+
+
+class TokenWanted(NamedTuple):
+    """A worker needs a short-lived credential of this contact."""
+
+    contact: int
+
+
+class Minted(NamedTuple):
+    """Control's answer to Mint. `error`: why there is none."""
+
+    worker: int
+    contact: int
+    credential: str
+    error: str = ""
+
+
+class State(NamedTuple):
+    """What control saw of the site. `code`: the version of the pipe's code; None: not to be seen."""
+
+    environment: str | None
+    maintenance: bool | None
+    code: str | None
+    database: str | None
+
+
+class CodeChanged(NamedTuple):
+    """The code of the site is not what it was when this control booted. `what`: the first file that differs."""
+
+    what: str
+
+
+class NotClaimed(NamedTuple):
+    """Not a byte of the claim was sent, whatever Claiming said."""
+
+    queue: str
 
 
 class Claiming(NamedTuple):
@@ -210,11 +275,15 @@ class NotBegun(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Outcomes as `[id, outcome]`, in the order they were run; all took `seconds` together."""
+    """Outcomes as `[id, outcome]`, in the order they were run; all took `seconds` together.
+
+    `errors`: what the site said of those that failed, by id: title, callback, error.
+    """
 
     claim: str
     outcomes: list[list[str]]
     seconds: float
+    errors: Mapping[str, dict[str, Any]] = {}
 
 
 class Unanswered(NamedTuple):
@@ -305,13 +374,19 @@ class Bye(NamedTuple):
     pipe_exit: str
 
 
-Order = Look | Work | Run | Settle | Search | Inspect | Pause | Retire
+Order = Look | Work | Run | Fetch | Mint | Token | Settle | Search | Inspect | Pause | Retire
 Report = (
     Spawned
     | Ready
     | BootFailed
     | Seen
     | LookFailed
+    | Fetched
+    | TokenWanted
+    | Minted
+    | State
+    | CodeChanged
+    | NotClaimed
     | Claiming
     | Took
     | Handed

@@ -9,9 +9,9 @@ def settings(*sites, log=None, **workers):
 
 
 def site_table(pipe, name="example", workers=None, **values):
-    """[sites.NAME]; `pipe` is a command, or a Site whose command is meant."""
-    command = pipe if isinstance(pipe, str) else pipe.command()
-    mine = table(f'sites."{name}"', {"pipe": command, **QUICK, **values})
+    """[sites.NAME]; `pipe` is a command, or a Site whose command is meant; None: there is none."""
+    command = {} if pipe is None else {"pipe": pipe if isinstance(pipe, str) else pipe.command()}
+    mine = table(f'sites."{name}"', {**command, **QUICK, **values})
     return mine if workers is None else f"{mine}\n" + table(f'sites."{name}".workers', workers)
 
 

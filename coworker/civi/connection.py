@@ -1,0 +1,46 @@
+"""A child's way to its site: `pipe.Pipe` and `client.Client`, or `http.WebLink` and `http.WebClient`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from coworker.civi.site import Api, Welcome
+from coworker.model import ExitStatus
+
+
+class Connection(Protocol):
+    """Bytes there and back. `pid` and `group` are 0 where no process of ours is behind it.
+
+    `request_sent`: whether the last request may have been carried out, at least in part.
+    """
+
+    command: str
+    pid: int
+    group: int
+    request_sent: bool
+    on_second: Callable[[], object]
+
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def condemned(self) -> bool: ...
+    @property
+    def exit_status(self) -> ExitStatus: ...
+    @property
+    def stderr_tail(self) -> str: ...
+    def take_noise(self) -> str: ...
+    def end(self, *, patience: tuple[float, float] = ...) -> ExitStatus: ...
+
+
+class SiteClient(Api, Protocol):
+    """Calls. `binds`: the first login, or the first task of the system, holds as long as the connection."""
+
+    @property
+    def pipe(self) -> Connection: ...
+    @property
+    def binds(self) -> bool: ...
+    def handshake(self, *, minimum_version: str, deadline: float) -> Welcome: ...
+    def login(self, contact: int | None) -> None: ...
+    def take_noise(self) -> str: ...
+    def take_stderr(self) -> str: ...

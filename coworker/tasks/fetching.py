@@ -1,0 +1,48 @@
+"""Where workers cannot claim (control by pipe, work over HTTP), control claims for those that are free."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+from coworker.model import WorkerRecord
+from coworker.policy import matching, scheduling
+from coworker.tasks.dispatch import Dispatch
+from coworker.wire.messages import Fetch, Fetched
+
+
+class Fetching:
+    """Of one site. A batch is fetched only when somebody is free who could run it."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._asked: list[str] = []  # the queue of each order that control has not ended
+
+    def orders(self, free: list[WorkerRecord], now: float) -> list[Fetch]:
+        """What control is to fetch. Handed items that wait have the first right to who is free."""
+        dispatch = self._dispatch
+        orders = []
+        for _ in range(len(free) - len(dispatch.handed) - len(self._asked)):
+            state = scheduling.pick(
+                dispatch.queues.values(),
+                now,
+                lambda q: any(matching.fits(w, dispatch.hint(q, now), dispatch.crowded) for w in free),
+            )
+            if state is None:
+                break
+            dispatch.watch.clock = scheduling.begin(state)
+            self._asked.append(state.info.name)
+            orders.append(Fetch(list(astuple(state.info))))
+        return orders
+
+    def fetched(self, report: Fetched, now: float) -> None:
+        """One of them is over; what it got was handed on."""
+        if report.queue not in self._asked:
+            return
+        self._asked.remove(report.queue)
+        self._dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
+
+    def control_gone(self, now: float) -> None:
+        """It will not answer. A claim of it without an answer is looked after by itself."""
+        for queue in self._asked:
+            self._dispatch.fetched(queue, got=True, failed=False, now=now)
+        self._asked.clear()
