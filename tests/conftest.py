@@ -46,8 +46,8 @@ def daemon(tmp_path):
     """A function that starts `coworker run` with a settings file; what it started is ended afterwards."""
     started = []
 
-    def start(settings, **more):
-        started.append(Daemon(tmp_path / f"daemon{len(started)}", settings, **more))
+    def start(settings, *, folder=tmp_path, **more):
+        started.append(Daemon(folder / f"daemon{len(started)}", settings, **more))
         return started[-1]
 
     yield start

@@ -46,8 +46,7 @@ KINDS = (
     ),
     Kind(
         "Standalone", "CiviCRM Standalone", ("civicrm.standalone.php", "civicrm.config.php.standalone"),
-        ("private/civicrm.settings.php", "data/civicrm.settings.php", "civicrm.settings.php",
-         "civicrm.standalone.php"),
+        ("private/civicrm.settings.php", "data/civicrm.settings.php", "civicrm.settings.php"),
         ("", "web", "srv"),
     ),
 )  # fmt: skip
@@ -120,8 +119,10 @@ def _of_settings(settings: Path, start: Path, url: str | None) -> Found:
 
 
 def _search(start: Path, url: str | None, by: str) -> Found:
-    sites = [Found(kind, root, _standing(start, root), by, url, _settings(kind, root))
-             for kind, root in _roots(start)]  # fmt: skip
+    roots = dict.fromkeys(_roots(start))
+    sites = [
+        Found(kind, root, _standing(start, root), by, url, _settings(kind, root)) for kind, root in roots
+    ]
     if not sites:
         looked = ", ".join(str(each) for each in (start, *start.parents))
         raise NoSiteError(

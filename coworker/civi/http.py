@@ -71,8 +71,8 @@ class WebLink:
     def post(self, url: str, headers: dict[str, str], fields: dict[str, str], deadline: float) -> Answer:
         """Send a form and return (status, headers, body). `deadline` in monotonic seconds.
 
-        Raises WebError and PipeTimeoutError; what other callbacks of the poller raise passes through; then, as
-        after a time-out, the link is of no more use.
+        Raises WebError and PipeTimeoutError; what other callbacks of the poller raise passes through. After
+        that, and after a time-out, the link is of no more use.
         """
         if self._busy:
             raise ProtocolError("the site has not answered an earlier request")

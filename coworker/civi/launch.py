@@ -21,7 +21,7 @@ FLAGS = "vtl"
 _MINIPIPE = re.compile(r"(?:(?<=^)|(?<=[\s;&|(]))MINIPIPE(?=\s|$)")
 _NOISY_FROM = 2  # SHELL_VERBOSITY: what a phar prints from this level on breaks the protocol (contract C)
 LONGEST_SOCKET = 107 - 17  # bytes: a socket's address, less what ssh appends while it makes it
-MULTIPLEX_SECONDS = 60  # that a shared SSH connection outlives its last user
+MULTIPLEX_SECONDS = 5  # that a shared SSH connection outlives its last user
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,9 @@ const COWORKER_BOOT_FAILED = 14;
 
 function coworker_fail($status, $message) {
   $GLOBALS['coworker_stage'] = 'failed';
-  file_put_contents('php://stderr', 'MINIPIPE: ' . preg_replace('/\s+/', ' ', trim($message)) . "\n");
+  $said = isset($GLOBALS['coworker_said']) ? $GLOBALS['coworker_said'] : '';
+  $break = $said === '' || substr($said, -1) === "\n" ? '' : "\n";
+  file_put_contents('php://stderr', $break . 'MINIPIPE: ' . preg_replace('/\s+/', ' ', trim($message)) . "\n");
   exit($status);
 }
 

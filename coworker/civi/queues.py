@@ -7,8 +7,9 @@ Calls raise what `Client` raises. A CallError of a claim must be looked at with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from coworker.civi.looking import Look, Looker
 from coworker.civi.outcome import Outcomes, outcomes_of
@@ -17,9 +18,11 @@ from coworker.errors import ProtocolError
 from coworker.model import Identity, Item
 
 __all__ = [
+    "ApiRows",
     "Look",
     "Looker",
     "Row",
+    "RowStore",
     "Rows",
     "SiteFeatures",
     "active_queues",
@@ -131,6 +134,34 @@ def site_clock(client: Api, *, timeout: float | None = None) -> datetime:
         return datetime.fromisoformat(answer[0]["now"])
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise ProtocolError(f"Domain.get answered something odd: {answer!r}"[:300]) from error
+
+
+class RowStore(Protocol):
+    """Who reads and writes rows for settling: `ApiRows`, or `adapter.AdapterRows`."""
+
+    def rows(self, queue: str, item_ids: Sequence[str]) -> Rows: ...
+    def released_between(self, queue: str, first: str, last: str) -> Rows: ...
+    def update(self, queue: str, rows: Sequence[Row], values: dict[str, Any]) -> list[str]: ...
+    def clock(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRows:
+    """Through the QueueItem API."""
+
+    client: Api
+
+    def rows(self, queue: str, item_ids: Sequence[str]) -> Rows:
+        return rows(self.client, queue, item_ids)
+
+    def released_between(self, queue: str, first: str, last: str) -> Rows:
+        return rows_released_between(self.client, queue, first, last)
+
+    def update(self, queue: str, rows: Sequence[Row], values: dict[str, Any]) -> list[str]:
+        return update_rows(self.client, queue, rows, values)
+
+    def clock(self) -> datetime:
+        return site_clock(self.client)
 
 
 def moment(clock: datetime, seconds: float) -> str:

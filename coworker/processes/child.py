@@ -23,7 +23,7 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.model import RetireReason, Role
-from coworker.processes.connecting import client_of, connect
+from coworker.processes.connecting import adapter_of, client_of, connect
 from coworker.tasks.body import Body, Title
 from coworker.tasks.claiming import Claimer, DatabaseLostError
 from coworker.tasks.journal import Journal, child_file
@@ -152,8 +152,9 @@ def _boot(
     claimer = Claimer(birth.id, link, client, limit, journal, old)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
-        gives_back = looker.has_queue_item
-        body = Control(birth.id, link, poller, client, limit, title, looker, claimer)
+        adapter = adapter_of(birth.site, poller)
+        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, adapter)
+        gives_back = body.gives_back
         title.say("")
     else:
         domain = _own_domain(client, birth.domain)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coworker.civi import launch
+from coworker.civi.adapter import AdapterRows
 from coworker.civi.client import Client
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.pipe import Pipe
+from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError
@@ -70,6 +73,17 @@ def client_of(site: SiteSettings, connection: Connection, tokens: Tokens | None)
         site_key=_secret(site.web_site_key_file),
         call_timeout=limit,
     )
+
+
+def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] | None:
+    """What settles where there is no QueueItem API: the adapter, if it is what the site's pipe starts.
+
+    Only then is it surely the same site, and the same database.
+    """
+    if not site.needs_pipe or looks_remote(site.pipe) or not launch.uses_adapter(site.pipe):
+        return None
+    timeout = site.workers.boot_timeout
+    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout)
 
 
 def _secret(path: Path | None) -> str | None:

@@ -169,6 +169,7 @@ class Reports:
                 self.site.log(
                     _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
                     outcome=outcome, identity=_name(record.identity), seconds=round(seconds, 6),
+                    **report.errors.get(item_id, {}),
                 )  # fmt: skip
             if outcome == Outcome.ABORT:
                 self.site.dirty = True

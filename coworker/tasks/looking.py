@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from coworker.civi.connection import SiteClient
+from coworker.civi.adapter import AdapterRows
 from coworker.civi.outcome import is_database_error
-from coworker.civi.queues import Looker
-from coworker.errors import CallError, ProtocolError
+from coworker.civi.queues import ApiRows, Looker, RowStore
+from coworker.errors import CallError, ProtocolError, SiteError
 from coworker.tasks import settling
 from coworker.tasks.body import Body
 from coworker.tasks.claiming import Claimer, DatabaseLostError
@@ -40,6 +41,7 @@ class Control(Body):
 
     looker: Looker
     claimer: Claimer
+    adapter: Callable[[], AdapterRows] | None = None  # where there is no QueueItem API
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
     def serve_order(self, order: Any) -> None:
@@ -56,6 +58,31 @@ class Control(Body):
             self._fetch(order)
         elif isinstance(order, Mint):
             self._mint(order)
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether rows can be looked at and given back."""
+        return self.looker.has_queue_item or self.adapter is not None
+
+    @contextmanager
+    def _rows(self) -> Iterator[RowStore]:
+        """Who reads and writes them. The adapter is a process of its own, ended at once: trouble with it is
+        no trouble of the pipe.
+        """
+        if self.looker.has_queue_item or self.adapter is None:
+            yield ApiRows(self.client)
+            return
+        adapter = None
+        try:
+            adapter = self.adapter()
+            yield adapter
+        except CallError:
+            raise
+        except SiteError as error:
+            raise CallError(f"the adapter: {error}") from error
+        finally:
+            if adapter is not None:
+                adapter.close()
 
     def _look(self, order: Look) -> None:
         try:
@@ -74,13 +101,15 @@ class Control(Body):
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
         self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
 
-    def _settle(self, order: Any, end: Callable[[SiteClient, Any], list[list[str]]]) -> None:
+    def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
         try:
-            if not self.looker.has_queue_item:
-                reason = "this CiviCRM has no QueueItem API (since 6.4)"
+            if not self.gives_back:
+                reason = "this CiviCRM has no QueueItem API (since 6.4), and its pipe is not MINIPIPE"
                 self.link.post(SettleFailed(order.ref, reason, final=True))
                 return
-            self.link.post(Settled(order.ref, end(self.client, order)))
+            with self._rows() as store:
+                fates = end(store, order)
+            self.link.post(Settled(order.ref, fates))
         except CallError as error:
             self.link.post(SettleFailed(order.ref, str(error), final=False))
             self._unless_lost(error, f"settling a claim of {order.queue}")
@@ -92,7 +121,9 @@ class Control(Body):
 
     def _inspect(self, order: Inspect) -> None:
         try:
-            self.link.post(settling.inspect(self.client, order))
+            with self._rows() as store:
+                seen = settling.inspect(store, order)
+            self.link.post(seen)
         except CallError as error:
             self.link.post(InspectFailed(order.claim, str(error)))
             self._unless_lost(error, f"renewing leases of {order.queue}")

@@ -22,6 +22,9 @@ POISONED = "CiviCRM will not call it again, but delete it or abort the queue, as
 MANY = 1000  # names from which on old ones are dropped
 
 
+ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # it brought down nobody; what was not begun tells nothing
+
+
 class Claiming(NamedTuple):
     """A claim that was sent at `at` (monotonic seconds) and not answered yet."""
 
@@ -147,9 +150,9 @@ class Settler:
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
         """An item that brings down one worker after another is not called again (design: poison)."""
         for item_id, fate, _ in report.fates:
-            if fate != Fate.RELEASED.value:
+            if fate in ENDED:
                 self.poison.forget(queue, [item_id])
-            elif not (entry.ours or entry.blameless):
+            elif fate == Fate.RELEASED.value and not (entry.ours or entry.blameless):
                 crashes = self.poison.count(queue, item_id)
                 if item_id in entry.poisoned:
                     self.poison.forget(queue, [item_id])

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from coworker.civi import queues
-from coworker.civi.connection import SiteClient
 from coworker.policy.settlement import (
     CLOCK_SLACK,
     Begun,
@@ -27,9 +26,9 @@ STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
 CHUNK = 100  # rows renewed in one call
 
 
-def settle(client: SiteClient, order: Settle) -> list[list[str]]:
+def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
-    found, site_now = queues.rows(client, order.queue, [*order.sent, *order.unsent])
+    found, site_now = store.rows(order.queue, [*order.sent, *order.unsent])
     claim = OpenClaim(
         sent=order.sent,
         unsent=order.unsent,
@@ -46,28 +45,28 @@ def settle(client: SiteClient, order: Settle) -> list[list[str]]:
     # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
     # under the lease, and none of the others is taken for it.
     verdicts = sorted(decide(_seen(found, site_now), claim), key=lambda each: each.fate in STAY)
-    return _carry_out(client, order.queue, verdicts, found)
+    return _carry_out(store, order.queue, verdicts, found)
 
 
-def search(client: SiteClient, order: Search) -> list[list[str]]:
+def search(store: queues.RowStore, order: Search) -> list[list[str]]:
     """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
-    site_now = queues.site_clock(client)
+    site_now = store.clock()
     now = time.monotonic()
     lease = Begun(now - order.until, order.until - order.since)
     first = order.lease_time - lease.ago - lease.within - CLOCK_SLACK
     last = order.lease_time - lease.ago + CLOCK_SLACK
-    found, read_at = queues.rows_released_between(
-        client, order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
+    found, read_at = store.released_between(
+        order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
     )
     verdicts = orphans(
         _seen(found, read_at), lease, order.lease_time, frozenset(order.named), sole=order.sole
     )
-    return _carry_out(client, order.queue, verdicts, found)
+    return _carry_out(store, order.queue, verdicts, found)
 
 
-def inspect(client: SiteClient, order: Inspect) -> Inspected:
+def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
     """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
-    found, site_now = queues.rows(client, order.queue, order.ids)
+    found, site_now = store.rows(order.queue, order.ids)
     leases = _begun(order.leases)
     seen = {row.id: row for row in _seen(found, site_now)}
     ours = [row for row in found if under_our_lease(seen[row.id], leases, order.lease_time)]
@@ -75,13 +74,13 @@ def inspect(client: SiteClient, order: Inspect) -> Inspected:
     if not order.renew or not ours or not all(may_touch_release(seen[row.id]) for row in ours):
         return Inspected(order.claim, ids, 0.0, 0.0)
     asked_at = time.monotonic()
-    renewed = _renew(client, order, ours)
+    renewed = _renew(store, order, ours)
     now = time.monotonic()
     at = round(now, 3) if len(renewed) == len(ours) else 0.0
     return Inspected(order.claim, ids, at, round(now - asked_at, 3))
 
 
-def _renew(client: SiteClient, order: Inspect, ours: list[queues.Row]) -> list[str]:
+def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> list[str]:
     """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
     values = {"release_time": f"+{order.lease_time} seconds"}
     groups: dict[tuple[int, str | None], list[queues.Row]] = {}
@@ -90,7 +89,7 @@ def _renew(client: SiteClient, order: Inspect, ours: list[queues.Row]) -> list[s
     renewed = []
     for group in groups.values():
         for start in range(0, len(group), CHUNK):
-            renewed += queues.update_rows(client, order.queue, group[start : start + CHUNK], values)
+            renewed += store.update(order.queue, group[start : start + CHUNK], values)
     return renewed
 
 
@@ -104,7 +103,7 @@ def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
 
 
 def _carry_out(
-    client: SiteClient, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
+    store: queues.RowStore, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
 ) -> list[list[str]]:
     """Write what the verdicts say, each where its row still is as it was read (rule 6).
 
@@ -117,7 +116,7 @@ def _carry_out(
             fates.append([verdict.id, verdict.fate.value, ""])
             continue
         row = by_id[verdict.id]
-        if queues.update_rows(client, queue, [row], _values(verdict)):
+        if store.update(queue, [row], _values(verdict)):
             fates.append([verdict.id, verdict.fate.value, f"run_count was {row.run_count}"])
         else:
             fates.append([verdict.id, Fate.LEFT.value, "somebody else changed the row meanwhile"])

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from coworker.civi.connection import SiteClient
 from coworker.model import Identity
 from coworker.tasks.link import ChildLink
 from coworker.wire.messages import Note
+
+Errors = dict[str, dict[str, Any]]
+MARK = '{"coworker":"task_error"'
+TOLD = ("title", "callback", "error", "arguments")
+
+
+def split_errors(text: str) -> tuple[str, Errors]:
+    """What was written to stderr without the adapter's lines, and these: {id: title, callback, error, …}."""
+    if MARK not in text:
+        return text, {}
+    rest, errors = [], {}
+    for line in text.splitlines(keepends=True):
+        try:
+            said = json.loads(line) if line.startswith(MARK) else None
+            if said is None:
+                rest.append(line)
+            else:
+                told = {name: said[name] for name in TOLD if said.get(name) is not None}
+                errors[str(said["id"])] = told
+        except (ValueError, KeyError, TypeError):
+            rest.append(line)
+    return "".join(rest), errors
 
 
 class Words:
@@ -23,16 +46,21 @@ class Words:
         self.tell()
         self._ran = queue, ids, identity
 
-    def tell(self, *, failed: bool = False) -> None:
-        """Log what was printed since. On stderr it tells why, if a task has `failed`."""
+    def tell(self, *, failed: bool = False) -> Errors:
+        """Log what was printed since. On stderr it tells why, if a task has `failed`.
+
+        Returns what the bundled adapter said of tasks that failed, by the item's id; that is not logged.
+        """
+        stderr, errors = split_errors(self._client.take_stderr())
         who, level = ("pipe", "notice") if self._ran is None else ("task", "warning")
         said = (
             (level, f"{who}_printed", self._client.take_noise()),
-            ("notice" if failed else "debug", f"{who}_stderr", self._client.take_stderr()),
+            ("notice" if failed else "debug", f"{who}_stderr", stderr),
         )
         for level, event, text in said:
             if text:
                 self._link.post(Note(level, event, {**self._names(), "text": text}))
+        return errors
 
     def _names(self) -> dict[str, Any]:
         if self._ran is None:

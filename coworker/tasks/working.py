@@ -164,7 +164,7 @@ class Worker(Body):
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
         failed = any(outcome is not Outcome.OK for outcome in answer.values())
-        self.words.tell(failed=failed)
+        errors = self.words.tell(failed=failed)
         for oddity in answer.oddities:
             self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
         known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]
@@ -173,7 +173,8 @@ class Worker(Body):
         if len(known) < len(answer):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
             self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
-        self.link.post(Done(claim, known, round(took, 6)))
+        told = {item_id: errors[item_id] for item_id, _ in known if item_id in errors}
+        self.link.post(Done(claim, known, round(took, 6), told))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
         """Log in, before anything runs. Whether the items may be run now (design, section 5)."""

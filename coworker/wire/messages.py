@@ -210,7 +210,7 @@ class State(NamedTuple):
 
 
 class CodeChanged(NamedTuple):
-    """The code of the site is not what it was when this control booted. `what`: the first file that differs."""
+    """The site's code is not what it was when this control booted. `what`: the first file that differs."""
 
     what: str
 

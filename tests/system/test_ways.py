@@ -1,5 +1,11 @@
 """The same work over each way to a real PHP site: nothing lost, nothing twice, whatever breaks on the way."""
 
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGKILL
+
 import pytest
 from support.daemon import wait_until
 from support.tables import settings
@@ -25,3 +31,129 @@ def test_every_kind_of_task_ends_as_it_should(tmp_path, daemon, way):
         assert site.ended("linear") == linear
         assert {e["outcome"] for e in running.events("task_done", queue="failing")} == {"retry", "delete"}
         assert not [e for e in running.events() if e["level"] in ("error", "critical")]
+
+
+# The last two only make noise.
+DEADLY = [("leave", 3, "so long"), ("fatal",), ("eat", 200), ("crash",), ("shout", "x", 70_000), ("notice",)]
+
+
+@contextmanager
+def short_directory():
+    """The path of a socket is short."""
+    with tempfile.TemporaryDirectory(prefix="cw-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+def pipe_of(site, item):
+    """The pid of the PHP that began this item last."""
+    wait_until(lambda: item in site.started(), f"item {item} runs")
+    return int([w[4] for w in site.written() if w[:2] == ["start", item]][-1])
+
+
+@pytest.mark.parametrize("way", ["minipipe", "ssh"])
+def test_whatever_ends_php_costs_its_task_alone(tmp_path, daemon, way):
+    with reached(tmp_path, way) as (site, table):
+        site.queue("a", batch_limit=5, retry_limit=1, lease_time=300)
+        deadly = [site.push("a", name, *more)[0] for name, *more in DEADLY]
+        healthy = site.push("a", "nap", 0.05, times=12)
+        running = daemon(settings(table(), count=2, crash_limit=2), wait=None)
+        wait_until(lambda: site.left() == (4 if way == "ssh" else 0), "all that can end has ended")
+        assert all(site.started().count(item) == 1 for item in [*healthy, *deadly[4:]])
+        tries = {item: site.started().count(item) for item in deadly[:4]}
+        if way == "ssh":  # their PHP may still run, as far as anybody can see: nobody begins them again
+            assert set(tries.values()) == {1}
+            assert all(run_count == 1 for run_count, _ in site.rows().values())
+        else:
+            assert set(tries.values()) == {2}
+            assert {e["item"] for e in running.events("poisoned")} == set(deadly[:4])
+        lost = " ".join(e["reason"] for e in running.events("pipe_lost"))
+        assert "Allowed memory size" in lost
+        assert "Cannot declare class Tasks" in lost
+        running.stop()
+
+
+def test_a_kill_over_minipipe_before_6_4_is_settled_by_the_adapter(tmp_path, daemon, gate):
+    with reached(tmp_path, "minipipe", version="5.77", queue_item=False) as (site, table):
+        site.queue("a", batch_limit=4, retry_limit=1, retry_interval=1)
+        (held,) = site.push("a", "hold", str(gate))
+        rest = site.push("a", "empty", times=3)
+        running = daemon(settings(table(), count=1))
+        os.kill(pipe_of(site, held), SIGKILL)
+        running.event("settled", count=4)
+        found = {e["item"]: e["fate"] for e in running.events("settled")}
+        assert found == {held: "released", **dict.fromkeys(rest, "returned")}
+        gate.touch()
+        wait_until(lambda: site.left() == 0, "all items gone")
+        assert site.started().count(held) == 2
+        assert [site.started().count(item) for item in rest] == [1, 1, 1]
+
+
+def test_a_task_that_fails_over_minipipe_says_why_in_its_own_line(tmp_path, daemon):
+    with reached(tmp_path, "minipipe") as (site, table):
+        site.queue("a")
+        (item,) = site.push("a", "fail")
+        running = daemon(settings(table()))
+        line = running.event("task_done", item=item)
+        assert line["outcome"] == "delete"
+        assert line["error"] == "RuntimeException: as it was made to"
+        assert (line["title"], line["callback"]) == ("php:fail 0", "php:fail")
+        assert not [e for e in running.events("task_stderr") if "task_error" in e["text"]]
+
+
+def test_a_dropped_ssh_link_runs_nothing_twice(tmp_path, daemon, gate):
+    with reached(tmp_path, "ssh") as (site, table):
+        site.queue("a", batch_limit=4, retry_limit=3)
+        site.queue("held", retry_limit=3)
+        held = site.push("held", "hold", str(gate), times=2)
+        naps = site.push("a", "nap", 0.02, times=30)
+        running = daemon(settings(table(), count=3), wait=None)
+        for item in held:
+            pipe_of(site, item)
+        for _ in range(3):
+            lost, ready = (len(running.events(name)) for name in ("pipe_lost", "ready"))
+            site.server.drop()
+            running.event("pipe_lost", count=lost + 1)
+            running.event("ready", count=ready + 1)
+        wait_until(lambda: set(naps) <= set(site.ended()), "the rest goes on")
+        gate.touch()
+        wait_until(lambda: site.left() == 0, "all items gone")
+        assert sorted(site.started()) == sorted([*held, *naps])
+        assert sorted(site.ended()) == sorted([*held, *naps])
+        running.stop()
+
+
+def test_workers_share_one_ssh_connection(tmp_path, daemon):
+    with reached(tmp_path, "ssh") as (site, table):
+        site.queue("a")
+        site.push("a", "nap", 0.1, times=20)
+        with short_directory() as folder:
+            running = daemon(settings(table(), count=4), wait=None, folder=folder)
+            wait_until(lambda: site.left() == 0, "all items gone")
+            assert len(running.events("ready")) >= 5
+            assert len(site.server.sessions()) <= 2  # the first two may be too quick for each other
+            running.stop()
+            wait_until(lambda: not site.server.sessions(), "the connection is closed")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ssh_key_file": "sshd/stranger"}, "Permission denied (publickey"),
+        ({"known_hosts": "sshd/stranger.pub"}, "Host key verification failed"),
+        ({"ssh": "nobody-knows-this-host.invalid"}, "Could not resolve hostname"),
+    ],
+)
+def test_ssh_that_is_refused_says_so_and_claims_nothing(tmp_path, daemon, change, says):
+    with reached(tmp_path, "ssh") as (site, table):
+        site.queue("a")
+        site.push("a", "empty")
+        if "ssh_key_file" in change:
+            change = {"ssh_key_file": str(tmp_path / change["ssh_key_file"])}
+        if "known_hosts" in change:
+            server = site.server
+            key = (tmp_path / change.pop("known_hosts")).read_text()
+            server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {key}")
+            change = {}
+        running = daemon(settings(table(**change)), wait="site_down")
+        assert says in running.event("site_down")["reason"]
+        assert list(site.rows().values()) == [(0, None)]

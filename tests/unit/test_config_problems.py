@@ -176,8 +176,8 @@ def test_wrong_values_of_a_site(write, line, problem):
         (
             "[sites.a]\nweb = 'https://x.example/{entity}/{action}?token=y'\nweb_token = 'x'",
             (
-                "c.toml:2: sites.a.web: the credential is given more than once: web_token_file, web_token, or "
-                "?token= in web"
+                "c.toml:2: sites.a.web: the credential is given more than once: web_token_file, "
+                "web_token, or ?token= in web"
             ),
         ),
         (
