@@ -87,3 +87,7 @@ class EmptyAnswerError(CallError):
 
 class RequestTooLongError(CallError):
     """The request is longer than the pipe's bufferSize and was not sent."""
+
+
+class ForbiddenError(CallError):
+    """Whoever asks may not do this: nothing was begun."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from html import unescape
 from typing import Any
 
-from coworker.errors import CallError, CoworkerError, SiteError
+from coworker.errors import CallError, CoworkerError, ForbiddenError, SiteError
 
 _EXCERPT = 200  # characters of a page
 _MASKED = "Sorry an error occurred"
@@ -31,10 +31,6 @@ class WebError(SiteError):
         super().__init__(message)
         self.processed = processed
         self.retry_after = retry_after
-
-
-class ForbiddenError(CallError):
-    """The credential is good, but its contact may not do this: nothing was begun."""
 
 
 class MaskedError(CallError):
@@ -72,8 +68,9 @@ def _refusal(status: int, headers: Mapping[str, str], value: Any, body: bytes) -
     if status == 500 and says.get("error_message"):
         return _api_error(says)
     if status == 403 and says.get("error_message"):
+        why = "" if message.startswith(_MASKED) else shown  # it differs each time
         return ForbiddenError(
-            f"the contact of the credential may not do this (HTTP 403{shown}): it needs 'administer queues'"
+            f"the contact may not do this over HTTP (403{why}): it needs 'administer queues'"
         )
     if status in _LATER:
         why = "is in maintenance or overloaded" if status == 503 else "wants fewer requests"

@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 
 from coworker.civi import answers
-from coworker.civi.answers import ForbiddenError, WebError
+from coworker.civi.answers import WebError
 from coworker.civi.outcome import version_key
 from coworker.civi.site import ApiCall, Welcome
 from coworker.config.web import Address
-from coworker.errors import BootError, CallError, PipeTimeoutError, ProtocolError, SiteError
+from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus
 from coworker.unix.poller import Poller
 

@@ -14,6 +14,7 @@ from math import inf
 from random import Random
 from typing import Any
 
+from coworker.config import connection
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
@@ -98,8 +99,13 @@ class Master:
         if self.config.coworker.duration:
             self.timers.set("duration", time.monotonic() + self.config.coworker.duration)
         self._log.event("notice", "started", settings=self._name, sites=",".join(self.sites))
+        self._warn()
         gc.collect()
         gc.freeze()  # what is there now is never collected: its pages stay shared with the children
+
+    def _warn(self) -> None:
+        for site, reason in connection.warnings(self.config):
+            self._log.event("warning", "unsafe_settings", site=site, reason=reason)
 
     def _turn(self) -> None:
         """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
@@ -240,6 +246,7 @@ class Master:
         self.log_looking = self.config.log.looking
         if self.config.log != old.log:
             self._reopen_log(self.config)
+        self._warn()
         for key in NEED_RESTART:
             section, name = key.split(".")
             if getattr(getattr(old, section), name) != getattr(getattr(self.config, section), name):

@@ -15,7 +15,7 @@ from coworker.civi.outcome import (
     is_setup_refusal,
     is_unrunnable,
 )
-from coworker.errors import CallError, ProtocolError, RequestTooLongError, SiteError
+from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
 from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 from coworker.tasks.body import Body
@@ -127,14 +127,19 @@ class Worker(Body):
                 return
         parts = [[item_id] for item_id in ids] if self.remote else [ids]
         while parts:
-            error = self._run(claim, queue, parts.pop(0), announced=announced)
-            if error is not None and parts:
-                rest = [item_id for part in parts for item_id in part]
+            part = parts.pop(0)
+            rest = [item_id for each in parts for item_id in each]
+            try:
+                error = self._run(claim, queue, part, announced=announced)
+            except ForbiddenError as refusal:  # of whoever we are over HTTP: nothing was begun
+                self.link.post(Refused(claim, [*part, *rest], f"{items[0].identity}: {refusal}"))
+                return
+            if error is not None and rest:
                 self.link.post(Unanswered(claim, rest, error, begun=False))
                 return
 
     def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
-        """One runItems. Returns the error that it was answered with, if any."""
+        """One runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
         if not announced:
             self.journal.began(claim, ids)
             self.link.post(Began(claim, ids))
@@ -143,6 +148,8 @@ class Worker(Body):
         begun = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)
+        except ForbiddenError:
+            raise
         except CallError as error:
             self.words.tell(failed=True)
             sent = self.client.pipe.request_sent and not isinstance(error, RequestTooLongError)

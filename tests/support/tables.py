@@ -21,7 +21,7 @@ def table(name, values):
 
 
 def _lines(values):
-    return [f"{key} = {_value(value)}" for key, value in values.items()]
+    return [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
 
 
 def _value(value):
