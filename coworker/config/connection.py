@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -53,6 +53,12 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
 def warnings(config: Config) -> list[tuple[str, str]]:
     """(site, what an administrator should know before anybody else does)."""
     return [(site.name, text) for site in config.sites for text in _warnings(site)]
+
+
+def tell(config: Config, log: Callable[..., None]) -> None:
+    """Log them."""
+    for site, reason in warnings(config):
+        log("warning", "unsafe_settings", site=site, reason=reason)
 
 
 def _warnings(site: SiteSettings) -> Iterator[str]:

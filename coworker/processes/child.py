@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coworker.civi.connection import Connection, SiteClient
+from coworker.civi.fingerprint import watcher
 from coworker.civi.outcome import is_database_error, version_key
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.queues import Looker, active_queues
+from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.errors import (
     BootError,
@@ -23,13 +25,14 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.model import RetireReason, Role
-from coworker.processes.connecting import adapter_of, client_of, connect
+from coworker.processes.connecting import adapter_of, client_of, connect, way
 from coworker.tasks.body import Body, Title
 from coworker.tasks.claiming import Claimer, DatabaseLostError
 from coworker.tasks.journal import Journal, child_file
 from coworker.tasks.link import ChildLink, MasterGoneError, RetireNowError
 from coworker.tasks.looking import Control
 from coworker.tasks.memory import Gauge
+from coworker.tasks.noticing import Noticer
 from coworker.tasks.tokens import Tokens
 from coworker.tasks.working import Worker
 from coworker.unix.poller import Poller
@@ -153,7 +156,8 @@ def _boot(
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         adapter = adapter_of(birth.site, poller)
-        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, adapter)
+        noticer = _noticer(birth.site, client, welcome.version)
+        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, noticer, adapter)
         gives_back = body.gives_back
         title.say("")
     else:
@@ -166,8 +170,19 @@ def _boot(
         body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.words.tell()
-    link.report(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
+    link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
+    if isinstance(body, Control) and (state := body.noticer.look()) is not None:
+        link.post(state)  # before it is asked to look for work
+    link.flush()
     return body
+
+
+def _noticer(site: SiteSettings, client: SiteClient, version: str) -> Noticer:
+    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not looks_remote(site.pipe)
+    digest = watcher(site.cwd) if local else None
+    noticer = Noticer(client, version, digest, masked=client.masks_errors)
+    noticer.read_settings()
+    return noticer
 
 
 def _own_domain(client: SiteClient, wanted: int | None) -> int | None:

@@ -99,13 +99,9 @@ class Master:
         if self.config.coworker.duration:
             self.timers.set("duration", time.monotonic() + self.config.coworker.duration)
         self._log.event("notice", "started", settings=self._name, sites=",".join(self.sites))
-        self._warn()
+        connection.tell(self.config, self._log.event)
         gc.collect()
         gc.freeze()  # what is there now is never collected: its pages stay shared with the children
-
-    def _warn(self) -> None:
-        for site, reason in connection.warnings(self.config):
-            self._log.event("warning", "unsafe_settings", site=site, reason=reason)
 
     def _turn(self) -> None:
         """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
@@ -246,7 +242,7 @@ class Master:
         self.log_looking = self.config.log.looking
         if self.config.log != old.log:
             self._reopen_log(self.config)
-        self._warn()
+        connection.tell(self.config, self._log.event)
         for key in NEED_RESTART:
             section, name = key.split(".")
             if getattr(getattr(old, section), name) != getattr(getattr(self.config, section), name):

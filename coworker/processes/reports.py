@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
@@ -32,6 +33,7 @@ class Reports:
             m.Fetched: self._on_fetched,
             m.TokenWanted: self._on_token_wanted,
             m.Minted: self._on_minted,
+            m.State: self._on_state,
             m.NotClaimed: self._on_not_claimed,
             m.Claiming: self._on_claiming,
             m.Took: self._on_took,
@@ -91,7 +93,7 @@ class Reports:
         record.done += 1
         self.dispatch.watch.seen(report, now)
         self.dispatch.settler.poison.forget_queues(report.rowless)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("info", "looked", queues=names or None, seconds=report.seconds)
@@ -99,7 +101,7 @@ class Reports:
 
     def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:
         self.dispatch.watch.failed(report.message, now)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
@@ -121,31 +123,31 @@ class Reports:
         if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
             self.site.dirty = True
 
+    def _on_state(self, record: WorkerRecord, report: m.State, now: float) -> None:
+        if self.site.awareness.noticed(report, now):
+            self.site.pause()
+        record.max_age = min(record.max_age or inf, self.site.awareness.fresh_every)
+        self.site.dirty = True
+
     def _on_fetched(self, record: WorkerRecord, report: m.Fetched, now: float) -> None:
         record.claiming = None
-        self.site.fetching.fetched(report, now)
-        self.site.answered(record, now)
+        self.site.asking.fetching.fetched(report, now)
+        self.site.asking.answered(record, now)
         self.site.dirty = True
 
     def _on_token_wanted(self, record: WorkerRecord, report: m.TokenWanted, now: float) -> None:
-        control = self.staff.control()
-        if control is None:
-            self.site.hands.send(record, m.Token(report.contact, "", "control is not there"))
-        else:
-            self.site.ask(control, m.Mint(record.id, report.contact), now, 0)
+        self.site.asking.mint(record, report.contact, now)
 
     def _on_minted(self, record: WorkerRecord, report: m.Minted, now: float) -> None:
-        worker = self.staff.roster.get(report.worker)
-        if worker is not None:
-            self.site.hands.send(worker, m.Token(report.contact, report.credential, report.error))
-        self.site.answered(record, now)
+        self.site.asking.minted(report)
+        self.site.asking.answered(record, now)
 
     def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
         self.dispatch.hand_on(record, report.claim, report.ids, now)
         self.site.dirty = True
 
     def _on_refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> None:
-        self.dispatch.refused(report.claim, report.ids, report.message)
+        self.dispatch.refusals.refuse(report.claim, report.ids, report.message)
         self.site.dirty = True
 
     def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
@@ -210,12 +212,12 @@ class Reports:
 
     def _on_settled(self, record: WorkerRecord, report: m.Settled, now: float) -> None:
         self.dispatch.settler.settled(report, now)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
         self.site.dirty = True
 
     def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
         self.dispatch.settler.failed(report, now)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
         self.site.dirty = True
 
     def _on_grown(self, record: WorkerRecord, report: m.Grown, _now: float) -> None:
@@ -227,12 +229,12 @@ class Reports:
     def _on_inspected(self, record: WorkerRecord, report: m.Inspected, now: float) -> None:
         for late in self.site.deadlines.inspected(report, self.staff.roster, now):
             self.site.overdue(late, now)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
 
     def _on_inspect_failed(self, record: WorkerRecord, report: m.InspectFailed, now: float) -> None:
         self.site.log("warning", "inspection_failed", claim=report.claim, reason=report.message)
         self.site.deadlines.failed(report, self.staff.roster, now)
-        self.site.answered(record, now)
+        self.site.asking.answered(record, now)
 
     def _on_failed(self, record: WorkerRecord, report: m.Failed, now: float) -> None:
         if record.state is not S.RETIRING:

@@ -13,6 +13,8 @@ from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRe
 from coworker.model import WorkerState as S
 from coworker.policy import matching
 from coworker.policy.backoff import PROBE_CAP
+from coworker.processes.asking import Asking
+from coworker.processes.awareness import Awareness
 from coworker.processes.deadlines import Deadlines
 from coworker.processes.graveyard import Grave, Graveyard
 from coworker.processes.hands import Hands
@@ -21,13 +23,10 @@ from coworker.processes.reports import Reports
 from coworker.processes.staff import Staff
 from coworker.tasks.books import Books
 from coworker.tasks.dispatch import Dispatch
-from coworker.tasks.fetching import Fetching
 from coworker.tasks.journal import child_file
-from coworker.tasks.settler import Claiming
 from coworker.unix.memory import OomWatch
 from coworker.wire import messages as m
 
-ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (design, section 4, rule 12)
 REMOVED_PATIENCE = 60.0  # the same for a site that a reload removed: nobody waits for it
 
@@ -44,12 +43,12 @@ class Site:
         self.staff = Staff(settings, hands, partial(hands.spawn, self))
         log = partial(hands.log, site=settings.name)
         self.dispatch = Dispatch(settings, log, hands.rng)
-        self.fetching = Fetching(self.dispatch)
         self.deadlines = Deadlines(settings, self.dispatch, self.staff.expect)
         ledger, self.settler = self.dispatch.ledger, self.dispatch.settler
         self.books = Books(hands.claims, settings.name, ledger, self.settler, log)
         self.graveyard = Graveyard(log)
         self.recovering = Recovering(self.dispatch, self.books, self.graveyard, log)
+        self.awareness = Awareness(settings, self.log, self.staff.renew)
         self._oom = OomWatch()
         self.phase = MasterPhase.RUNNING
         self.dirty = True
@@ -58,6 +57,7 @@ class Site:
         self._settle_patience = SETTLE_PATIENCE
         self._settle_until = inf
         self._wound_up = False  # every claim is settled, or time was up
+        self.asking = Asking(self)
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -81,7 +81,7 @@ class Site:
             done=done,
         )  # fmt: skip
         if record.role is Role.CONTROL:
-            self._control_gone(record, now)
+            self.asking.control_gone(record.id, now)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
         if self._oom.has_killed() and status.signal == signal.SIGKILL:
             cause = "the worker was killed by the kernel, which had no memory left"
@@ -106,13 +106,6 @@ class Site:
         """Whether the stop ended its pipe, whatever it was leaving for: no fault of the task that ran."""
         halting = self.phase is MasterPhase.HALTING
         return halting and not record.last_words and record.retire_reason is not RetireReason.TIMEOUT
-
-    def _control_gone(self, record: WorkerRecord, now: float) -> None:
-        self.settler.settlements.control_gone(record.id)
-        self.fetching.control_gone(now)
-        self.deadlines.control_gone(record.id, self.staff.roster, now)
-        if self.dispatch.watch.looking == record.id:
-            self.dispatch.watch.lost(now)
 
     # --- decisions ---
 
@@ -150,16 +143,20 @@ class Site:
         self.phase = phase
         self.dirty = True
         if phase is MasterPhase.QUIET:
-            for record in self.staff.workers():
-                if record.state is S.BUSY:
-                    self.hands.send(record, m.Pause())
+            self.pause()
+
+    def pause(self) -> None:
+        """Those at work claim nothing more after their batch."""
+        for record in self.staff.workers():
+            if record.state is S.BUSY:
+                self.hands.send(record, m.Pause())
 
     def adopt(self, settings: SiteSettings) -> None:
         """New settings are in force: all children are of the old generation now, but for the canary."""
         self.settings = settings
         self.on_trial = False
         self.dispatch.reconfigure(settings)
-        self.deadlines.settings = settings
+        self.deadlines.settings = self.awareness.settings = settings
         self.staff.adopt(settings)
         self.dirty = True
 
@@ -178,6 +175,7 @@ class Site:
         self.dirty = False
         stopping = self.stopping
         self.graveyard.tend(now, give_up=stopping)
+        self.awareness.tend(now)
         if self.on_trial and not stopping:
             return
         control = self._control_wanted(now) if stopping else 1
@@ -195,16 +193,16 @@ class Site:
         self.staff.domain_wanted = lambda: matching.domain_to_boot(self.staff.workers(), wants, numbers)
         waiting = len(matching.unserved(self.staff.workers(), wants))
         self.staff.reconcile(now, waiting=waiting, workers_stop=stopping, control=control)
-        self._ask_control(now, inspections, free=bool(free))
+        self.asking.turn(now, inspections, free=bool(free))
         self.hands.timers.set(("site", self), self._next_at(now))
 
     @property
-    def _may_claim(self) -> bool:
+    def may_claim(self) -> bool:
         """Not in a pause, at a site that is down, nor before everything old is settled."""
-        return self._may_look and not self.recovering.active
+        return self.may_look and not self.recovering.active and not self.awareness.held
 
     @property
-    def _may_look(self) -> bool:
+    def may_look(self) -> bool:
         return self.phase is MasterPhase.RUNNING and not self.staff.breaker.is_open
 
     def _inspections(self, now: float) -> list[m.Inspect]:
@@ -214,13 +212,13 @@ class Site:
     def _wants(self, now: float) -> list[matching.Want]:
         """The work that no free worker takes; what is not claimed yet counts only while we may claim."""
         wants = self.dispatch.wants(now)
-        if self._may_claim:
+        if self.may_claim:
             return wants
         return [want for want in wants if want.handed]
 
     def _assign(self, free: list[WorkerRecord], now: float) -> None:
         for record, order in self.dispatch.assign(
-            free, now, claim=self._may_claim, workers=self.staff.workers()
+            free, now, claim=self.may_claim, workers=self.staff.workers()
         ):
             self.staff.roster.move(record, S.BUSY)
             self.hands.send(record, order)
@@ -249,40 +247,6 @@ class Site:
             self._settle_until = now + self._settle_patience + boot
         return 1
 
-    def _ask_control(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
-        control = self.staff.control()
-        if control is None:
-            return
-        for inspection in inspections:
-            self.ask(control, inspection, now, len(inspection.ids))
-        if self.settings.is_hybrid and self._may_claim:
-            for fetch in self.fetching.orders(self.staff.free(now), now):
-                self.ask(control, fetch, now, 0)
-        claiming = [Claiming(r.claiming, r.claiming_at) for r in self.staff.roster if r.claiming is not None]
-        in_haste = self.stopping or self.recovering.active
-        for order in self.settler.orders(control.id, now, claiming, in_haste=in_haste):
-            self.ask(
-                control, order, now, len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
-            )
-        if self._may_look and not self.dispatch.watch.looking and now >= self.dispatch.watch.next_look_at:
-            remembered = self.settler.poison.queues()
-            look = self.dispatch.watch.look(now, free=free, control=control.id, remembered=remembered)
-            self.ask(control, look, now, 0)
-
-    def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int) -> None:
-        """Send it, and expect all answers of this control within a time that grows with what it was asked."""
-        self.hands.send(control, order)
-        control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
-        self.staff.expect(control, control.answers_at + self.settings.workers.boot_timeout)
-
-    def answered(self, control: WorkerRecord, now: float) -> None:
-        """Control is at work: the rest of what it was asked has its whole time again."""
-        asked = [e for e in self.settler.settlements.pending.values() if e.asked == control.id]
-        rows = sum(len(entry.ids) for entry in asked)
-        control.answers_at = now + rows * ROW_SECONDS
-        busy = asked or self.deadlines.asked(control.id) or self.dispatch.watch.looking == control.id
-        self.staff.expect(control, control.answers_at + self.settings.workers.boot_timeout if busy else None)
-
     def overdue(self, record: WorkerRecord, now: float) -> None:
         """Whoever waits for control's look need not wait until it is gone."""
         self.dirty = True
@@ -295,6 +259,7 @@ class Site:
 
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at(), self.graveyard.next_at]
+        moments.append(self.awareness.due_at())
         if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
             moments.append(self.dispatch.watch.next_look_at)
         moments.append(self.settler.next_at())

@@ -146,17 +146,8 @@ class Staff:
         self, role: Role, now: float, *, canary: bool = False, entry: int | None = None
     ) -> WorkerRecord | None:
         """Fork a child; a canary is one of the next generation. None when that is impossible now."""
-        slot, generation = self.roster.free_slot(role), self.generation
-        record = new_record(
-            self.hands,
-            self.settings,
-            role,
-            slot=slot,
-            generation=generation,
-            now=now,
-            canary=canary,
-            entry=entry,
-        )
+        where = {"slot": self.roster.free_slot(role), "generation": self.generation}
+        record = new_record(self.hands, self.settings, role, **where, now=now, canary=canary, entry=entry)
         record.domain = record.domain or self.home_domain
         try:
             self._spawn(record, self.settings.for_domain(entry))
@@ -185,6 +176,10 @@ class Staff:
             if record.canary:
                 record.canary = False
                 record.generation = self.generation
+
+    def renew(self) -> None:
+        """All who are there shall be replaced, as after a reload but with the same settings."""
+        self.generation += 1
 
     def change_count(self, change: int) -> None:
         """One worker more or less, until the next reload."""

@@ -19,20 +19,25 @@ class MasterTitle:
 
     def __init__(self, name: str) -> None:
         self._name = name.encode(errors="replace").decode()
-        self._down: tuple[float | None, ...] | None = None
+        self._down: tuple[object, ...] | None = None
 
     def show(self, sites: Iterable[Site]) -> None:
         """Cheap while nothing has changed: it is called in each turn of the loop that decides something."""
         sites = list(sites)
-        down = tuple(site.staff.breaker.open_since for site in sites)
+        down = tuple(
+            each for site in sites for each in (site.staff.breaker.open_since, tuple(site.awareness.holds))
+        )
         if down != self._down:
             self._down = down
-            texts = [_text(site) for site in sites if site.staff.breaker.is_open]
+            texts = [text for site in sites if (text := _text(site))]
             setproctitle.setproctitle("  ".join([f"coworker: master [{self._name}]", *texts]))
 
 
 def _text(site: Site) -> str:
     breaker = site.staff.breaker
+    if not breaker.is_open:
+        held = site.awareness.title()
+        return f"{site.settings.name} {held}"[: MOST + 60] if held else ""
     since = time.time() - (time.monotonic() - (breaker.open_since or 0.0))
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
     reason = " ".join(breaker.reason.split())[:MOST]

@@ -16,11 +16,10 @@ from coworker.policy import backoff, leases, matching, polling, scheduling
 from coworker.policy.scheduling import QueueState
 from coworker.policy.settlement import in_running_order
 from coworker.tasks.ledger import HandedGroup, Ledger, Place
+from coworker.tasks.refusals import Refusals
 from coworker.tasks.settler import Settler
 from coworker.tasks.watch import Log, Watch
 from coworker.wire.messages import Order, Run, Took, Unanswered, Work, pack, unpack
-
-REFUSED_DELAY = 60  # seconds until what our set-up cannot run may be claimed again (design, section 5)
 
 
 class Dispatch:
@@ -36,7 +35,7 @@ class Dispatch:
         self.home_domain: int | None = None  # see Staff
         self.crowded: frozenset[Identity] = frozenset()  # contacts that have as many workers as they may
         self.settler = Settler(settings, self.ledger, log, rng)
-        self._refusals: set[str] = set()  # reasons that were told
+        self.refusals = Refusals(self.ledger, self.settler, log)
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._log = log
         self._rng = rng
@@ -44,7 +43,7 @@ class Dispatch:
     def reconfigure(self, settings: SiteSettings) -> None:
         """After a reload."""
         self.settings = settings
-        self._refusals.clear()
+        self.refusals.forget()
         self.settler.settings = settings
         self.watch.reconfigure(settings)
 
@@ -184,7 +183,7 @@ class Dispatch:
         for identity, items in groups.items():
             if not self._has_pipe_for(identity):
                 reason = f"no pipe of this site serves domain {identity.domain}: see sites.NAME.domains"
-                self._refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
+                self.refusals.refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
                 state.last_identity = None  # nobody could ever take the queue for it
                 continue
             self.handed.append(HandedGroup(claim, identity, items, now))
@@ -207,17 +206,6 @@ class Dispatch:
         if matching.serves_domain(self.home_domain, identity):
             return True
         return any(domain.number == identity.domain for domain in self.settings.domains)
-
-    def refused(self, claim_id: str, ids: list[str], message: str) -> None:
-        """Our set-up cannot run these. They must not be deleted for that."""
-        self._refuse(claim_id, ids, message, Place.HELD)
-
-    def _refuse(self, claim_id: str, ids: list[str], reason: str, place: Place) -> None:
-        claim = self.ledger.claims[claim_id]
-        level = "debug" if reason in self._refusals else "error"  # an alert, once
-        self._refusals.add(reason)
-        self._log(level, "items_refused", queue=claim.queue.name, items=_join(ids), reason=reason)
-        self.settler.settle(claim, place, unsent=ids, cause=reason, delay=REFUSED_DELAY)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
         """RunItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""

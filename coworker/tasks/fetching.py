@@ -15,13 +15,13 @@ class Fetching:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-        self._asked: list[str] = []  # the queue of each order that control has not ended
+        self.asked: list[str] = []  # the queue of each order that control has not ended
 
     def orders(self, free: list[WorkerRecord], now: float) -> list[Fetch]:
         """What control is to fetch. Handed items that wait have the first right to who is free."""
         dispatch = self._dispatch
         orders = []
-        for _ in range(len(free) - len(dispatch.handed) - len(self._asked)):
+        for _ in range(len(free) - len(dispatch.handed) - len(self.asked)):
             state = scheduling.pick(
                 dispatch.queues.values(),
                 now,
@@ -30,19 +30,19 @@ class Fetching:
             if state is None:
                 break
             dispatch.watch.clock = scheduling.begin(state)
-            self._asked.append(state.info.name)
+            self.asked.append(state.info.name)
             orders.append(Fetch(list(astuple(state.info))))
         return orders
 
     def fetched(self, report: Fetched, now: float) -> None:
         """One of them is over; what it got was handed on."""
-        if report.queue not in self._asked:
+        if report.queue not in self.asked:
             return
-        self._asked.remove(report.queue)
+        self.asked.remove(report.queue)
         self._dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 
     def control_gone(self, now: float) -> None:
         """It will not answer. A claim of it without an answer is looked after by itself."""
-        for queue in self._asked:
+        for queue in self.asked:
             self._dispatch.fetched(queue, got=True, failed=False, now=now)
-        self._asked.clear()
+        self.asked.clear()

@@ -15,6 +15,7 @@ from coworker.errors import CallError, ProtocolError, SiteError
 from coworker.tasks import settling
 from coworker.tasks.body import Body
 from coworker.tasks.claiming import Claimer, DatabaseLostError
+from coworker.tasks.noticing import Noticer
 from coworker.tasks.tokens import LIFETIME
 from coworker.wire.messages import (
     Fetch,
@@ -41,6 +42,7 @@ class Control(Body):
 
     looker: Looker
     claimer: Claimer
+    noticer: Noticer
     adapter: Callable[[], AdapterRows] | None = None  # where there is no QueueItem API
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
@@ -58,6 +60,12 @@ class Control(Body):
             self._fetch(order)
         elif isinstance(order, Mint):
             self._mint(order)
+
+    def wait_idly(self) -> None:
+        """Until something happens; now and then look what has become of the site."""
+        self.poller.wait(self.noticer.seconds())
+        if not self.noticer.seconds() and (state := self.noticer.look()) is not None:
+            self.link.report(state)
 
     @property
     def gives_back(self) -> bool:

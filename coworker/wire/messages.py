@@ -201,17 +201,16 @@ class Minted(NamedTuple):
 
 
 class State(NamedTuple):
-    """What control saw of the site. `code`: the version of the pipe's code; None: not to be seen."""
+    """What control saw of the site. `code`: the version of the pipe's code; None: not to be seen.
+
+    `digest` changes with the files of the code, `what` is the first that changed since this control booted.
+    """
 
     environment: str | None
     maintenance: bool | None
     code: str | None
     database: str | None
-
-
-class CodeChanged(NamedTuple):
-    """The site's code is not what it was when this control booted. `what`: the first file that differs."""
-
+    digest: str
     what: str
 
 
@@ -385,7 +384,6 @@ Report = (
     | TokenWanted
     | Minted
     | State
-    | CodeChanged
     | NotClaimed
     | Claiming
     | Took

@@ -13,6 +13,9 @@ NOW = "2026-11-21 18:37:27"
 class Site:
     """Answers from a table of functions by (entity, action), and keeps what was asked."""
 
+    masks_errors = False
+    welcome = None
+
     def __init__(self, **answers):
         self.answers = answers
         self.asked = []

@@ -6,8 +6,9 @@ import pytest
 
 from coworker.config.settings import QueueSettings, SiteSettings, WorkerSettings
 from coworker.model import SYSTEM, Identity, QueueInfo, Role, WorkerRecord, WorkerState
-from coworker.tasks.dispatch import REFUSED_DELAY, Dispatch
+from coworker.tasks.dispatch import Dispatch
 from coworker.tasks.ledger import Place
+from coworker.tasks.refusals import REFUSED_DELAY
 from coworker.wire import messages as m
 
 A = Identity(100, 1)
@@ -166,7 +167,7 @@ def test_items_that_our_set_up_cannot_run_wait_a_minute():
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
-    bench.dispatch.refused("1.1", ["1"], "this pipe serves domain 1, not 2")
+    bench.dispatch.refusals.refuse("1.1", ["1"], "this pipe serves domain 1, not 2")
     assert bench.settlements() == [([], ["1"], REFUSED_DELAY)]
     assert bench.logged[-1][0] == "items_refused"
 

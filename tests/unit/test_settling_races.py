@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from queue_client import Client
 
+from coworker.civi.queues import ApiRows
 from coworker.queues.store import open_store
 from coworker.queues.task import Task
 from coworker.tasks import settling
@@ -98,7 +99,7 @@ def rows(client):
 def settle(client, clock, ids, *, passed, step, other, begun=True):
     """{item: its fate}, of what was claimed at the clock's start; so many seconds pass first."""
     clock.now += passed
-    answer = settling.settle(Overtaken(client, step, other), order(ids, begun=begun))
+    answer = settling.settle(ApiRows(Overtaken(client, step, other)), order(ids, begun=begun))
     assert sorted(item for item, *_ in answer) == sorted(ids)
     return {item: fate for item, fate, _ in answer}
 

@@ -1,0 +1,60 @@
+"""When a site shall be left alone although it answers (contract A6, D10): values in, reasons out."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_PARTS = re.compile(r"\d+|[a-z]+")
+_UNSTABLE = {"alpha": -3, "beta": -2, "rc": -1}
+
+LOOK_EVERY = 10.0  # seconds between looks at the code and at the version of the database
+SETTLED_AFTER = 10.0  # seconds for which code must not change any more: a deployment takes its time
+FRESH_EVERY = 120.0  # seconds: settings are cached by each process, so control is replaced as often
+FRESH_WHILE_HELD = 15.0  # the same while what holds may end any moment
+
+
+class Seen(NamedTuple):
+    """What is known of a site. Versions as it writes them; None: not to be seen."""
+
+    environment: str | None
+    maintenance: bool | None
+    code: str | None
+    database: str | None
+
+
+class Hold(NamedTuple):
+    """A reason to claim nothing. `passing`: it will probably end soon."""
+
+    reason: str
+    passing: bool
+
+
+def holds(seen: Seen, *, allow_non_production: bool) -> list[Hold]:
+    """Why nothing shall be claimed now; [] if nothing speaks against it."""
+    found = []
+    if seen.environment not in (None, "Production") and not allow_non_production:
+        what = f"the site's environment is {seen.environment}, not Production"
+        why = "a copy must not work the original's queues (allow_non_production = true if it may)"
+        found.append(Hold(f"{what}: {why}", passing=False))
+    if seen.maintenance:
+        found.append(Hold("the site is in maintenance mode", passing=True))
+    if seen.code and seen.database and seen.code != seen.database:
+        what = f"its code is {seen.code}, its database {seen.database}"
+        found.append(Hold(f"an upgrade of the site is pending: {what}", passing=True))
+    return found
+
+
+def is_stale(seen: Seen) -> bool:
+    """Whether the database is newer than the code of the process that looked: it was booted before."""
+    if not seen.code or not seen.database:
+        return False
+    return _key(seen.database) > _key(seen.code)
+
+
+def _key(version: str) -> list[tuple[int, int]]:
+    """Comparable: 6.4.alpha1 < 6.4.beta1 < 6.4.0 < 6.4.1."""
+    parts = [
+        (_UNSTABLE.get(part, 0), 0) if part.isalpha() else (0, int(part)) for part in _PARTS.findall(version)
+    ]
+    return [*parts, (0, 0)]

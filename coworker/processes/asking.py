@@ -1,0 +1,97 @@
+"""What the master asks control, and until when it must have answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coworker.model import WorkerRecord
+from coworker.tasks.fetching import Fetching
+from coworker.tasks.settler import Claiming
+from coworker.wire import messages as m
+
+if TYPE_CHECKING:
+    from coworker.processes.site import Site
+
+ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
+
+
+class Asking:
+    """Of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._minting: set[tuple[int, int]] = set()  # worker and contact of each token that is being made
+        self.fetching = Fetching(site.dispatch)
+
+    def turn(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
+        """All that is due now. `free`: somebody waits for work."""
+        site = self._site
+        control = site.staff.control()
+        if control is None:
+            return
+        for inspection in inspections:
+            self.ask(control, inspection, now, len(inspection.ids))
+        if site.settings.is_hybrid and site.may_claim:
+            for fetch in self.fetching.orders(site.staff.free(now), now):
+                self.ask(control, fetch, now)
+        self._settle(control, now)
+        watch = site.dispatch.watch
+        if site.may_look and not watch.looking and now >= watch.next_look_at:
+            remembered = site.settler.poison.queues()
+            self.ask(control, watch.look(now, free=free, control=control.id, remembered=remembered), now)
+
+    def _settle(self, control: WorkerRecord, now: float) -> None:
+        site = self._site
+        claiming = [Claiming(r.claiming, r.claiming_at) for r in site.staff.roster if r.claiming is not None]
+        in_haste = site.stopping or site.recovering.active
+        for order in site.settler.orders(control.id, now, claiming, in_haste=in_haste):
+            rows = len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
+            self.ask(control, order, now, rows)
+
+    def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int = 0) -> None:
+        """Send it, and expect all answers of this control within a time that grows with what it was asked."""
+        site = self._site
+        site.hands.send(control, order)
+        control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
+        site.staff.expect(control, control.answers_at + site.settings.workers.boot_timeout)
+
+    def answered(self, control: WorkerRecord, now: float) -> None:
+        """Control is at work: the rest of what it was asked has its whole time again."""
+        site = self._site
+        asked = [e for e in site.settler.settlements.pending.values() if e.asked == control.id]
+        rows = sum(len(entry.ids) for entry in asked)
+        control.answers_at = now + rows * ROW_SECONDS
+        looks = site.deadlines.asked(control.id) or site.dispatch.watch.looking == control.id
+        busy = asked or looks or self.fetching.asked or self._minting
+        site.staff.expect(control, control.answers_at + site.settings.workers.boot_timeout if busy else None)
+
+    def control_gone(self, control: int, now: float) -> None:
+        """It answers nothing any more."""
+        site = self._site
+        site.settler.settlements.control_gone(control)
+        self.fetching.control_gone(now)
+        for worker, contact in self._minting:
+            self._hand(worker, m.Token(contact, "", "control ended meanwhile"))
+        self._minting.clear()
+        site.deadlines.control_gone(control, site.staff.roster, now)
+        if site.dispatch.watch.looking == control:
+            site.dispatch.watch.lost(now)
+
+    def mint(self, worker: WorkerRecord, contact: int, now: float) -> None:
+        """A worker wants a credential."""
+        control = self._site.staff.control()
+        if control is None:
+            self._hand(worker.id, m.Token(contact, "", "control is not there"))
+        else:
+            self._minting.add((worker.id, contact))
+            self.ask(control, m.Mint(worker.id, contact), now)
+
+    def minted(self, report: m.Minted) -> None:
+        """Here it is."""
+        self._minting.discard((report.worker, report.contact))
+        self._hand(report.worker, m.Token(report.contact, report.credential, report.error))
+
+    def _hand(self, worker: int, token: m.Token) -> None:
+        record = self._site.staff.roster.get(worker)
+        if record is not None:
+            self._site.hands.send(record, token)
