@@ -10,7 +10,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (  # from the top; imports point down, or stay within their package
     ("__main__",),
     ("cli",),
-    ("demo",),
+    ("demo", "doctor"),
     ("processes", "queues"),
     ("tasks",),
     ("civi",),

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Run the daemon in the foreground.",
     "debug": "Run one worker, one task at a time, and log everything.",
     "check": "Check a settings file and name every mistake in it.",
+    "doctor": "Check everything worth checking, and say what to do.",
     "detect": "Say which CiviCRM site this directory belongs to.",
     "launch-lines": "Print the commands that start a pipe of this site.",
     "demo": "See the daemon work: no CiviCRM, no set-up needed.",

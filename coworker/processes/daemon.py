@@ -25,13 +25,13 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
     Raises SetupError, with nothing started, when the machine does not allow what the settings ask for.
     """
     settings = config.coworker
-    _refuse_root(settings)
+    refuse_root(settings)
     made: list[Path] = []
     try:
         _prepare(settings, made)
         preload()  # the user that we become may not be allowed to read where Python is
         if settings.user is not None:
-            _become(settings.user)
+            become(settings.user)
         with _locked(settings):
             claims = settings.state_dir / journal.DIRECTORY
             prepare_directory(claims, "state_dir", mode=0o700)
@@ -44,7 +44,8 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
                 directory.rmdir()
 
 
-def _refuse_root(settings: CoworkerSettings) -> None:
+def refuse_root(settings: CoworkerSettings) -> None:
+    """Raises SetupError."""
     stays_root = settings.user is None or _find_user(settings.user).pw_uid == 0
     if os.geteuid() == 0 and stays_root and not settings.allow_root:
         raise SetupError(
@@ -74,8 +75,8 @@ def _find_user(user: str) -> pwd.struct_passwd:
     return entry
 
 
-def _become(user: str) -> None:
-    """The master drops too: nothing of coworker goes on as root."""
+def become(user: str) -> None:
+    """The master drops too: nothing of coworker goes on as root. Raises SetupError."""
     entry = _find_user(user)
     if entry.pw_uid == os.geteuid():
         return

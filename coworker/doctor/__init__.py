@@ -1,0 +1,1 @@
+"""`coworker doctor`: every check worth making, one line each."""
