@@ -130,7 +130,7 @@ def _search(start: Path, url: str | None, by: str) -> Found:
             "start in a site's folder, or give --cwd or --pipe"
         )
     first, *others = sites
-    beside = [o for o in others if first.root in o.root.parents or (o.root == first.root and o.settings)]
+    beside = [o for o in others if first.root in o.root.parents or _contradicts(o, first)]
     if beside and bool(first.settings) == bool(beside[0].settings):
         say = " or ".join(f"CIVICRM_BOOT={each.kind.name}:/{each.root}" for each in (first, beside[0]))
         raise NoSiteError(f"two sites: {first.what} and {beside[0].what}: say which with {say}")
@@ -141,6 +141,11 @@ def _search(start: Path, url: str | None, by: str) -> Found:
         )
     outer = tuple(o for o in others if o.root != first.root)
     return Found(first.kind, first.root, first.cwd, by, url, first.settings, outer)
+
+
+def _contradicts(other: Found, first: Found) -> bool:
+    """Whether one directory is two kinds of site, each with a CiviCRM of its own."""
+    return other.root == first.root and not set(other.settings) <= set(first.settings)
 
 
 def _roots(start: Path) -> Iterator[tuple[Kind, Path]]:

@@ -47,7 +47,7 @@ BAD_FILES = {
         "c.toml:5:15: sites.example: two sites of one name, the other is at line 3",
     ),
     "no site": ("", "c.toml: no site: give --pipe=COMMAND or a table [sites.NAME] with its pipe"),
-    "a site without a pipe": ("[sites.example]\n", "c.toml:3: sites.example: pipe is missing"),
+    "no pipe and no site": ("[sites.example]\ncwd = '/'\n", "sites.example: no CiviCRM site found in / (nor"),
     "bytes that are no text": (b'[log]\nlevel = "\xff"\n', "c.toml:2: is not UTF-8"),
 }
 
@@ -61,8 +61,8 @@ def test_a_bad_file_is_refused_with_one_line_and_nothing_is_started(write, tmp_p
 
 
 def test_every_mistake_is_said_at_once(write, tmp_path):
-    path = write("[sites.example]\n[workers]\ncount = 0\nslise = 1\n")
-    assert [line.rpartition("c.toml:")[2].split(":")[0] for line in refusal("-c", path)] == ["3", "5", "6"]
+    path = write("[sites.example]\nssh = '-x'\n[workers]\ncount = 0\nslise = 1\n")
+    assert [line.rpartition("c.toml:")[2].split(":")[0] for line in refusal("-c", path)] == ["4", "6", "7"]
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -1,6 +1,8 @@
 """The same work over each way to a real PHP site: nothing lost, nothing twice, whatever breaks on the way."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from signal import SIGKILL
 
 import pytest
 from support.daemon import wait_until
+from support.php_site import PhpSite
 from support.tables import settings
 from support.ways import WAYS, reached
 
@@ -157,3 +160,77 @@ def test_ssh_that_is_refused_says_so_and_claims_nothing(tmp_path, daemon, change
         running = daemon(settings(table(**change)), wait="site_down")
         assert says in running.event("site_down")["reason"]
         assert list(site.rows().values()) == [(0, None)]
+
+
+def test_coworker_run_in_a_sites_folder_just_works(tmp_path, daemon):
+    site = PhpSite(tmp_path / "php", "drupal8")
+    site.queue("a")
+    items = site.push("a", "empty", times=3)
+    state = tmp_path / "state"
+    command = [
+        sys.executable,
+        "-m",
+        "coworker",
+        "run",
+        "-d",
+        f"run_dir={tmp_path}/run",
+        "-d",
+        f"state_dir={state}",
+    ]
+    env = {**os.environ, "PWD": str(site.root), "COWORKER_ALLOW_ROOT": "1"}
+    process = subprocess.Popen(command, cwd=site.root, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: site.ended() == items, "its work is done")
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped" in log
+
+
+def test_the_address_of_the_first_wish_is_accepted(tmp_path):
+    with reached(tmp_path, "web") as (site, _):
+        site.queue("a")
+        items = site.push("a", "empty", times=3)
+        with site.serve() as url:
+            options = [f"--web={url}/civicrm/queue?token=SECRET", "-d", f"run_dir={tmp_path}/run"]
+            command = [sys.executable, "-m", "coworker", "run", *options, "-d", f"state_dir={tmp_path}/state"]
+            env = {**os.environ, "COWORKER_ALLOW_ROOT": "1"}
+            process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+            try:
+                wait_until(lambda: sorted(site.ended()) == items, "its work is done")
+            finally:
+                process.terminate()
+                _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "the credential stands in the URL" in log
+    assert "SECRET" not in log
+
+
+def test_control_killed_again_and_again_loses_nothing_that_it_claimed_for_others(tmp_path, daemon):
+    with reached(tmp_path, "pipe,web") as (site, table):
+        site.queue("a", batch_limit=3, lease_time=300)
+        naps = site.push("a", "nap", 0.02, times=60)
+        running = daemon(settings(table(sole_agent=True), count=3), wait=None)
+        for count in range(1, 4):
+            control = running.event("ready", count=count, role="control")
+            wait_until(lambda: len(site.ended()) > 12 * count, "work goes on")  # noqa: B023
+            os.kill(control["pid"], SIGKILL)
+        wait_until(lambda: site.left() == 0, "all items gone")
+        assert sorted(site.started()) == sorted(naps) == sorted(site.ended())
+
+
+@pytest.mark.parametrize("way", ["minipipe", "pipe,web"])
+def test_kill_9_of_the_whole_daemon_loses_nothing(tmp_path, daemon, way):
+    with reached(tmp_path, way) as (site, table):
+        site.queue("a", batch_limit=3, lease_time=300, retry_limit=5)
+        naps = site.push("a", "nap", 0.02, times=60)
+        text = settings(table(sole_agent=True), count=2)
+        first = daemon(text, wait=None)
+        wait_until(lambda: len(site.ended()) > 10, "work goes on")
+        os.kill(first.pid, SIGKILL)
+        second = daemon(text, wait=None, share=first)
+        wait_until(lambda: site.left() == 0, "all items gone")
+        assert set(site.ended()) == set(naps)
+        assert len(site.started()) <= len(naps) + 2  # those that were killed in the midst, and no others
+        second.stop()
