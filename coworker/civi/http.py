@@ -6,6 +6,7 @@ meanwhile, while a thread of its own waits for the site. `WebClient` knows what 
 
 from __future__ import annotations
 
+import encodings.idna
 import json
 import os
 import ssl
@@ -275,3 +276,9 @@ def _rows_or_error(get: Callable[[], list[Any]]) -> list[Any] | CallError:
 
 def _nothing() -> None:
     """A second more."""
+
+
+def preload() -> None:
+    """Have httpx import what it imports only when it is used."""
+    httpx.Client(verify=ssl.create_default_context()).close()
+    encodings.idna.ToASCII("example")

@@ -26,7 +26,9 @@ _CONTACT_REFUSAL = re.compile(
     r"^Contact ID \S+ is invalid|^Cannot login\b.*\b(user|account)\b.*\bblocked\b", re.IGNORECASE
 )
 _SETUP_REFUSAL = re.compile(
-    r"Authx is not configured|Session is not trusted|mismatched session|Must specify principal", re.IGNORECASE
+    r"Authx is not configured|Session is not trusted|mismatched session|Must specify principal"
+    r"|^cannot act as",
+    re.IGNORECASE,
 )
 _LEADING_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 

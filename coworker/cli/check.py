@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coworker.config.connection import warnings
 from coworker.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def check(path: Path | None, definitions: tuple[str, ...], as_json: bool) -> Non
                 click.echo(problem, err=True)
         raise SystemExit(ExitCode.CONFIG) from None
     click.echo(json.dumps(_as_json(config)) if as_json else _as_text(config))
+    if not as_json:
+        for site, text in warnings(config):
+            click.echo(f"warning: sites.{site}: {text}", err=True)
 
 
 def _as_text(config: Config) -> str:
@@ -74,5 +78,6 @@ def _as_json(config: Config) -> dict[str, Any]:
     return {
         "ok": True,
         "files": [str(file) for file in config.files],
+        "warnings": [{"site": site, "text": text} for site, text in warnings(config)],
         "sites": [{"name": site.name, "workers": site.workers.count} for site in config.sites],
     }

@@ -90,7 +90,7 @@ def _bounded(setting: Setting, value: float) -> float:
 def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | Path:
     raw = given.value
     if not isinstance(raw, str):
-        raise ValueError(f"must be text in quotes, not {show(raw)}")  # noqa: TRY004 - all mistakes are ValueErrors here
+        raise ValueError(f"must be text in quotes, not {'that' if setting.secret else show(raw)}")  # noqa: TRY004 - all mistakes are ValueErrors here
     # A shell line has its variables from the shell: so their values appear in no log and no process title.
     text = raw if setting.kind is Kind.COMMAND else interpolate(raw, environ)
     if not text.strip():

@@ -52,7 +52,9 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
 
 def warnings(config: Config) -> list[tuple[str, str]]:
     """(site, what an administrator should know before anybody else does)."""
-    return [(site.name, text) for site in config.sites for text in _warnings(site)]
+    plain = "web_token stands in the settings: web_token_file, or the environment, is safer"
+    found = [(name, plain) for name in config.plain_tokens]
+    return [*found, *((site.name, text) for site in config.sites for text in _warnings(site))]
 
 
 def tell(config: Config, log: Callable[..., None]) -> None:

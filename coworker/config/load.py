@@ -60,7 +60,14 @@ def load(
         log=LogSettings(**values.section("log", ("log",))),
         sites=tuple(values.site(name) for name in draft.sites),
         files=files,
+        plain_tokens=tuple(name for name in draft.sites if _is_plain(draft, ("sites", name, "web_token"))),
     )
+
+
+def _is_plain(draft: Draft, key: Key) -> bool:
+    """Whether a value stands in a file as it is, not as ${ENV}."""
+    given = draft.values.get(key)
+    return given is not None and not given.is_text and "${" not in str(given.value)
 
 
 def default_directories(environ: Mapping[str, str], euid: int) -> dict[str, Path]:

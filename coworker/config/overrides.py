@@ -30,7 +30,9 @@ def read_command_line(overrides: Sequence[tuple[str, str]], draft: Draft) -> dic
     for name, value in overrides:
         origin = Origin(_COMMAND_LINE, 0, f"-d {name}={value}")
         key = _override_key(name)
-        if not key or not find(key):
+        if (setting := find(key)) and setting.secret:
+            origin = origin._replace(text=f"-d {name}=…")
+        if not key or not setting:
             draft.problems.append(Problem(origin, f"unknown setting{_hint(key)}"))
             if key[:1] == ("sites",):
                 draft.doubtful.add(key[:2])

@@ -151,9 +151,13 @@ class SiteSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything, checked. `files` are the absolute paths of what was read, in that order."""
+    """Everything, checked. `files` are the absolute paths of what was read, in that order.
+
+    `plain_tokens`: the sites whose web_token stands in a file as it is.
+    """
 
     coworker: CoworkerSettings
     log: LogSettings
     sites: tuple[SiteSettings, ...]
     files: tuple[Path, ...] = ()
+    plain_tokens: tuple[str, ...] = ()

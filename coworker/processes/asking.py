@@ -71,7 +71,7 @@ class Asking:
         site.settler.settlements.control_gone(control)
         self.fetching.control_gone(now)
         for worker, contact in self._minting:
-            self._hand(worker, m.Token(contact, "", "control ended meanwhile"))
+            self._hand(worker, m.Token(contact, "", m.NO_CONTROL))
         self._minting.clear()
         site.deadlines.control_gone(control, site.staff.roster, now)
         if site.dispatch.watch.looking == control:
@@ -81,7 +81,7 @@ class Asking:
         """A worker wants a credential."""
         control = self._site.staff.control()
         if control is None:
-            self._hand(worker.id, m.Token(contact, "", "control is not there"))
+            self._hand(worker.id, m.Token(contact, "", m.NO_CONTROL))
         else:
             self._minting.add((worker.id, contact))
             self.ask(control, m.Mint(worker.id, contact), now)

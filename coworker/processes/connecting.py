@@ -13,7 +13,7 @@ from coworker.civi.client import Client
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.pipe import Pipe
 from coworker.config.remote import looks_remote
-from coworker.config.settings import SiteSettings
+from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError
 from coworker.model import Role
@@ -34,6 +34,14 @@ def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
     command = launch.expand(site.pipe)
     env = launch.environment(os.environ)
     return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
+
+
+def preload(config: Config) -> None:
+    """Import what a child will need for HTTP: it may not be allowed to read our files."""
+    if any("web" in site.channels for site in config.sites):
+        import coworker.civi.http  # noqa: PLC0415
+
+        coworker.civi.http.preload()
 
 
 def connect(site: SiteSettings, role: Role, poller: Poller) -> Connection:

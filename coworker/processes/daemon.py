@@ -11,6 +11,7 @@ from pathlib import Path
 from coworker.config.settings import Config, CoworkerSettings
 from coworker.errors import ExitCode, SetupError
 from coworker.log import Log, preload
+from coworker.processes import connecting
 from coworker.processes.master import Master
 from coworker.tasks import journal
 from coworker.unix.pidfile import LockFile, prepare_directory
@@ -29,6 +30,7 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
     made: list[Path] = []
     try:
         _prepare(settings, made)
+        connecting.preload(config)
         preload()  # the user that we become may not be allowed to read where Python is
         if settings.user is not None:
             become(settings.user)

@@ -73,7 +73,10 @@ class Reports:
             record.domain = report.domain
             if record.entry is None:
                 self.staff.home_domain = self.dispatch.home_domain = report.domain
-        self.site.log("info", "ready", record, version=report.version, boot_seconds=report.boot_seconds)
+        # Control is replaced every two minutes: that is nobody's news.
+        routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
+        level = "debug" if routine else "info"
+        self.site.log(level, "ready", record, version=report.version, boot_seconds=report.boot_seconds)
         self.site.dirty = True
         if record.canary:
             self.site.on_canary(record, None)

@@ -76,10 +76,9 @@ class Site:
         canary = record.canary
         self.staff.gone(record, status, now)
         done = record.done if record.role is Role.WORKER else None
-        self.log(
-            "info" if expected else "error", "gone", record, reason=reason or "crashed", status=str(status),
-            done=done,
-        )  # fmt: skip
+        routine = record.role is Role.CONTROL and record.retire_reason is RetireReason.MAX_AGE
+        level = "error" if not expected else "debug" if routine else "info"
+        self.log(level, "gone", record, reason=reason or "crashed", status=str(status), done=done)
         if record.role is Role.CONTROL:
             self.asking.control_gone(record.id, now)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"

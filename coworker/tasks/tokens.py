@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from coworker.errors import CallError
 from coworker.tasks.link import ChildLink
 from coworker.unix.poller import Poller
-from coworker.wire.messages import Token, TokenWanted
+from coworker.wire.messages import NO_CONTROL, Token, TokenWanted
 
 LIFETIME = 300  # seconds
 RENEWED_AFTER = 200.0  # seconds: a request may take a while to arrive
 PATIENCE = 10.0  # seconds for control to answer
+PAUSE = 0.1  # seconds until it is asked again where there is none
 
 
 class Tokens:
@@ -27,18 +27,27 @@ class Tokens:
         text, until = self._known.get(contact, ("", 0.0))
         if time.monotonic() < until:
             return text
-        self._link.report(TokenWanted(contact))
         deadline = time.monotonic() + PATIENCE
+        while (answer := self._ask(contact, deadline)).error == NO_CONTROL:
+            self._wait(min(deadline, time.monotonic() + PAUSE))  # its successor is under way
+        if answer.error:
+            raise CallError(f"cannot act as contact {contact}: {answer.error}")
+        self._known[contact] = answer.credential, time.monotonic() + RENEWED_AFTER
+        return answer.credential
+
+    def _ask(self, contact: int, deadline: float) -> Token:
+        self._link.report(TokenWanted(contact))
         while (answer := self._answer(contact)) is None:
             if time.monotonic() >= deadline:
                 raise CallError(f"cannot act as contact {contact}: control made no token in time")
             self._poller.wait(deadline - time.monotonic())
-        if answer.error:
-            raise CallError(f"cannot act as contact {contact}: {answer.error}")
-        self._known[contact] = answer.credential, time.monotonic() + RENEWED_AFTER
-        return str(answer.credential)
+        return answer
 
-    def _answer(self, contact: int) -> Any:
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self._poller.wait(left)
+
+    def _answer(self, contact: int) -> Token | None:
         for order in self._link.inbox:
             if isinstance(order, Token) and order.contact == contact:
                 self._link.inbox.remove(order)

@@ -116,6 +116,9 @@ class Mint(NamedTuple):
     contact: int
 
 
+NO_CONTROL = "control is not there"  # the error of a Token that may be asked for again
+
+
 class Token(NamedTuple):
     """Worker: the credential it wanted, or why there is none."""
 

@@ -157,3 +157,10 @@ def test_a_credential_that_others_can_read_is_warned_of(tmp_path, daemon):
         running = daemon(settings(table()))
         assert f"can be read by others: chmod 600 {path}" in running.event("unsafe_settings")["reason"]
         assert "SECRET" not in running.log.read_text()
+
+
+def test_a_token_in_the_settings_is_warned_of_and_never_shown(tmp_path, daemon):
+    with reached(tmp_path, "web") as (_, table):
+        running = daemon(settings(table(web_token_file=None, web_token="SECRET")))
+        assert "web_token stands in the settings" in running.event("unsafe_settings")["reason"]
+        assert "SECRET" not in running.log.read_text()

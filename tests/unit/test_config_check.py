@@ -44,6 +44,7 @@ def test_ok_as_json(run, tmp_path):
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
         "ok": True,
+        "warnings": [],
         "files": [str(tmp_path / "c.toml")],
         "sites": [{"name": "example", "workers": 4}, {"name": "other", "workers": 2}],
     }
