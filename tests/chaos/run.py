@@ -32,12 +32,12 @@ class Result:
         )
 
 
-def run(folder, *, tasks, seed, seconds=0.0, without=()):
+def run(folder, *, tasks, seed, seconds=0.0, without=(), php=False):
     """Push `tasks`, attack until most are done (at least for `seconds`), and judge."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)  # a shell that starts us in the background has us ignore them
     rng = random.Random(seed)
-    world = World(folder, random.Random(rng.random()))
+    world = World(folder, random.Random(rng.random()), php)
     faults = Faults(world, rng, without)
     began = time.monotonic()
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import psutil
 from support.daemon import Daemon
 from support.processes import alive
+from support.php_site import PhpSite
 from support.site import Site
 from support.tables import site_table, table
 
@@ -56,13 +57,16 @@ class World:
 
     folder: object
     rng: random.Random
+    php: bool = False  # a PHP site behind MINIPIPE in place of the Python site
     stories: dict = field(default_factory=dict)
     stops: list = field(default_factory=list)
     kills: list = field(default_factory=list)
     starts: int = 0
 
     def __post_init__(self):
-        self.site = Site(self.folder / "site.db", self.folder / "tasks.log")
+        self.site = (
+            PhpSite(self.folder) if self.php else Site(self.folder / "site.db", self.folder / "tasks.log")
+        )
         self.up = self.folder / "up"
         self.up.touch()
         for contact in (100, 200):
@@ -117,7 +121,8 @@ class World:
     # --- daemons ---
 
     def settings(self, graceful=3.0, **more):
-        command = f"[ -e {self.up} ] || exit 1; {self.site.command()}"
+        start = f"cd {self.site.root} && MINIPIPE vtl" if self.php else self.site.command()
+        command = f"[ -e {self.up} ] || exit 1; {start}"
         workers = table("workers", {**WORKERS, **more})
         return f"[coworker]\ngraceful_timeout = {graceful}\n{workers}\n{site_table(command)}"
 

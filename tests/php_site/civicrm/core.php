@@ -8,6 +8,7 @@ require_once __DIR__ . '/pipe.php';
 require_once __DIR__ . '/queues.php';
 require_once __DIR__ . '/items.php';
 require_once __DIR__ . '/tasks.php';
+require_once __DIR__ . '/chaos.php';
 
 class CRM_Core_Exception extends Exception {}
 

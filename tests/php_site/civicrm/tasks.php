@@ -45,10 +45,11 @@ class TaskHandler {
         throw new CRM_Core_Exception("Skipping exhausted task after {$row['run_count']} tries");
       }
       $this->check($task);
-      $name = substr($task->callback, strpos($task->callback, ':') + 1);
+      list($module, $name) = explode(':', $task->callback);
+      $class = $module === 'chaos.tasks' ? 'ChaosTasks' : 'Tasks';
       $context = (object) ['item' => $row['id'], 'queue' => $this->queue['name'], 'run_count' => $row['run_count'],
         'contact' => Fake::$contact, 'domain' => Fake::domain()];
-      if (Tasks::$name($context, ...$task->arguments) === false) {
+      if ($class::$name($context, ...$task->arguments) === false) {
         throw new CRM_Core_Exception('Queue task returned false');
       }
       Store::rows('DELETE FROM civicrm_queue_item WHERE id = ?', [$row['id']]);
