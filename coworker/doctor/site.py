@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -24,6 +25,7 @@ from coworker.model import QueueInfo, Role
 from coworker.policy.awareness import Seen, holds
 from coworker.processes.connecting import adapter_of, client_of, connect, way
 from coworker.tasks.noticing import Noticer
+from coworker.tasks.tokens import minted
 from coworker.unix.poller import Poller
 
 SLOW_BOOT, SLOW_CALL = 5.0, 0.5  # seconds
@@ -36,31 +38,54 @@ ECHOES = 5
 
 def check_site(site: SiteSettings) -> Findings:
     """Through the connection of control; that of the workers too, where it is another."""
-    welcome = None
-    for role in (Role.CONTROL, Role.WORKER):
-        if role is Role.WORKER and way(site, Role.WORKER) == way(site, Role.CONTROL):
-            continue
-        try:
-            with _connected(site, role) as (client, seconds):
-                assert client.welcome is not None  # noqa: S101 - it has said hello
-                welcome = client.welcome
-                yield from _check_boot(site, role, welcome, seconds)
-                if role is Role.CONTROL:
-                    yield from _check_answers(site, client, welcome)
-        except SiteError as error:
-            yield bad("boot", f"{way(site, role)}: {error}", _advice(str(error)))
-    if welcome is not None:
+    try:
+        with _connected(site, Role.CONTROL) as (client, seconds):
+            assert client.welcome is not None  # noqa: S101 - it has said hello
+            yield from _check_boot(site, Role.CONTROL, client.welcome, seconds)
+            yield from _check_answers(site, client, client.welcome)
+            if way(site, Role.WORKER) != way(site, Role.CONTROL):
+                yield from _check_workers(site, client)
+    except SiteError as error:
+        yield _of_no_use(site, Role.CONTROL, error)
+    else:
         yield from _check_probe(site)
 
 
+def _check_workers(site: SiteSettings, control: SiteClient) -> Findings:
+    """Their own connection; where they have no credential, with a token that control makes."""
+    try:
+        with _connected(site, Role.WORKER, Minter(control)) as (client, seconds):
+            assert client.welcome is not None  # noqa: S101 - it has said hello
+            yield from _check_boot(site, Role.WORKER, client.welcome, seconds)
+    except SiteError as error:
+        yield _of_no_use(site, Role.WORKER, error)
+
+
+def _of_no_use(site: SiteSettings, role: Role, error: SiteError) -> Finding:
+    return bad("boot", f"{way(site, role)}: {error}", _advice(str(error)))
+
+
+@dataclass(frozen=True, slots=True)
+class Minter:
+    """Short-lived credentials, made through control's pipe."""
+
+    control: SiteClient
+
+    def of(self, contact: int) -> str:
+        """Raises CallError."""
+        return minted(self.control, contact)
+
+
 @contextmanager
-def _connected(site: SiteSettings, role: Role) -> Iterator[tuple[SiteClient, float]]:
+def _connected(
+    site: SiteSettings, role: Role, minter: Minter | None = None
+) -> Iterator[tuple[SiteClient, float]]:
     """The client, and how long the boot took (seconds). Raises SiteError."""
     began = time.monotonic()
     poller = Poller()
     connection = connect(site, role, poller)
     try:
-        client = client_of(site, connection, None)
+        client = client_of(site, connection, minter)
         deadline = began + site.workers.boot_timeout
         client.handshake(minimum_version=site.civicrm_version, deadline=deadline)
         yield client, time.monotonic() - began

@@ -17,7 +17,7 @@ from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError
 from coworker.model import Role
-from coworker.tasks.tokens import Tokens
+from coworker.tasks.tokens import TokenMaker
 from coworker.unix.poller import Poller
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
     return WebLink(read_address(site.web or ""), ca_file=ca_file, poller=poller)
 
 
-def client_of(site: SiteSettings, connection: Connection, tokens: Tokens | None) -> SiteClient:
+def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | None) -> SiteClient:
     """`tokens`: who can ask for short-lived credentials. Raises BootError: a credential is not there."""
     limit = site.workers.boot_timeout
     if isinstance(connection, Pipe):

@@ -16,7 +16,7 @@ from coworker.tasks import settling
 from coworker.tasks.body import Body
 from coworker.tasks.claiming import Claimer, DatabaseLostError
 from coworker.tasks.noticing import Noticer
-from coworker.tasks.tokens import LIFETIME
+from coworker.tasks.tokens import minted
 from coworker.wire.messages import (
     Fetch,
     Fetched,
@@ -155,14 +155,11 @@ class Control(Body):
         """A credential of a few minutes, where the site offers that (5.63 on, contract B)."""
         credential, error = "", ""
         try:
-            params = {"contactId": order.contact, "ttl": LIFETIME}
-            credential = str(self.client.api4("AuthxCredential", "create", params)[0]["cred"])
+            credential = minted(self.client, order.contact)
         except CallError as refused:
             self._unless_lost(refused, "making a token")
             error = str(refused)
-        except (LookupError, TypeError):
-            error = "the site made a token that is none"
-        self.link.post(Minted(order.worker, order.contact, credential.removeprefix("Bearer "), error))
+        self.link.post(Minted(order.worker, order.contact, credential, error))
 
     def _unless_lost(self, error: CallError, doing: str) -> None:
         """Go on, unless the database is lost: then the pipe must be replaced."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import psutil
 from support.daemon import Daemon
-from support.processes import alive
 from support.php_site import PhpSite
+from support.processes import alive
 from support.site import Site
 from support.tables import site_table, table
 

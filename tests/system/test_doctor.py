@@ -162,7 +162,17 @@ def test_over_http(tmp_path):
         assert "cannot connect to http://127.0.0.1:1" in doctor(tmp_path, settings(wrong))[1]["boot", BAD]
 
 
-def test_a_domain_that_nobody_serves_and_a_daemon_that_runs(tmp_path, site, daemon):
+def test_hybrid_with_tokens(tmp_path):
+    with reached(tmp_path, "pipe,web", tokens={}) as (_, table):
+        status, found = doctor(tmp_path, settings(table(web_token_file=None, web_contact=2)))
+        assert (status, found.get(("boot", BAD))) == (0, None)
+        assert "first answer after" in found["boot", OK]
+        status, found = doctor(tmp_path, settings(table(web_token_file=None, web_contact=3)))
+        assert status == 1
+        assert "needs 'administer queues'" in found["boot", BAD]
+
+
+def test_a_daemon_that_runs(tmp_path, site, daemon):
     running = daemon(settings(site_table(site)))
     text = running.file.read_text()
     status, found = doctor(tmp_path, text)
@@ -174,3 +184,10 @@ def test_one_site_of_several(tmp_path, site):
     text = settings(site_table(site), site_table("exit 3", name="other"))
     assert doctor(tmp_path, text, "example")[0] == 0
     assert doctor(tmp_path, text)[0] == 1
+
+
+def test_a_domain_that_nobody_serves(tmp_path):
+    site = PhpSite(tmp_path / "php", domains=[1, 2])
+    _, found = check(tmp_path, site)
+    assert "no pipe serves domain 2: its tasks are given back" in found["domains", WARNING]
+    assert "[sites.example.domains.2]" in found["domains", WARNING]

@@ -234,3 +234,20 @@ def test_kill_9_of_the_whole_daemon_loses_nothing(tmp_path, daemon, way):
         assert set(site.ended()) == set(naps)
         assert len(site.started()) <= len(naps) + 2  # those that were killed in the midst, and no others
         second.stop()
+
+
+@pytest.mark.parametrize("way", ["minipipe", "ssh"])
+def test_a_task_that_hangs_is_ended_and_the_others_go_on(tmp_path, daemon, gate, way):
+    with reached(tmp_path, way) as (site, table):
+        site.queue("a", batch_limit=3, retry_limit=0, lease_time=300)
+        (hangs,) = site.push("a", "hold", str(gate))
+        rest = site.push("a", "nap", 0.02, times=10)
+        running = daemon(settings(table(), count=2, task_timeout=1), wait=None)
+        wait_until(lambda: sorted(site.ended()) == sorted(rest), "the others are done")
+        fate = running.event("settled", item=hangs)["fate"]
+        assert fate == ("unknown" if way == "ssh" else "released")
+        gate.touch()
+        wait_until(lambda: site.left() == 0, "all items gone")
+        assert site.started().count(hangs) == 1
+        assert sorted(site.started()) == sorted([hangs, *rest])
+        running.stop()

@@ -15,7 +15,10 @@ class FakeApi {
   }
 
   private function domain_get($params) {
-    return [['id' => Fake::domain(), 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(time())]];
+    $ids = empty($params['currentDomain']) ? Fake::config('domains') : [Fake::domain()];
+    return array_map(function ($id) {
+      return ['id' => $id, 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(time())];
+    }, $ids);
   }
 
   private function contact_get($params) {
