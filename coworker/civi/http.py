@@ -232,8 +232,9 @@ class WebClient:
 
     def login(self, contact: int | None) -> None:
         """Act as this contact from now on; None: with the credential itself. Raises CallError."""
-        self._acting = None if contact in (None, self.contact) else contact
-        self._token()
+        wanted, self._acting = None if contact in (None, self.contact) else contact, None
+        self._credential(wanted)
+        self._acting = wanted
 
     def take_noise(self) -> str:
         return ""
@@ -241,15 +242,12 @@ class WebClient:
     def take_stderr(self) -> str:
         return ""
 
-    def _token(self) -> str:
-        return self._credential(self._acting)
-
     def _post(self, url: str, fields: dict[str, str], timeout: float | None) -> Any:
         """Send it; where the site wants fewer requests, wait as long as it says and send it again."""
         seconds = self._call_timeout if timeout is None else timeout
         deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
         while True:
-            headers = {self._header: f"Bearer {self._token()}"}
+            headers = {self._header: f"Bearer {self._credential(self._acting)}"}
             if self._site_key:
                 headers["X-Civi-Key"] = self._site_key
             status, answered, body = self.pipe.post(url, headers, fields, deadline)

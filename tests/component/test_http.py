@@ -168,3 +168,21 @@ def test_a_proxy_that_gives_up_leaves_the_outcome_unknown(tmp_path, site, url, c
         with pytest.raises(WebError, match="HTTP 504") as caught:
             queues.claim(client, "a")
         assert caught.value.processed
+
+
+def test_a_contact_that_cannot_be_leaves_us_who_we_are(site, url, connect):
+    def credential(contact):
+        if contact is not None:
+            raise CallError("cannot act as that")
+        return "SECRET"
+
+    client = connect(url)
+    client._credential = credential
+    handshake(client)
+    site.queue("a")
+    with pytest.raises(CallError, match="cannot act as that"):
+        client.login(3)
+    assert queues.claim(client, "a") == []
+    client.login(2)
+    client.login(None)
+    assert queues.claim(client, "a") == []
