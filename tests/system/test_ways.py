@@ -125,15 +125,16 @@ def test_a_dropped_ssh_link_runs_nothing_twice(tmp_path, daemon, gate):
         running.stop()
 
 
-def test_workers_share_one_ssh_connection(tmp_path, daemon):
+def test_workers_share_one_ssh_connection(tmp_path, daemon, gate):
     with reached(tmp_path, "ssh") as (site, table):
         site.queue("a")
-        site.push("a", "nap", 0.1, times=20)
+        held = site.push("a", "hold", str(gate), times=4)
         with short_directory() as folder:
             running = daemon(settings(table(), count=4), wait=None, folder=folder)
-            wait_until(lambda: site.left() == 0, "all items gone")
-            assert len(running.events("ready")) >= 5
+            wait_until(lambda: len(site.started()) == len(held), "four workers are at it")
             assert len(site.server.sessions()) <= 2  # the first two may be too quick for each other
+            gate.touch()
+            wait_until(lambda: site.left() == 0, "all items gone")
             running.stop()
             wait_until(lambda: not site.server.sessions(), "the connection is closed")
 
@@ -180,7 +181,7 @@ def test_coworker_run_in_a_sites_folder_just_works(tmp_path, daemon):
     env = {**os.environ, "PWD": str(site.root), "COWORKER_ALLOW_ROOT": "1"}
     process = subprocess.Popen(command, cwd=site.root, env=env, stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: site.ended() == items, "its work is done")
+        wait_until(lambda: sorted(site.ended()) == items, "its work is done")
     finally:
         process.terminate()
         _, log = process.communicate(timeout=60)
