@@ -19,6 +19,7 @@ from coworker.errors import ConfigError
 ADAPTER = Path(__file__).with_name("minipipe.php")
 FLAGS = "vtl"
 _MINIPIPE = re.compile(r"(?:(?<=^)|(?<=[\s;&|(]))MINIPIPE(?=\s|$)")
+_COMPOUND = re.compile(r"[;&|\n]")
 _NOISY_FROM = 2  # SHELL_VERBOSITY: what a phar prints from this level on breaks the protocol (contract C)
 LONGEST_SOCKET = 107 - 17  # bytes: a socket's address, less what ssh appends while it makes it
 MULTIPLEX_SECONDS = 5  # that a shared SSH connection outlives its last user
@@ -40,7 +41,10 @@ def expand(command: str) -> str:
     """
     if looks_remote(command):
         return command
-    return _MINIPIPE.sub(lambda _: f"${{COWORKER_PHP:-php}} {shlex.quote(str(ADAPTER))}", command)
+    # Without exec a shell would wait beside each PHP.
+    is_all = command.lstrip().startswith("MINIPIPE") and not _COMPOUND.search(command)
+    start = f"{'exec ' if is_all else ''}${{COWORKER_PHP:-php}} {shlex.quote(str(ADAPTER))}"
+    return _MINIPIPE.sub(lambda _: start, command)
 
 
 def uses_adapter(command: str) -> bool:

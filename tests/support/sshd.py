@@ -4,9 +4,11 @@ import getpass
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from support.php_site import free_port, need, wait_for_port
 
@@ -46,6 +48,15 @@ class Sshd:
         )
         return [int(pid) for pid in found.stdout.split()]
 
+    def left_behind(self):
+        """What was started through it and still runs."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SSH_CONNECTION", "").endswith(f" {self.port}"):
+                    found.append(process)
+        return found
+
     def drop(self):
         """Cut every connection: the far side's PHP lives on, as behind a network that went away."""
         for pid in self.sessions():
@@ -83,6 +94,9 @@ def sshd(directory):
         yield server
     finally:
         server.drop()
+        for each in server.left_behind():
+            with suppress(psutil.Error):
+                each.kill()
         process.terminate()
         process.wait()
         log.close()
