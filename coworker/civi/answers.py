@@ -69,9 +69,7 @@ def _refusal(status: int, headers: Mapping[str, str], value: Any, body: bytes) -
         return _api_error(says)
     if status == 403 and says.get("error_message"):
         why = "" if message.startswith(_MASKED) else shown  # it differs each time
-        return ForbiddenError(
-            f"the contact may not do this over HTTP (403{why}): it needs 'administer queues'"
-        )
+        return ForbiddenError(f"the contact may not do this over HTTP (403{why})")
     if status in _LATER:
         why = "is in maintenance or overloaded" if status == 503 else "wants fewer requests"
         return WebError(

@@ -192,22 +192,26 @@ class WebClient:
         """Ask who and what is there. Raises BootError with one line."""
         try:
             seconds = deadline - time.monotonic()
-            domain = self.api4(
-                "Domain", "get", {"select": ["version"], "currentDomain": True}, timeout=seconds
-            )
-            me = self.api4(
-                "Contact",
-                "get",
-                {"select": ["id"], "where": [["id", "=", "user_contact_id"]]},
-                timeout=seconds,
-            )
-            self.contact = int(me[0]["id"])
+            version = {"select": ["version"], "currentDomain": True}
+            domain = self.api4("Domain", "get", version, timeout=seconds)
+            self.contact = self._who_am_i(seconds)
             self.welcome = Welcome(str(domain[0]["version"]), trusted=False, login=True)
+        except ForbiddenError as error:
+            needs = "the contact of the credential needs 'access CiviCRM' and 'administer queues'"
+            raise BootError(f"{self.pipe.command} is of no use: {error}: {needs}") from error
         except (SiteError, LookupError, TypeError, ValueError) as error:
             raise BootError(f"{self.pipe.command} is of no use: {str(error).rstrip('.')}") from error
         if version_key(self.welcome.version) < version_key(minimum_version):
             raise BootError(f"CiviCRM {self.welcome.version} is too old, {minimum_version} is needed")
         return self.welcome
+
+    def _who_am_i(self, timeout: float) -> int | None:
+        """The contact of the credential; None where it may not see itself."""
+        where = {"select": ["id"], "where": [["id", "=", "user_contact_id"]]}
+        try:
+            return int(self.api4("Contact", "get", where, timeout=timeout)[0]["id"])
+        except (CallError, LookupError, TypeError, ValueError):
+            return None
 
     def api4(
         self, entity: str, action: str, params: dict[str, Any], *, timeout: float | None = None

@@ -99,7 +99,7 @@ def _advice(message: str) -> str:
         ("Host key verification failed", "is it the right host? then ssh-keyscan it into known_hosts"),
         ("not trusted", "start it with the flags vtl"),
         ("HTTP 401", "check web_token_file, and that authx accepts api keys"),
-        ("administer queues", "give the contact's user that permission"),
+        ("administer queues", "give the contact's user these permissions"),
         ("certificate", "mend the certificate, or set web_ca_file"),
         ("not enabled", "enable CiviCRM in the CMS"),
         ("not found", "give the right command in pipe"),

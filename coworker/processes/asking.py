@@ -20,7 +20,7 @@ class Asking:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._minting: set[tuple[int, int]] = set()  # worker and contact of each token that is being made
+        self._minting: dict[tuple[int, int], int] = {}  # worker and contact of each token → control
         self.fetching = Fetching(site.dispatch)
 
     def turn(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
@@ -32,7 +32,7 @@ class Asking:
         for inspection in inspections:
             self.ask(control, inspection, now, len(inspection.ids))
         if site.settings.is_hybrid and site.may_claim:
-            for fetch in self.fetching.orders(site.staff.free(now), now):
+            for fetch in self.fetching.orders(site.staff.free(now), control.id, now):
                 self.ask(control, fetch, now)
         self._settle(control, now)
         watch = site.dispatch.watch
@@ -69,10 +69,10 @@ class Asking:
         """It answers nothing any more."""
         site = self._site
         site.settler.settlements.control_gone(control)
-        self.fetching.control_gone(now)
-        for worker, contact in self._minting:
+        self.fetching.control_gone(control, now)
+        for worker, contact in [each for each, asked in self._minting.items() if asked == control]:
             self._hand(worker, m.Token(contact, "", m.NO_CONTROL))
-        self._minting.clear()
+            del self._minting[worker, contact]
         site.deadlines.control_gone(control, site.staff.roster, now)
         if site.dispatch.watch.looking == control:
             site.dispatch.watch.lost(now)
@@ -83,12 +83,12 @@ class Asking:
         if control is None:
             self._hand(worker.id, m.Token(contact, "", m.NO_CONTROL))
         else:
-            self._minting.add((worker.id, contact))
+            self._minting[worker.id, contact] = control.id
             self.ask(control, m.Mint(worker.id, contact), now)
 
     def minted(self, report: m.Minted) -> None:
         """Here it is."""
-        self._minting.discard((report.worker, report.contact))
+        self._minting.pop((report.worker, report.contact), None)
         self._hand(report.worker, m.Token(report.contact, report.credential, report.error))
 
     def _hand(self, worker: int, token: m.Token) -> None:

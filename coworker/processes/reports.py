@@ -127,6 +127,8 @@ class Reports:
             self.site.dirty = True
 
     def _on_state(self, record: WorkerRecord, report: m.State, now: float) -> None:
+        if record is not self.staff.control():
+            return  # its successor has seen the settings afresh
         if self.site.awareness.noticed(report, now):
             self.site.pause()
         record.max_age = min(record.max_age or inf, self.site.awareness.fresh_every)
@@ -134,7 +136,7 @@ class Reports:
 
     def _on_fetched(self, record: WorkerRecord, report: m.Fetched, now: float) -> None:
         record.claiming = None
-        self.site.asking.fetching.fetched(report, now)
+        self.site.asking.fetching.fetched(report, record.id, now)
         self.site.asking.answered(record, now)
         self.site.dirty = True
 

@@ -15,9 +15,9 @@ class Fetching:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-        self.asked: list[str] = []  # the queue of each order that control has not ended
+        self.asked: list[tuple[str, int]] = []  # queue and control of each order that has not ended
 
-    def orders(self, free: list[WorkerRecord], now: float) -> list[Fetch]:
+    def orders(self, free: list[WorkerRecord], control: int, now: float) -> list[Fetch]:
         """What control is to fetch. Handed items that wait have the first right to who is free."""
         dispatch = self._dispatch
         orders = []
@@ -30,19 +30,17 @@ class Fetching:
             if state is None:
                 break
             dispatch.watch.clock = scheduling.begin(state)
-            self.asked.append(state.info.name)
+            self.asked.append((state.info.name, control))
             orders.append(Fetch(list(astuple(state.info))))
         return orders
 
-    def fetched(self, report: Fetched, now: float) -> None:
+    def fetched(self, report: Fetched, control: int, now: float) -> None:
         """One of them is over; what it got was handed on."""
-        if report.queue not in self.asked:
-            return
-        self.asked.remove(report.queue)
+        self.asked.remove((report.queue, control))
         self._dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 
-    def control_gone(self, now: float) -> None:
+    def control_gone(self, control: int, now: float) -> None:
         """It will not answer. A claim of it without an answer is looked after by itself."""
-        for queue in self.asked:
+        for queue, _ in [each for each in self.asked if each[1] == control]:
             self._dispatch.fetched(queue, got=True, failed=False, now=now)
-        self.asked.clear()
+        self.asked = [each for each in self.asked if each[1] != control]

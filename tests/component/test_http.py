@@ -100,7 +100,7 @@ def test_permission_and_credential(site, url, connect):
         BootError, match=r"refuses the credential \(HTTP 401\); it says: HTTP 401 Invalid cred"
     ):
         handshake(connect(url, token="WRONG"))
-    with pytest.raises(BootError, match=r"needs 'administer queues'"):
+    with pytest.raises(BootError, match=r"needs 'access CiviCRM' and 'administer queues'"):
         handshake(connect(url, token="OTHER"))
     client = connect(url)
     handshake(client)

@@ -7,7 +7,7 @@ from support.php_site import PhpSite
 from support.sshd import sshd
 from support.tables import site_table
 
-WAYS = ("minipipe", "ssh", "web", "pipe,web")
+WAYS = ("minipipe", "ssh", "web", "pipe,web", "web,pipe")
 ADDRESS = "/civicrm/ajax/api4/{entity}/{action}"
 
 
@@ -31,7 +31,7 @@ def reached(directory, way, *, layout="wordpress", **config):
         if "web" in way:
             url = stack.enter_context(site.serve())
             fields = {"web": url + ADDRESS, "web_token_file": str(token_file(directory)), "channel": way}
-        if way in ("minipipe", "pipe,web"):
+        if way in ("minipipe", "pipe,web", "web,pipe"):
             fields = {**fields, "cwd": str(site.root), "pipe": "MINIPIPE vtl"}
 
         def site_settings(**values):

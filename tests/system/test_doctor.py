@@ -169,7 +169,7 @@ def test_hybrid_with_tokens(tmp_path):
         assert "first answer after" in found["boot", OK]
         status, found = doctor(tmp_path, settings(table(web_token_file=None, web_contact=3)))
         assert status == 1
-        assert "needs 'administer queues'" in found["boot", BAD]
+        assert "needs 'access CiviCRM' and 'administer queues'" in found["boot", BAD]
 
 
 def test_a_daemon_that_runs(tmp_path, site, daemon):

@@ -26,11 +26,16 @@ def test_every_kind_of_task_ends_as_it_should(tmp_path, daemon, way):
         batch = site.push("batch", "nap", 0.01, times=40)
         linear = site.push("linear", "empty", times=10)
         failing = site.push("failing", "fail", times=3)
+        contacts = []
+        if "web" not in way:  # there only the credential's own contact can be
+            for contact in (100, 200):
+                site.contact(contact)
+                contacts += site.push("batch", "empty", run_as=contact, times=10)
         running = daemon(settings(table(), count=2), wait=None)
         wait_until(lambda: site.left() == 0, "everything is done")
         running.stop()
         started = site.started()
-        assert sorted(started) == sorted([*quick, *batch, *linear, *failing * 2])
+        assert sorted(started) == sorted([*quick, *batch, *linear, *contacts, *failing * 2])
         assert site.ended("linear") == linear
         assert {e["outcome"] for e in running.events("task_done", queue="failing")} == {"retry", "delete"}
         assert not [e for e in running.events() if e["level"] in ("error", "critical")]

@@ -30,7 +30,7 @@ def test_tasks_of_others_than_the_credentials_contact_go_back_and_it_is_said_onc
         errors = running.events("items_refused", level="error")
         assert len(errors) == 1
         assert "contact 3" in errors[0]["reason"]
-        assert ("needs 'administer queues'" in errors[0]["reason"]) is (way == "pipe,web")
+        assert ("may not do this" in errors[0]["reason"]) is (way == "pipe,web")
         assert {w[3] for w in site.written()} == {
             "2"
         }  # over HTTP the system's tasks are the credential's, too
@@ -52,7 +52,7 @@ def test_with_a_trusted_control_pipe_tokens_of_a_few_minutes_serve_other_contact
         }
         wait_until(lambda: all(site.rows()[item][0] == 0 for item in forbidden), "given back")
         assert "contact 4" in running.event("items_refused")["reason"]
-        assert "needs 'administer queues'" in running.event("items_refused")["reason"]
+        assert "may not do this over HTTP (403)" in running.event("items_refused")["reason"]
         log = running.log.read_text()
         assert "jwt." not in log
 
