@@ -19,6 +19,28 @@ from support.site import TESTS, Site
 PHP_SITE = TESTS / "php_site"
 LAYOUTS = ("wordpress", "joomla", "drupal7", "drupal8", "backdrop", "standalone")
 
+WORDPRESS = """<?php
+define('ABSPATH', __DIR__ . '/');
+function wp_set_current_user($id) {}
+function get_option($name, $default = false) { return $default; }
+INITIALIZE"""
+FACTORY = r"""<?php
+namespace Joomla\CMS;
+
+class Factory {
+  public static $application;
+  public static function getApplication() {
+    return self::$application ?: self::$application = new \stdClass();
+  }
+  public static function getContainer() { return new Container(); }
+}
+
+class Container {
+  public function alias($alias, $name) { return $this; }
+  public function get($name) { return new \stdClass(); }
+}
+"""
+DEFINES = "<?php\ndefined('JPATH_BASE') || define('JPATH_BASE', dirname(__DIR__));\n"
 INITIALIZE = """function civicrm_initialize() {
   require_once SETTINGS;
   require_once CORE;
@@ -47,6 +69,7 @@ namespace Drupal\Core {
     public function boot() {}
     public function preHandle($request) {}
     public function getContainer() { return new \Container(); }
+    public function rebuildContainer() {}
   }
 }
 namespace {
@@ -68,7 +91,7 @@ FILES = {
     "wordpress": (
         "wp-content/uploads/civicrm/civicrm.settings.php",
         {
-            "wp-load.php": "<?php\ndefine('ABSPATH', __DIR__ . '/');\nINITIALIZE",
+            "wp-load.php": WORDPRESS,
             "wp-includes/version.php": "<?php\n$wp_version = '6.6';\n",
             "wp-content/plugins/civicrm/civicrm/civicrm-version.php": "<?php\n",
             "wp-content/uploads/civicrm/ext/one/info.xml": "<extension/>\n",
@@ -78,7 +101,11 @@ FILES = {
         "administrator/components/com_civicrm/civicrm.settings.php",
         {
             "administrator/components/com_users/users.php": "<?php\n",
-            "libraries/src/Factory.php": "<?php\n",
+            "libraries/src/Factory.php": FACTORY,
+            "includes/defines.php": DEFINES,
+            "includes/framework.php": "<?php\n",
+            "administrator/includes/defines.php": DEFINES,
+            "administrator/includes/framework.php": "<?php\n",
             "administrator/components/com_civicrm/civicrm/civicrm-version.php": "<?php\n",
         },
     ),
@@ -188,8 +215,12 @@ class PhpSite(Site):
         """A pipe without any CMS, and without the adapter."""
         return shlex.join(["exec", "php", str(PHP_SITE / "boot.php"), str(self.settings_file), flags])
 
+    def pipe_command(self, flags="vtl"):
+        """A pipe through the CMS of this layout, but without the adapter."""
+        return shlex.join(["exec", "php", str(PHP_SITE / "boot.php"), self.layout, str(self.root), flags])
+
     def push(self, queue, task, *arguments, **more):
-        """As Site.push; the tasks are those of civicrm/tasks.php."""
+        """As Site.push; the tasks are those of civicrm/tasks.php, which has more than support.tasks."""
         if ":" not in task:
             task, arguments = f"php:{task}", (str(self.journal), *arguments)
         return super().push(queue, task, *arguments, **more)

@@ -3,10 +3,12 @@
  * A stand-in for CiviCRM, for tests: its pipe, its queues and its HTTP API over the SQLite store of the Python site.
  * What it answers is what the transcripts show (contract A1-A4, B). The settings file defines CIVICRM_FAKE_CONFIG.
  */
+require_once __DIR__ . '/event.php';
 require_once __DIR__ . '/store.php';
 require_once __DIR__ . '/pipe.php';
 require_once __DIR__ . '/queues.php';
 require_once __DIR__ . '/items.php';
+require_once __DIR__ . '/handler.php';
 require_once __DIR__ . '/tasks.php';
 require_once __DIR__ . '/chaos.php';
 
@@ -15,8 +17,8 @@ class CRM_Core_Exception extends Exception {}
 /** The test's settings: read at boot, and afresh where CiviCRM reads its database. */
 class Fake {
   public static $contact = null;
-  public static $user = null;
   public static $boot;
+  private static $bag = [];
 
   public static function config($name, $fresh = true) {
     $defaults = [
@@ -26,15 +28,41 @@ class Fake {
       'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],
     ];
-    $config = $fresh ? json_decode(file_get_contents(CIVICRM_FAKE_CONFIG), true) : self::$boot;
+    $config = $fresh ? self::read() : self::$boot;
     return array_key_exists($name, $config) ? $config[$name] : $defaults[$name];
+  }
+
+  /** CiviCRM's settings may stand under "settings" or beside the others; db_version is database_version. */
+  private static function read() {
+    $config = json_decode(file_get_contents(CIVICRM_FAKE_CONFIG), true);
+    $config += isset($config['settings']) ? $config['settings'] : [];
+    return isset($config['db_version']) ? $config + ['database_version' => $config['db_version']] : $config;
+  }
+
+  /** What Setting.set has stored, else what the test says. Unless fresh, as it was when first asked for. */
+  public static function setting($name, $fresh = false) {
+    if (!$fresh) {
+      return array_key_exists($name, self::$bag) ? self::$bag[$name] : self::$bag[$name] = self::stored($name, false);
+    }
+    return self::stored($name, true);
+  }
+
+  private static function stored($name, $fresh) {
+    $row = Store::row('SELECT value FROM civicrm_setting WHERE domain_id = ? AND name = ?', [self::domain(), $name]);
+    return $row ? json_decode($row['value'], true) : self::config($name, $fresh);
+  }
+
+  public static function set($name, $value) {
+    Store::rows('INSERT OR REPLACE INTO civicrm_setting (domain_id, name, value) VALUES (?, ?, ?)',
+      [self::domain(), $name, json_encode($value)]);
+    self::$bag[$name] = $value;
   }
 
   public static function boot() {
     if (self::$boot !== null) {
       return;
     }
-    self::$boot = json_decode(file_get_contents(CIVICRM_FAKE_CONFIG), true);
+    self::$boot = self::read();
     usleep((int) (1e6 * self::config('boot_seconds')));
     echo self::config('boot_output');
     if (self::config('boot_notice')) {
@@ -70,8 +98,20 @@ class Civi {
   public static function settings() {
     return new class {
       public function get($name) {
-        return Fake::config($name, false);
+        return Fake::setting($name);
       }
+    };
+  }
+
+  public static function service($id) {
+    throw new CRM_Core_Exception("You have requested a non-existent service \"$id\".");
+  }
+
+  public static function log($channel = 'default') {
+    return new class {
+      public function error() {}
+      public function warning() {}
+      public function info() {}
     };
   }
 }
@@ -80,13 +120,16 @@ class FakeDispatcher {
   private $listeners = [];
 
   public function addListener($name, $callback, $priority = 0) {
-    $this->listeners[$name][] = $callback;
+    $this->listeners[$name][-$priority][] = $callback;
   }
 
   public function dispatch($name, $event) {
-    foreach (isset($this->listeners[$name]) ? $this->listeners[$name] : [] as $listener) {
+    $listeners = isset($this->listeners[$name]) ? $this->listeners[$name] : [];
+    ksort($listeners);
+    foreach (array_merge([], ...array_values($listeners)) as $listener) {
       $listener($event);
     }
+    return $event;
   }
 }
 
@@ -109,6 +152,10 @@ class CRM_Core_Config {
   public static function domainID() {
     return Fake::domain();
   }
+
+  public static function isUpgradeMode() {
+    return false;
+  }
 }
 
 class CRM_Utils_System {
@@ -117,7 +164,7 @@ class CRM_Utils_System {
   }
 
   public static function isMaintenanceMode() {
-    return (bool) Fake::config('core_maintenance_mode', false);
+    return (bool) Fake::setting('core_maintenance_mode');
   }
 
   public static function loadBootStrap($params = [], $loadUser = true, $throwError = true) {
@@ -132,5 +179,5 @@ class CRM_Core_BAO_Domain {
 }
 
 function civicrm_api4($entity, $action, $params = []) {
-  return (new FakeApi())->call($entity, $action, $params);
+  return (new FakeApi(!empty($params['checkPermissions'])))->call($entity, $action, $params);
 }

@@ -1,23 +1,61 @@
 <?php
 
-/** APIv4, as far as a queue agent needs it. */
+/** APIv4, as far as a queue agent needs it. `$check`: whether the caller's own permissions count. */
 class FakeApi {
+  const CRUD = ['queue' => ['get', 'create', 'update', 'delete', 'getFields'],
+    'queueitem' => ['get', 'create', 'update', 'delete', 'getFields']];
+  const SETTINGS = ['environment', 'queue_paused', 'core_maintenance_mode', 'enableBackgroundQueue'];
+  // Action => since which version.
+  const SINCE = ['queue_run' => '5.67', 'queue_reset' => '6.0'];
+
+  /** Settings of queues, remembered for the life of the process as CiviCRM does (contract A4). */
+  private static $specs = [];
+  private $check;
+
+  public function __construct($check = false) {
+    $this->check = $check;
+  }
 
   public function call($entity, $action, $params) {
-    $method = strtolower("{$entity}_$action");
     if ($entity === 'QueueItem' && !Fake::config('queue_item')) {
-      throw new CRM_Core_Exception("API ($entity, $action) does not exist (join the API team and implement it!)");
+      throw new CRM_Core_Exception("API ($entity, $action) does not exist (or the extension it belongs to is not enabled).");
     }
-    if (!method_exists($this, $method)) {
+    $is_crud = self::crud($entity, $action);
+    if (!$is_crud && !self::knows($entity, $action)) {
       throw new CRM_Core_Exception("Api $entity $action version 4 does not exist.");
     }
-    return $this->$method($params);
+    if ($this->check && !in_array(Fake::$contact, Fake::config('admins'))) {
+      throw new CRM_Core_Exception("Authorization failed: CiviCRM APIv4 ($entity::$action)");
+    }
+    Store::check();
+    $rows = $is_crud ? (new Items($entity))->$action($params) : $this->{strtolower("{$entity}_$action")}($params);
+    if ($this->check && $entity === 'QueueItem') {
+      foreach ($rows as &$row) {
+        unset($row['data']);  // never shown to anybody who is asked for permissions
+      }
+    }
+    return $rows;
   }
+
+  private static function crud($entity, $action) {
+    return isset(self::CRUD[strtolower($entity)]) && in_array($action, self::CRUD[strtolower($entity)], true);
+  }
+
+  public static function knows($entity, $action) {
+    $method = strtolower("{$entity}_$action");
+    $is_old = isset(self::SINCE[$method]) && version_compare(Fake::config('version'), self::SINCE[$method], '<');
+    return self::crud($entity, $action) || (method_exists(__CLASS__, $method) && !$is_old);
+  }
+
+  // --- Domain, Setting, Contact, AuthxCredential ---
 
   private function domain_get($params) {
     $ids = empty($params['currentDomain']) ? Fake::config('domains') : [Fake::domain()];
-    return array_map(function ($id) {
-      return ['id' => $id, 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(time())];
+    return array_map(function ($id) use ($params) {
+      $row = ['id' => $id, 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(time())];
+      $wanted = array_map(function ($name) { return preg_replace('/^.* AS /', '', $name); },
+        empty($params['select']) ? array_keys($row) : $params['select']);
+      return array_intersect_key($row, array_flip($wanted) + ['id' => 1]);
     }, $ids);
   }
 
@@ -26,12 +64,30 @@ class FakeApi {
   }
 
   private function setting_get($params) {
+    $names = empty($params['select']) ? self::SETTINGS : $params['select'];
+    $this->check_settings($names);
     return array_map(function ($name) {
-      if ($name === 'core_maintenance_mode' && version_compare(Fake::config('version'), '6.1', '<')) {
-        throw new CRM_Core_Exception('Unknown settings: core_maintenance_mode');
-      }
-      return ['name' => $name, 'value' => Fake::config($name, false), 'domain_id' => Fake::domain()];
-    }, $params['select']);
+      return ['name' => $name, 'value' => Fake::setting($name), 'domain_id' => Fake::domain()];
+    }, $names);
+  }
+
+  private function setting_set($params) {
+    $values = Items::required($params, 'values');
+    $this->check_settings(array_keys($values));
+    $rows = [];
+    foreach ($values as $name => $value) {
+      Fake::set($name, $value);
+      $rows[] = ['name' => $name, 'value' => $value, 'domain_id' => Fake::domain()];
+    }
+    return $rows;
+  }
+
+  private function check_settings($names) {
+    $is_old = version_compare(Fake::config('version'), '6.0', '<');
+    $unknown = array_diff($names, array_diff(self::SETTINGS, $is_old ? ['core_maintenance_mode'] : []));
+    if ($unknown) {
+      throw new CRM_Core_Exception('Unknown settings for domain ' . Fake::domain() . ': ' . implode(', ', $unknown));
+    }
   }
 
   private function authxcredential_create($params) {
@@ -39,89 +95,157 @@ class FakeApi {
     return [['cred' => "Bearer jwt.{$params['contactId']}.$until"]];
   }
 
-  private function queue_getfields($params) {
-    return array_map(function ($name) { return ['name' => $name]; },
-      ['id', 'name', 'type', 'runner', 'batch_limit', 'lease_time', 'retry_limit', 'retry_interval', 'status', 'error', 'is_template']);
-  }
-
-  private function queue_get($params) {
-    $rows = Store::rows('SELECT * FROM civicrm_queue ORDER BY id');
-    return array_values(array_filter($rows, function ($row) use ($params) {
-      foreach (isset($params['where']) ? $params['where'] : [] as $clause) {
-        list($field, $operator) = $clause;
-        $value = isset($clause[2]) ? $clause[2] : null;
-        if ($operator === 'IS NOT EMPTY' ? empty($row[$field]) : $row[$field] != $value) {
-          return false;
-        }
-      }
-      return true;
-    }));
-  }
+  // --- Queue ---
 
   private function spec($name) {
-    $queue = Store::row('SELECT * FROM civicrm_queue WHERE name = ?', [$name]);
-    if (!$queue) {
-      throw new CRM_Core_Exception("Failed to create queue \"$name\". Missing field \"type\".");
+    if (isset(self::$specs[$name])) {
+      return self::$specs[$name];
     }
-    return $queue;
+    $queue = Store::row('SELECT * FROM civicrm_queue WHERE name = ?', [$name]);
+    $problem = null;
+    if (!$queue) {
+      $problem = 'Missing field "type".';
+    }
+    elseif ($queue['runner'] && !in_array($queue['status'], ['active', 'completed', 'draft', 'aborted'])) {
+      $problem = "Invalid queue status \"{$queue['status']}\".";
+    }
+    elseif ($queue['runner'] === 'task' && !in_array($queue['error'], ['delete', 'abort'])) {
+      $problem = "Invalid error mode \"{$queue['error']}\".";
+    }
+    if ($problem) {
+      throw new CRM_Core_Exception("Failed to create queue \"$name\". $problem");
+    }
+    return self::$specs[$name] = $queue;
+  }
+
+  /** Always fresh; "paused" is no status that Queue.get shows. */
+  private function status($name) {
+    if (Fake::setting('queue_paused', true)) {
+      return 'paused';
+    }
+    $row = Store::row('SELECT status FROM civicrm_queue WHERE name = ?', [$name]);
+    return $row ? $row['status'] : null;
   }
 
   private function queue_claimitems($params) {
     if (empty($params['queue'])) {
       throw new CRM_Core_Exception('Missing required parameter: $queue');
     }
+    $select = empty($params['select']) ? ['id', 'data', 'queue'] : $params['select'];
+    return array_map(function ($row) use ($params, $select) {
+      $data = json_decode($row['data'], true);
+      $all = ['id' => (string) $row['id'], 'queue' => $params['queue'], 'data' => $data,
+        'run_as' => isset($data['runAs']) ? $data['runAs'] : null];
+      return array_intersect_key(array_merge(array_flip(array_intersect($select, array_keys($all))), $all), array_flip($select));
+    }, $this->claim($this->spec($params['queue'])));
+  }
+
+  /** Leases the first free items and counts a try for each; of a linear queue its head or nothing. */
+  private function claim($queue) {
     if (Fake::config('claim_error')) {
       throw new CRM_Core_Exception(Fake::config('claim_error'));
     }
-    $queue = $this->spec($params['queue']);
-    if ($queue['status'] !== 'active' || Fake::config('queue_paused')) {
+    if ($this->status($queue['name']) !== 'active') {
       return [];
     }
-    return array_map(function ($row) use ($queue) {
-      $data = json_decode($row['data'], true);
-      $run_as = isset($data['runAs']) ? $data['runAs'] : null;
-      return ['id' => (string) $row['id'], 'queue' => $queue['name'], 'run_as' => $run_as, 'data' => $data];
-    }, $this->claim($queue));
-  }
-
-  private function claim($queue) {
+    $is_linear = $queue['type'] === 'Sql';
+    if ($is_linear && $queue['batch_limit'] > 1) {
+      throw new CRM_Core_Exception("Queue \"{$queue['name']}\" (CRM_Queue_Queue_Sql) does not support batching.");
+    }
     Store::$db->exec('BEGIN IMMEDIATE');
     $free = '(release_time IS NULL OR release_time < ' . time() . ')';
     $head = 'SELECT * FROM civicrm_queue_item WHERE queue_name = ?';
-    $sql = $queue['type'] === 'Sql' ? "SELECT * FROM ($head ORDER BY weight, id LIMIT 1) WHERE $free"
-      : "$head AND $free ORDER BY weight, id LIMIT " . (int) $queue['batch_limit'];
+    $sql = $is_linear ? "SELECT * FROM ($head ORDER BY weight, id LIMIT 1) WHERE $free"
+      : "$head AND $free ORDER BY weight, id LIMIT " . ((int) $queue['batch_limit'] ?: 1);
     $rows = Store::rows($sql, [$queue['name']]);
     foreach ($rows as $row) {
       Store::rows('UPDATE civicrm_queue_item SET run_count = run_count + 1, release_time = ? WHERE id = ?',
-        [time() + $queue['lease_time'], $row['id']]);
+        [time() + ($queue['lease_time'] ?: 3600), $row['id']]);
     }
     Store::$db->exec('COMMIT');
     return $rows;
   }
 
-  private function queue_run($params) {
-    $count = function ($where) use ($params) {
-      return Store::row("SELECT COUNT(*) AS n FROM civicrm_queue_item WHERE queue_name = ? AND $where", [$params['queue']])['n'];
-    };
-    return [['queue_ready' => $count('(release_time IS NULL OR release_time < ' . time() . ')'),
-      'queue_blocked' => $count('release_time >= ' . time()), 'queue_total' => $count('1')]];
-  }
-
   private function queue_runitems($params) {
-    if (empty($params['items'])) {
-      if (empty($params['queue'])) {
-        throw new CRM_Core_Exception("runItems: Requires either 'queue' or 'item'.");
-      }
-      $params['items'] = $this->queue_claimitems(['queue' => $params['queue']]);
+    if (!empty($params['items'])) {
+      list($name, $ids) = $this->stubs($params['items']);
+      return $this->run_claimed($this->spec($name), $ids);
     }
-    return $params['items'] ? (new TaskHandler($this->spec($params['items'][0]['queue'])))->run($params['items']) : [];
+    if (empty($params['queue'])) {
+      throw new CRM_Core_Exception("runItems: Requires either 'queue' or 'item'.");
+    }
+    $queue = $this->spec($params['queue']);
+    $is_active = $this->status($queue['name']) === 'active';
+    $ids = $is_active ? array_column($this->claim($queue), 'id') : [];
+    // CiviCRM trips over its own empty hands in a linear queue.
+    return $ids || ($is_active && $queue['type'] === 'Sql') ? $this->run_claimed($queue, $ids ?: [0]) : [];
   }
 
-  private function queueitem_get($params) {
-    return (new Items())->get($params);
+  /** The queue and the ids of [{id, queue}, …]. */
+  private function stubs($items) {
+    foreach ($items as $item) {
+      foreach (['queue', 'id'] as $name) {
+        if (empty($item[$name])) {
+          throw new CRM_Core_Exception("Queue item requires property '$name'.");
+        }
+      }
+    }
+    $queues = array_unique(array_column($items, 'queue'));
+    if (count($queues) > 1) {
+      throw new CRM_Core_Exception('Queue items cannot be mixed. Found queues: ' . implode(', ', $queues));
+    }
+    return [$queues[0], array_column($items, 'id')];
   }
 
-  private function queueitem_update($params) {
-    return (new Items())->update($params);
+  /** Items are fetched again by id; neither status nor lease is looked at (contract A3). */
+  private function run_claimed($queue, $ids) {
+    if (count($ids) > 1 && $queue['type'] === 'Sql') {
+      throw new CRM_Core_Exception('runItems: Error: Running multiple items requires BatchQueueInterface');
+    }
+    if (!preg_match('/^\w+$/', (string) $queue['runner'])) {
+      throw new CRM_Core_Exception("Cannot autorun queue: {$queue['name']}");
+    }
+    if ($queue['runner'] !== 'task') {
+      throw new CRM_Core_Exception("Failed to run queue items (name={$queue['name']}, runner={$queue['runner']}, "
+        . 'itemCount=' . count($ids) . ', outcomeCount=0)');
+    }
+    return (new TaskHandler($queue))->run($ids);
+  }
+
+  private function queue_run($params) {
+    $name = Items::required($params, 'queue');
+    $queue = $this->spec($name);
+    $limit = isset($params['maxRequests']) ? $params['maxRequests'] : 10;
+    $until = microtime(true) + (isset($params['maxDuration']) ? $params['maxDuration'] : 120);
+    $start = microtime(true);
+    $requests = $good = $bad = 0;
+    while (true) {
+      $status = $this->status($name);
+      if ($status !== 'active' || $requests >= $limit || microtime(true) >= $until) {
+        $message = $status !== 'active' ? "Queue is not active (status => $status)"
+          : ($requests >= $limit ? "Reached request limit ($limit)" : "Reached duration limit ({$params['maxDuration']})");
+        break;
+      }
+      $requests++;
+      $ids = array_column($this->claim($queue), 'id');
+      if (!$ids) {
+        $message = 'No claimable items';
+        break;
+      }
+      foreach ($this->run_claimed($queue, $ids) as $result) {
+        $result['outcome'] === 'ok' ? $good++ : $bad++;
+      }
+    }
+    $found = Store::row('SELECT coalesce(sum(release_time IS NULL OR release_time <= ?), 0) AS ready, count(*) AS total'
+      . ' FROM civicrm_queue_item WHERE queue_name = ?', [time(), $name]);
+    return [['loop_duration' => sprintf('%.3F', microtime(true) - $start), 'loop_requests' => $requests,
+      'item_successes' => $good, 'item_errors' => $bad, 'queue_ready' => $found['ready'],
+      'queue_blocked' => $found['total'] - $found['ready'], 'queue_total' => $found['total'], 'exit_message' => $message]];
+  }
+
+  private function queue_reset($params) {
+    $queue = $this->spec(Items::required($params, 'queue'));
+    Store::rows('DELETE FROM civicrm_queue_item WHERE queue_name = ?', [$queue['name']]);
+    return [['items' => Store::$db->changes()]];
   }
 }

@@ -1,102 +1,12 @@
 <?php
 
-/** Runs a batch in order and settles each item before the next (contract A3, A4). */
-class TaskHandler {
-  private $queue;
-
-  public function __construct($queue) {
-    $this->queue = $queue;
-  }
-
-  public function getName() {
-    return $this->queue['name'];
-  }
-
-  public function run($items) {
-    $outcomes = [];
-    $aborted = false;
-    foreach ($items as $item) {
-      $row = Store::row('SELECT * FROM civicrm_queue_item WHERE id = ?', [(int) $item['id']]);
-      if ($aborted) {
-        $outcome = version_compare(Fake::config('version'), '6.1', '<') ? 'abort' : 'relinquish';
-        $this->release($row, $row['run_count'] - 1);
-      }
-      elseif (!$row) {
-        if (count($items) === 1) {
-          throw new TypeError('CRM_Queue_TaskHandler::getItemTitle(): Return value must be of type string, null returned');
-        }
-        continue;
-      }
-      else {
-        $outcome = $this->one($row);
-        $aborted = $outcome === 'abort';
-      }
-      $outcomes[] = ['outcome' => $outcome, 'item' => ['id' => $item['id'], 'queue' => $this->queue['name']]];
-    }
-    return $outcomes;
-  }
-
-  private function one($row) {
-    $task = json_decode($row['data']);
-    $retries = $this->queue['retry_limit'];
-    try {
-      if ($row['run_count'] > 1 + $retries) {
-        $retries = 0;
-        throw new CRM_Core_Exception("Skipping exhausted task after {$row['run_count']} tries");
-      }
-      $this->check($task);
-      list($module, $name) = explode(':', $task->callback);
-      $class = $module === 'chaos.tasks' ? 'ChaosTasks' : 'Tasks';
-      $context = (object) ['item' => $row['id'], 'queue' => $this->queue['name'], 'run_count' => $row['run_count'],
-        'contact' => Fake::$contact, 'domain' => Fake::domain()];
-      if ($class::$name($context, ...$task->arguments) === false) {
-        throw new CRM_Core_Exception('Queue task returned false');
-      }
-      Store::rows('DELETE FROM civicrm_queue_item WHERE id = ?', [$row['id']]);
-      return 'ok';
-    }
-    catch (Throwable $error) {
-      return $this->failed($row, $task, $error, $retries + 1 > $row['run_count'] ? 'retry' : $this->queue['error']);
-    }
-  }
-
-  private function check($task) {
-    $actual = ['contactId' => Fake::$contact, 'domainId' => Fake::domain()];
-    foreach (isset($task->runAs) ? $task->runAs : [] as $name => $wanted) {
-      if ((string) $wanted !== (string) $actual[$name]) {
-        throw new CRM_Core_Exception('Cannot execute queue task. Unexpected ' . substr($name, 0, -2) . " \"{$actual[$name]}\"");
-      }
-    }
-  }
-
-  private function failed($row, $task, $error, $outcome) {
-    $item = (object) ['id' => $row['id'], 'data' => $task];
-    Civi::dispatcher()->dispatch('hook_civicrm_queueTaskError',
-      (object) ['queue' => $this, 'item' => $item, 'outcome' => $outcome, 'exception' => $error]);
-    if ($outcome === 'delete') {
-      Store::rows('DELETE FROM civicrm_queue_item WHERE id = ?', [$row['id']]);
-    }
-    else {
-      if ($outcome === 'abort') {
-        Store::rows("UPDATE civicrm_queue SET status = 'aborted' WHERE name = ?", [$this->queue['name']]);
-      }
-      $this->release($row, $row['run_count']);
-    }
-    return $outcome;
-  }
-
-  private function release($row, $run_count) {
-    $interval = $this->queue['retry_interval'];
-    Store::rows('UPDATE civicrm_queue_item SET run_count = ?, release_time = ? WHERE id = ?',
-      [$run_count, $interval ? time() + $interval : null, $row['id']]);
-  }
-}
-
 /** The same tasks, by name and journal, as tests/support/tasks.py. */
 class Tasks {
 
-  private static function write($journal, $word, $context) {
-    $words = [$word, $context->item, $context->queue, $context->contact ?: 'system', getmypid()];
+  private static $kept = [];
+
+  private static function write($journal, $word, $context, ...$more) {
+    $words = array_merge([$word, $context->item, $context->queue, $context->contact ?: 'system', getmypid()], $more);
     file_put_contents($journal, implode(' ', $words) . "\n", FILE_APPEND | LOCK_EX);
   }
 
@@ -167,5 +77,116 @@ class Tasks {
     ini_set('memory_limit', '64M');
     $kept = str_repeat('x', $mebibytes << 20);
     sleep(60);
+  }
+
+  /** Fails until it has been tried `tries` times: the first time by an exception. */
+  public static function flaky($context, $journal, $tries) {
+    self::journalled($journal, $context, function () {});
+    if ($context->run_count <= $tries) {
+      throw new RuntimeException("try {$context->run_count}");
+    }
+    return true;
+  }
+
+  public static function quit($context, $journal, $status = 0) {
+    self::write($journal, 'start', $context);
+    exit($status);
+  }
+
+  public static function type_error($context, $journal) {
+    self::journalled($journal, $context, function () {});
+    throw new TypeError('strlen() expects a text');
+  }
+
+  /** Fails with a message that is no UTF-8, and prints such bytes. */
+  public static function bad_utf8($context, $journal) {
+    self::journalled($journal, $context, function () { echo "bad \xff text\n"; });
+    throw new RuntimeException("bad \xff text");
+  }
+
+  public static function complain($context, $journal, $text) {
+    return self::journalled($journal, $context, function () use ($text) { fwrite(STDERR, "$text\n"); });
+  }
+
+  public static function complain_and_hold($context, $journal, $text, $gate) {
+    fwrite(STDERR, "$text\n");
+    return self::hold($context, $journal, $gate);
+  }
+
+  /** Writes "overlap …" if the same item runs elsewhere too (a dead process holds no lock). */
+  public static function alone($context, $journal, $folder, $seconds) {
+    return self::journalled($journal, $context, function () use ($context, $journal, $folder, $seconds) {
+      $lock = fopen("$folder/{$context->item}", 'w');
+      if (!flock($lock, LOCK_EX | LOCK_NB)) {
+        self::write($journal, 'overlap', $context);
+      }
+      usleep((int) (1e6 * $seconds));
+    });
+  }
+
+  /** Starts a child that keeps stdout open and outlives the task. */
+  public static function offspring($context, $journal, $seconds) {
+    return self::journalled($journal, $context, function () use ($context, $journal, $seconds) {
+      self::write($journal, 'child', $context, self::start("exec sleep $seconds"));
+    });
+  }
+
+  /** Starts a process of a session of its own whose parent dies at once. */
+  public static function orphan($context, $journal, $seconds) {
+    return self::journalled($journal, $context, function () use ($context, $journal, $seconds) {
+      $script = escapeshellarg("sleep $seconds >/dev/null & echo $!");
+      self::write($journal, 'child', $context, trim(shell_exec("setsid sh -c $script")));
+    });
+  }
+
+  /** Leaves a child behind that prints `text` after a while. */
+  public static function shout_later($context, $journal, $seconds, $text) {
+    return self::journalled($journal, $context, function () use ($seconds, $text) {
+      self::start("sleep $seconds; echo " . escapeshellarg($text));
+    });
+  }
+
+  /** The pid of a shell command with our standard streams. Kept, as the end of the handle would wait for it. */
+  private static function start($command) {
+    self::$kept[] = $process = proc_open($command, [STDIN, STDOUT, STDERR], $pipes);
+    return proc_get_status($process)['pid'];
+  }
+
+  /** Takes so much memory and keeps it, also when it has ended. */
+  public static function grow($context, $journal, $mebibytes, $seconds) {
+    return self::journalled($journal, $context, function () use ($mebibytes, $seconds) {
+      ini_set('memory_limit', -1);
+      self::$kept[] = str_repeat('x', $mebibytes << 20);
+      usleep((int) (1e6 * $seconds));
+    });
+  }
+
+  /** Its lines end with the domain that it runs in. */
+  public static function say_domain($context, $journal, $seconds = 0.0) {
+    self::write($journal, 'start', $context, $context->domain);
+    usleep((int) (1e6 * $seconds));
+    self::write($journal, 'end', $context, $context->domain);
+    return true;
+  }
+}
+
+/** Those of the recorded sessions, tests/conformance/transcript_tasks.py. */
+class TranscriptTasks {
+
+  public static function succeed($context) {
+    return true;
+  }
+
+  public static function print_noise($context, $number) {
+    echo "NOISE $number\n";
+    return true;
+  }
+
+  public static function throw($context) {
+    throw new RuntimeException('this task always throws');
+  }
+
+  public static function leave($context, $status) {
+    exit($status);
   }
 }
