@@ -134,7 +134,9 @@ def _over_ssh(site: SiteSettings, run_dir: Path) -> str:
         words += ["-i", str(site.ssh_key_file), "-o", "IdentitiesOnly=yes"]
     command = site.pipe or f"cv pipe {FLAGS}"
     if site.cwd is not None:
-        command = f"cd {shlex.quote(str(site.cwd))} && {command}"
+        home, _, rest = str(site.cwd).partition("~/")
+        where = f"~/{shlex.quote(rest)}" if rest and not home else shlex.quote(str(site.cwd))
+        command = f"cd {where} && {command}"
     given = f" {site.ssh_options}" if site.ssh_options else ""
     # What the user gave comes first: ssh takes the first value it is told for an option.
     head, tail = shlex.join(words[1:3]), shlex.join([*words[3:], "--", str(site.ssh), command])

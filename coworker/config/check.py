@@ -107,6 +107,8 @@ def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | P
         read_address(text)
     if setting.kind is Kind.FILE:
         return text if text == "-" else str(_path(text, given.base, environ))
+    if setting.kind is Kind.REMOTE_PATH:
+        return Path(text)
     if setting.kind is Kind.PATH:
         return _path(text, given.base, environ)
     if setting.kind is Kind.DIRECTORY:

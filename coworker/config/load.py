@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from coworker.config.table import (
     BY_NAME,
     SETTINGS,
     Key,
+    Kind,
     dotted,
     find,
 )
@@ -102,6 +104,8 @@ class _Values:
         for key, given in draft.values.items():
             setting = find(key)
             if setting:
+                if setting.kind is Kind.DIRECTORY and (*key[:2], "ssh") in draft.values:
+                    setting = replace(setting, kind=Kind.REMOTE_PATH)
                 try:
                     self.values[key] = resolve(setting, given, environ)
                 except ValueError as error:

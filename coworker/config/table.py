@@ -30,6 +30,7 @@ class Kind(str, Enum):
     VERSION = "a version"
     PATH = "a path"
     DIRECTORY = "an existing directory"
+    REMOTE_PATH = "a path on another host"
     FILE = 'a path, or "-"'
 
 

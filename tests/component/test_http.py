@@ -186,3 +186,11 @@ def test_a_contact_that_cannot_be_leaves_us_who_we_are(site, url, connect):
     client.login(2)
     client.login(None)
     assert queues.claim(client, "a") == []
+
+
+def test_proxies_are_taken_from_the_environment(monkeypatch, url, connect):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(BootError, match="cannot connect to"):
+        handshake(connect(url))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    handshake(connect(url))

@@ -177,7 +177,19 @@ def test_the_ssh_that_is_built(tmp_path):
     with_key = ssh_command(tmp_path, ssh_key_file="/k", cwd="/var/www/a b")
     assert "-i /k -o IdentitiesOnly=yes" in with_key
     assert with_key.endswith(""" 'cd '"'"'/var/www/a b'"'"' && cv pipe vtl'""")
+    assert ssh_command(tmp_path, cwd="~/a b").endswith(""" 'cd ~/'"'"'a b'"'"' && cv pipe vtl'""")
     assert "ControlMaster" not in ssh_command(tmp_path, run_dir="/" + "x" * 100)
+
+
+def test_a_directory_on_another_host_is_not_looked_for_here(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("[sites.a]\nssh = 'web1'\ncwd = '/no/such/directory/here'\n")
+    (site,) = launch.complete(load(file, (), {}, euid=1000), {}).sites
+    assert site.cwd is None
+    assert "cd /no/such/directory/here && cv pipe vtl" in site.pipe
+    file.write_text("[sites.a]\npipe = 'x'\ncwd = '/no/such/directory/here'\n")
+    with pytest.raises(ConfigError, match="directory does not exist"):
+        load(file, (), {}, euid=1000)
 
 
 def test_the_shells_name_of_a_directory_keeps_its_links(tmp_path, monkeypatch):
