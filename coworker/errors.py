@@ -56,6 +56,8 @@ class SiteError(CoworkerError):
 class BootError(SiteError):
     """The pipe did not become ready (not found, no welcome, version too low, untrusted)."""
 
+    retry_after: float = 0.0  # seconds that the site asks us to wait
+
 
 class PipeGoneError(SiteError):
     """The pipe closed its output."""

@@ -200,7 +200,9 @@ class WebClient:
             needs = "the contact of the credential needs 'access CiviCRM' and 'administer queues'"
             raise BootError(f"{self.pipe.command} is of no use: {error}: {needs}") from error
         except (SiteError, LookupError, TypeError, ValueError) as error:
-            raise BootError(f"{self.pipe.command} is of no use: {str(error).rstrip('.')}") from error
+            useless = BootError(f"{self.pipe.command} is of no use: {str(error).rstrip('.')}")
+            useless.retry_after = getattr(error, "retry_after", None) or 0.0
+            raise useless from error
         if version_key(self.welcome.version) < version_key(minimum_version):
             raise BootError(f"CiviCRM {self.welcome.version} is too old, {minimum_version} is needed")
         return self.welcome

@@ -266,16 +266,14 @@ function coworker_need($enabled) {
 
 function coworker_boot_wordpress($root) {
   require_once "$root/wp-load.php";
-  coworker_need(function_exists('civicrm_initialize'));
-  civicrm_initialize();
+  coworker_need(function_exists('civicrm_initialize') && civicrm_initialize() !== false);
 }
 
 function coworker_boot_drupal($root) {
   define('DRUPAL_ROOT', $root);
   require_once "$root/includes/bootstrap.inc";
   drupal_bootstrap(DRUPAL_BOOTSTRAP_FULL);
-  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize'));
-  civicrm_initialize();
+  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize') && civicrm_initialize() !== false);
 }
 
 function coworker_boot_backdrop($root) {
@@ -283,8 +281,7 @@ function coworker_boot_backdrop($root) {
   require_once "$root/core/includes/bootstrap.inc";
   require_once "$root/core/includes/config.inc";
   backdrop_bootstrap(BACKDROP_BOOTSTRAP_FULL);
-  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize'));
-  civicrm_initialize();
+  coworker_need(module_exists('civicrm') && function_exists('civicrm_initialize') && civicrm_initialize() !== false);
 }
 
 /** Drupal 8 and later. A request must be on its stack, with some route, or parts of it do not work. */
@@ -420,9 +417,11 @@ function coworker_probe() {
     $grants = array();
     $rows = CRM_Core_DAO::executeQuery('SHOW GRANTS');
     while ($rows->fetch()) {
-      foreach ($rows->toArray() as $grant) {
-        // Only what is granted and on what: a grant names the account, and may hold its password's hash.
-        $grants[] = preg_replace('/ TO .*/s', '', $grant);
+      foreach (get_object_vars($rows) as $grant) {
+        if (is_string($grant) && strpos($grant, 'GRANT ') === 0) {
+          // Only what is granted and on what: a grant names the account, and may hold its password's hash.
+          $grants[] = preg_replace('/ TO .*/s', '', $grant);
+        }
       }
     }
     return $grants;

@@ -93,7 +93,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     try:
         pipe = connect(birth.site, birth.role, poller)
     except BootError as error:
-        link.report(BootFailed(str(error)))
+        link.report(BootFailed(str(error), error.retry_after))
         return
     reason, body = "master gone", None
     try:
@@ -104,7 +104,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     except BootError as error:
         reason = "boot failed"
         pipe.end()
-        link.report(BootFailed(str(error)))
+        link.report(BootFailed(str(error), error.retry_after))
     except SiteError as error:
         pipe.end(patience=IMPATIENT)
         if isinstance(body, Worker):

@@ -14,6 +14,7 @@ from coworker.wire import messages as m
 if TYPE_CHECKING:
     from coworker.processes.site import Site
 
+LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked again
 _GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
@@ -90,7 +91,8 @@ class Reports:
         if record.canary:
             self.site.on_canary(record, report.message)
         elif not told_to_go:
-            self.staff.boot_failed(report.message, now, begun=record.born)
+            wait = min(report.retry_after, LONGEST_WAIT)
+            self.staff.boot_failed(report.message, now, begun=record.born, retry_after=wait)
 
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1

@@ -199,10 +199,13 @@ class Staff:
                 self.hands.log("notice", "site_up", site=self.settings.name, down_seconds=down)
             self.breaker = self.breaker.succeeded()
 
-    def boot_failed(self, message: str, now: float, *, begun: float) -> None:
+    def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
         """Back off; after some in a row the site counts as down (design, section 3, rule 7)."""
         before = self.breaker
         self.breaker = before.failed(now, message, self.hands.rng, begun=begun)
+        if retry_after:
+            later = max(self.breaker.next_boot_at, now + retry_after)
+            self.breaker = replace(self.breaker, next_boot_at=later)
         counted = self.breaker.failures > before.failures
         repeated = before.reason == message and (before.is_open or not counted)
         self.hands.log(

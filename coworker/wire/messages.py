@@ -160,7 +160,10 @@ class Ready(NamedTuple):
 
 
 class BootFailed(NamedTuple):
+    """`retry_after`: seconds that the site asks us to wait; 0: it says nothing."""
+
     message: str
+    retry_after: float = 0.0
 
 
 class Seen(NamedTuple):

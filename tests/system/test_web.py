@@ -164,3 +164,10 @@ def test_a_token_in_the_settings_is_warned_of_and_never_shown(tmp_path, daemon):
         running = daemon(settings(table(web_token_file=None, web_token="SECRET")))
         assert "web_token stands in the settings" in running.event("unsafe_settings")["reason"]
         assert "SECRET" not in running.log.read_text()
+
+
+def test_a_site_that_says_when_to_come_back_is_asked_then(tmp_path, daemon):
+    with reached(tmp_path, "web", http_fault="503", retry_after=30) as (site, table):
+        running = daemon(settings(table()), wait="boot_failed")
+        assert 25 < running.event("boot_failed")["retry_seconds"] <= 30
+        site.configure(retry_after=1)

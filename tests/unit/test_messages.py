@@ -20,7 +20,7 @@ EVERY = [
     m.Retire("reload", True),
     m.Spawned(123),
     m.Ready("6.13.3", 0.7, gives_back=True, domain=1),
-    m.BootFailed("no\nluck"),
+    m.BootFailed("no\nluck", 3.0),
     m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
     m.LookFailed("x"),
     m.Fetched("q", got=True),

@@ -46,7 +46,11 @@ function fault($route) {
     case 'hang': sleep(60); exit;
     case 'redirect': header("Location: $more"); answer(302, '', 'text/html');
     case 'huge': answer(200, str_repeat(' ', 17 << 20));
-    case '503': answer(503, ['status_code' => 503, 'status_message' => 'Site is in maintenance mode']);
+    case '503':
+      if (Fake::config('retry_after') > 1) {
+        header('Retry-After: ' . Fake::config('retry_after'));
+      }
+      answer(503, ['status_code' => 503, 'status_message' => 'Site is in maintenance mode']);
     case 'page': page();
     case '401': answer(401, 'HTTP 401 Invalid credential', 'text/plain;charset=UTF-8');
     default: answer((int) $kind, '<html><body>Bad gateway</body></html>', 'text/html');
