@@ -128,7 +128,8 @@ def test_crashes_are_remembered_across_a_restart(site, daemon, gate, how):
     first.event("quiet")
     os.kill(runner(site, held), SIGKILL)
     first.event("settled", item=held, fate="released")
-    wait_until(lambda: site.rows("a")[held][1] is not None, "it is free")
+    books = first.folder / "state/claims/site-example.claims"
+    wait_until(lambda: f'"{held}"' in books.read_text().partition('"crashes"')[2], "the crash is noted")
     if how is SIGKILL:
         first.kill_all()
     else:
