@@ -30,12 +30,12 @@ def url(site):
 def connect(poller):  # noqa: F811
     links = []
 
-    def connect(url, token="SECRET", ca_file=None, call_timeout=20.0, **more):
+    def connect(url, token="SECRET", ca_file=None, call_timeout=20.0, header="X-Civi-Auth", site_key=None):
         address = read_address(url if "{" in url else url + ADDRESS)
         links.append(WebLink(address, ca_file=ca_file and str(ca_file), poller=poller))
         return WebClient(
-            links[-1], address, credential=lambda _: token, header="X-Civi-Auth", site_key=None,
-            call_timeout=call_timeout, **more,
+            links[-1], address, credential=lambda _: token, header=header, site_key=site_key,
+            call_timeout=call_timeout,
         )  # fmt: skip
 
     yield connect
@@ -194,3 +194,11 @@ def test_proxies_are_taken_from_the_environment(monkeypatch, url, connect):
         handshake(connect(url))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     handshake(connect(url))
+
+
+def test_the_other_header_and_the_key_of_the_site(site, url, connect):
+    assert handshake(connect(url, header="Authorization")).version == "6.13.3"
+    site.configure(site_key="KEY")
+    with pytest.raises(BootError, match=r"HTTP 401\); it says: HTTP 401 Missing required site key"):
+        handshake(connect(url))
+    assert handshake(connect(url, site_key="KEY")).version == "6.13.3"

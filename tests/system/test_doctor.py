@@ -191,3 +191,10 @@ def test_a_domain_that_nobody_serves(tmp_path):
     _, found = check(tmp_path, site)
     assert "no pipe serves domain 2: its tasks are given back" in found["domains", WARNING]
     assert "[sites.example.domains.2]" in found["domains", WARNING]
+
+
+def test_a_clock_that_is_off(tmp_path, site):
+    _, found = doctor(tmp_path, settings(site_table(site.command("--clock-offset 300"))))
+    assert "the site's is +300 s from ours" in found["clock", WARNING]
+    _, found = doctor(tmp_path, settings(site_table(site.command("--clock-offset 7200"))))
+    assert "+120 min by its time zone" in found["clock", OK]

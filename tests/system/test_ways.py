@@ -26,6 +26,9 @@ def test_every_kind_of_task_ends_as_it_should(tmp_path, daemon, way):
         batch = site.push("batch", "nap", 0.01, times=40)
         linear = site.push("linear", "empty", times=10)
         failing = site.push("failing", "fail", times=3)
+        site.queue("patient", retry_limit=3)
+        patient = site.push("patient", "fail_until", 2, times=3)
+        slow = site.push("many", "nap", 0.5, times=2)
         contacts = []
         if "web" not in way:  # there only the credential's own contact can be
             for contact in (100, 200):
@@ -35,7 +38,9 @@ def test_every_kind_of_task_ends_as_it_should(tmp_path, daemon, way):
         wait_until(lambda: site.left() == 0, "everything is done")
         running.stop()
         started = site.started()
-        assert sorted(started) == sorted([*quick, *batch, *linear, *contacts, *failing * 2])
+        assert sorted(started) == sorted(
+            [*quick, *slow, *batch, *linear, *contacts, *failing * 2, *patient * 3]
+        )
         assert site.ended("linear") == linear
         assert {e["outcome"] for e in running.events("task_done", queue="failing")} == {"retry", "delete"}
         assert not [e for e in running.events() if e["level"] in ("error", "critical")]

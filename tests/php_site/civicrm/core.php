@@ -23,7 +23,7 @@ class Fake {
   public static function config($name, $fresh = true) {
     $defaults = [
       'version' => '6.13.3', 'database_version' => null, 'domain' => 1, 'domains' => [1], 'hosts' => [], 'queue_item' => true,
-      'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'claim_error' => null, 'boot_output' => '',
+      'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'site_key' => null, 'claim_error' => null, 'boot_output' => '',
       'boot_notice' => false, 'boot_fatal' => false, 'boot_exit' => null, 'boot_seconds' => 0,
       'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],

@@ -58,6 +58,10 @@ function fault($route) {
 }
 
 function authenticate() {
+  $key = Fake::config('site_key');
+  if ($key !== null && header_of('X-Civi-Key') !== $key) {
+    answer(401, 'HTTP 401 Missing required site key', 'text/plain;charset=UTF-8');
+  }
   $own = header_of('X-Civi-Auth') ?: (isset($_REQUEST['_authx']) ? $_REQUEST['_authx'] : null);
   if (!$own && header_of('X-Requested-With') !== 'XMLHttpRequest') {
     answer(400, ['error_code' => 400,
