@@ -202,4 +202,5 @@ class _Values:
         for key in keys:
             if key in self.draft.values:
                 return (key, self.values[key]) if key in self.values else None
-        return (keys[-1], float(BY_NAME[name].default or 0)) if site or len(keys) > 1 else None
+        default = BY_NAME[name].default
+        return (keys[-1], float(default)) if default is not None and (site or len(keys) > 1) else None

@@ -10,6 +10,8 @@ from typing import Any
 from coworker.config.remote import looks_remote
 from coworker.config.table import BY_NAME, Kind
 
+POLL_LIMIT, WEB_POLL_LIMIT = 1.0, 5.0  # seconds
+
 
 def _default(name: str) -> Any:
     """A dataclass default, taken from the table so that it is written once."""
@@ -99,7 +101,7 @@ class SiteSettings:
     watch_code: bool = _default("sites.NAME.watch_code")
     allow_non_production: bool = _default("sites.NAME.allow_non_production")
     poll_interval: float = _default("sites.NAME.poll_interval")
-    poll_interval_max: float = _default("sites.NAME.poll_interval_max")
+    poll_interval_max: float | None = None  # None: see poll_limit
     civicrm_version: str = _default("sites.NAME.civicrm_version")
     sole_agent: bool = _default("sites.NAME.sole_agent")
     remote: bool | None = None  # None: to be guessed from the pipe
@@ -125,6 +127,12 @@ class SiteSettings:
     def is_hybrid(self) -> bool:
         """Whether control claims by pipe what workers run over HTTP."""
         return self.channels == ("pipe", "web")
+
+    @property
+    def poll_limit(self) -> float:
+        """Seconds between two looks at most. Over HTTP a look is two requests, some 100 ms of PHP."""
+        usual = WEB_POLL_LIMIT if self.channels[0] == "web" else POLL_LIMIT
+        return self.poll_interval_max or max(usual, self.poll_interval)
 
     @property
     def is_remote(self) -> bool:

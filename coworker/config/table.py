@@ -252,8 +252,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Time between two looks for work while there is none.", high=3600,
     ),
     _seconds(
-        "sites.NAME.poll_interval_max", 1, 0.01,
+        "sites.NAME.poll_interval_max", None, 0.01,
         "It is stretched up to this, so that looking takes less than 2 % of the time.", high=3600,
+        fallback="1, over HTTP 5, and not less than poll_interval", example=2,
     ),
     Setting(
         "sites.NAME.civicrm_version", Kind.VERSION, "5.51", "The site's CiviCRM must be at least this.",

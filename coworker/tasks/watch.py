@@ -56,7 +56,7 @@ class Watch:
         self._failures = 0
         settings = self.settings
         self.next_look_at = now + polling.interval(
-            report.seconds, settings.poll_interval, settings.poll_interval_max
+            report.seconds, settings.poll_interval, settings.poll_limit
         )
         found = set()
         for values in report.queues:

@@ -23,7 +23,7 @@ def test_the_defaults_are_those_of_the_design(write):
     assert (config.coworker.duration, config.coworker.user, config.coworker.allow_root) == (0.0, None, False)
     assert config.sites == (
         SiteSettings(
-            name="example", cwd=None, pipe="cv pipe", poll_interval=0.2, poll_interval_max=1.0,
+            name="example", cwd=None, pipe="cv pipe", poll_interval=0.2,
             civicrm_version="5.51", queues=(),
             workers=WorkerSettings(
                 count=2, boot_budget=1, max_requests=200, max_age=600.0, idle_timeout=60.0, min_idle=1,

@@ -143,3 +143,18 @@ def test_the_settings_import_nothing_but_the_standard_library_and_their_own():
     allowed = ("coworker.config", "coworker.errors", "coworker.model")
     assert imports
     assert [name for name in imports if not name.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({}, 1.0),
+        ({"poll_interval": 3.0}, 3.0),
+        ({"poll_interval_max": 0.5}, 0.5),
+        ({"web": "https://x.example/{entity}/{action}"}, 5.0),
+        ({"web": "https://x.example/{entity}/{action}", "channel": "pipe,web"}, 1.0),
+        ({"web": "https://x.example/{entity}/{action}", "poll_interval_max": 1.0}, 1.0),
+    ],
+)
+def test_looks_over_http_are_rarer(given, limit):
+    assert SiteSettings("a", None, **given).poll_limit == limit
