@@ -127,8 +127,13 @@ class Daemon:
         return alive
 
     def titles(self):
-        """{pid: title} of the children that are coworker's own."""
-        return {p.pid: title for p in self.tree() if (title := _title(p) or "").startswith("coworker: ")}
+        """{pid: title} of the children that are coworker's own.
+
+        A child that just starts its pipe is there twice for a moment, until the other executes its shell: so
+        only children of the master itself.
+        """
+        own = [process for process in self.tree() if _parent(process) == self.pid]
+        return {p.pid: title for p in own if (title := _title(p) or "").startswith("coworker: ")}
 
     def workers(self):
         return [pid for pid, title in self.titles().items() if title.startswith("coworker: worker")]
@@ -186,6 +191,13 @@ def _each(deed, processes):
 
 def _is_alive(process):
     return process.is_running() and _title(process) is not None
+
+
+def _parent(process):
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def _title(process):
