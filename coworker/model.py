@@ -189,6 +189,7 @@ class WorkerRecord:
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered
     claiming_at: float = 0.0  # when it was sent
+    claims: int = 0  # answered to it, as far as it has said
     running: str | None = None  # the claim that it runs items of
     running_left: int = 0  # how many of them have not ended, as far as was seen
     deadline: float = 0.0  # when what it does must be done; 0: nothing is timed
@@ -200,5 +201,6 @@ class WorkerRecord:
     answers_at: float = 0.0  # when control should have dealt with what it was asked
     done: int = 0  # items ended in it
     last_words: str = ""  # why its pipe was lost
+    said_bye: bool = False  # then it had said all
     expired: RetireReason | None = None  # a successor shall replace it, whatever its limits say
     canary: bool = False  # boots with settings that are not in force yet

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from coworker.civi.site import Api, Welcome
 from coworker.model import ExitStatus
 
 
+def nothing() -> None:
+    """What `on_second` and descriptors call when nobody wants to know."""
+
+
+def never(_now: float) -> float:
+    """The same for `meanwhile`."""
+    return inf
+
+
 class Connection(Protocol):
     """Bytes there and back. `pid` and `group` are 0 where no process of ours is behind it.
 
-    `request_sent`: whether the last request may have been carried out, at least in part.
+    `request_sent`: whether the last request may have been carried out, at least in part. `on_second` is
+    called once a second while an answer is awaited; `meanwhile(now)` before each wait for one, when the
+    request is on its way: it returns when it must be called again (monotonic seconds).
     """
 
     command: str
@@ -20,6 +32,7 @@ class Connection(Protocol):
     group: int
     request_sent: bool
     on_second: Callable[[], object]
+    meanwhile: Callable[[float], float]
 
     @property
     def gone(self) -> bool: ...

@@ -20,6 +20,7 @@ import httpx
 
 from coworker.civi import answers
 from coworker.civi.answers import WebError
+from coworker.civi.connection import never, nothing
 from coworker.civi.outcome import version_key
 from coworker.civi.site import ApiCall, Welcome
 from coworker.config.web import Address
@@ -49,7 +50,8 @@ class WebLink:
         """Raises BootError for certificates that cannot be read."""
         self.command = address.origin
         self.request_sent = False  # whether the last request may have been carried out
-        self.on_second: Callable[[], object] = _nothing  # called once a second while an answer is awaited
+        self.on_second: Callable[[], object] = nothing  # these two: see Connection
+        self.meanwhile: Callable[[float], float] = never
         try:
             trusted = ssl.create_default_context(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -98,7 +100,7 @@ class WebLink:
             if now >= next_second:
                 next_second = now + SECOND
                 self.on_second()
-            self._poller.wait(min(deadline, next_second) - now)
+            self._poller.wait(min(deadline, next_second, self.meanwhile(now)) - now)
         return self._outcomes.get()
 
     def rest(self, seconds: float) -> None:
@@ -276,10 +278,6 @@ def _rows_or_error(get: Callable[[], list[Any]]) -> list[Any] | CallError:
         return get()
     except CallError as error:
         return error
-
-
-def _nothing() -> None:
-    """A second more."""
 
 
 def preload() -> None:

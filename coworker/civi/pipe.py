@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from coworker.civi.connection import never, nothing
 from coworker.errors import BootError, PipeGoneError, PipeTimeoutError, ProtocolError
 from coworker.model import ExitStatus
 from coworker.unix.command import Command
@@ -57,7 +58,8 @@ class Pipe:
         self._at_end = False  # no answer can come any more
         self._unanswered = False
         self.request_sent = False  # whether any of the last request went out
-        self.on_second: Callable[[], object] = _nothing  # called once a second while an answer is awaited
+        self.on_second: Callable[[], object] = nothing  # called once a second while an answer is awaited
+        self.meanwhile: Callable[[float], float] = never  # before each wait for one: see Connection
         self._closed = False  # the descriptors are no longer ours
         self._failure: str | None = None  # why it cannot be used any more
         self._next_leader_check = 0.0
@@ -183,7 +185,7 @@ class Pipe:
             if not unsent:
                 return
             # What it prints is read while we wait, or both sides might wait for ever.
-            self._poller.register_writer(self._process.stdin, _nothing)
+            self._poller.register_writer(self._process.stdin, nothing)
             try:
                 self._wait(deadline)
             finally:
@@ -209,7 +211,7 @@ class Pipe:
                 self._read_last_words()
                 return
             self.on_second()
-        self._poller.wait(min(deadline, self._next_leader_check) - now)
+        self._poller.wait(min(deadline, self._next_leader_check, self.meanwhile(now)) - now)
 
     def _ended(self) -> PipeEndedError:
         """Describe the end of the command, after a moment for it to exit."""
@@ -290,7 +292,3 @@ def _read(fd: int) -> bytes | None:
 def _decode(kept: bytes, dropped: int) -> str:
     text = kept.decode(errors="replace")
     return f"[{dropped} bytes dropped]\n{text}" if dropped else text
-
-
-def _nothing() -> None:
-    """Wake up."""

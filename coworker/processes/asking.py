@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
-from coworker.model import WorkerRecord
+from coworker.model import Role, WorkerRecord
 from coworker.tasks.fetching import Fetching
 from coworker.tasks.settler import Claiming
 from coworker.wire import messages as m
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from coworker.processes.site import Site
 
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
+FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
 
 
 class Asking:
@@ -22,6 +24,9 @@ class Asking:
         self._site = site
         self._minting: dict[tuple[int, int], int] = {}  # worker and contact of each token → control
         self.fetching = Fetching(site.dispatch)
+        self._to_settle: frozenset[int] | None = None  # what waits for all workers to have said all
+        self._silent: set[int] = set()  # those that have not yet
+        self.flush_until = inf
 
     def turn(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
         """All that is due now. `free`: somebody waits for work."""
@@ -42,11 +47,32 @@ class Asking:
 
     def _settle(self, control: WorkerRecord, now: float) -> None:
         site = self._site
+        due = site.settler.due(now, in_haste=site.stopping or site.recovering.active)
+        if not due:
+            return
+        if self._to_settle is None:
+            self._flush(due, now)
+        if self._silent and now < self.flush_until:
+            return
+        refs, self._to_settle, self.flush_until = self._to_settle or due, None, inf
+        site.dirty = site.dirty or bool(due - refs)
         claiming = [Claiming(r.claiming, r.claiming_at) for r in site.staff.roster if r.claiming is not None]
-        in_haste = site.stopping or site.recovering.active
-        for order in site.settler.orders(control.id, now, claiming, in_haste=in_haste):
+        for order in site.settler.orders(control.id, now, claiming, refs):
             rows = len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
             self.ask(control, order, now, rows)
+
+    def _flush(self, due: frozenset[int], now: float) -> None:
+        """Rows are judged only when all is known that we have claimed since: workers say that in passing."""
+        site = self._site
+        busy = [r for r in site.staff.roster.of(Role.WORKER) if r.queue is not None and not r.said_bye]
+        for record in busy:
+            site.hands.send(record, m.Flush())
+        self._to_settle, self._silent = due, {record.id for record in busy}
+        self.flush_until = now + FLUSH_PATIENCE
+
+    def flushed(self, record: WorkerRecord) -> None:
+        """It has said all, or will say nothing more."""
+        self._silent.discard(record.id)
 
     def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int = 0) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""

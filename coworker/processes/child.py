@@ -98,6 +98,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     reason, body = "master gone", None
     try:
         link.report(Spawned(pipe.group))
+        pipe.meanwhile = link.tend
         journal = _open_journal(birth, pipe)
         body = _boot(birth, link, poller, pipe, title, begun, journal)
         reason = body.serve()
@@ -106,6 +107,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
         pipe.end()
         link.report(BootFailed(str(error), error.retry_after))
     except SiteError as error:
+        link.say_what_is_left()
         pipe.end(patience=IMPATIENT)
         if isinstance(body, Worker):
             error = body.gauge.explain(error)
@@ -113,6 +115,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
         link.post(Failed(reason, _message(error, pipe)))
     except RetireNowError as order:
         reason = order.reason
+        link.say_what_is_left()
         pipe.end(patience=IMPATIENT)
         if reason == RetireReason.TIMEOUT.value:
             link.post(

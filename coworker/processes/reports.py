@@ -6,9 +6,12 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from coworker.errors import IllegalMoveError
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.processes.staff import LEAVE_GRACE
+from coworker.tasks.journal import child_file
+from coworker.tasks.unheard import unheard
 from coworker.wire import messages as m
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class Reports:
             m.NotBegun: self._on_not_begun,
             m.Done: self._on_done,
             m.Unanswered: self._on_unanswered,
+            m.Flushed: self._on_flushed,
+            m.Ended: self._on_ended,
             m.Idle: self._on_idle,
             m.ClaimFailed: self._on_claim_failed,
             m.Settled: self._on_settled,
@@ -60,6 +65,17 @@ class Reports:
     def take(self, record: WorkerRecord, report: m.Report, now: float) -> None:
         """Take note of one report. Raises IllegalMoveError for one that cannot be."""
         self._handlers[type(report)](record, report, now)
+
+    def take_unheard(self, record: WorkerRecord, now: float) -> None:
+        """It died before it could say all: the rest is in its journal (design, section 4, rule 10)."""
+        path = child_file(self.site.hands.claims, record.pid, record.id)
+        try:
+            for report in unheard(path, record, self.dispatch.ledger):
+                self.take(record, report, now)
+        except FileNotFoundError:
+            return  # it came to nothing
+        except (OSError, IllegalMoveError) as error:
+            self.site.log("error", "journal_unreadable", record, file=str(path), reason=str(error))
 
     def _on_spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> None:
         record.pipe_group = report.group
@@ -120,6 +136,7 @@ class Reports:
     def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
         own = self.dispatch.took(record, report, now)
         record.claiming = None
+        record.claims += 1
         record.progress_at = now
         if record.role is Role.CONTROL:
             return  # Handed follows
@@ -201,8 +218,16 @@ class Reports:
         self.dispatch.unanswered(report, now)
         self.site.dirty = True
 
+    def _on_flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> None:
+        self.site.asking.flushed(record)
+        self.site.dirty = True
+
+    def _on_ended(self, record: WorkerRecord, report: m.Ended, _now: float) -> None:
+        record.done += self.dispatch.ledger.end(report.claim, report.ids, record.id)
+
     def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
         self.dispatch.idle(record, report.why, now)
+        self.site.asking.flushed(record)
         self.timers.cancel(("child", record.id))
         self.site.deadlines.idle(record)
         record.promised = None
@@ -263,6 +288,7 @@ class Reports:
     def _on_bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> None:
         if record.state is not S.RETIRING:  # somebody else's TERM told it to go
             self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
+        record.said_bye = True
         self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)
 
 

@@ -71,6 +71,8 @@ class Site:
 
     def on_gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
         """It has exited, and everything it said has been read."""
+        if not record.said_bye:
+            self.reports.take_unheard(record, now)
         expected = record.state is S.RETIRING
         reason = record.retire_reason.value if record.retire_reason else None
         canary = record.canary
@@ -81,6 +83,7 @@ class Site:
         self.log(level, "gone", record, reason=reason or "crashed", status=str(status), done=done)
         if record.role is Role.CONTROL:
             self.asking.control_gone(record.id, now)
+        self.asking.flushed(record)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
         if self._oom.has_killed() and status.signal == signal.SIGKILL:
             cause = "the worker was killed by the kernel, which had no memory left"
@@ -261,7 +264,7 @@ class Site:
         moments.append(self.awareness.due_at())
         if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
             moments.append(self.dispatch.watch.next_look_at)
-        moments.append(self.settler.next_at())
+        moments += (self.settler.next_at(), self.asking.flush_until)
         if self._settle_until != inf:
             moments.append(self._settle_until)
         patience = (self.staff.boot_seconds, matching.STARVING)

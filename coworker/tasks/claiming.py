@@ -60,7 +60,6 @@ class Claimer:
 
     def _ask(self, queue: str, asked_at: float) -> list[Item]:
         self.link.post(Claiming(queue, asked_at))
-        self.link.flush()
         return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
     def _refused(self, queue: str, error: CallError) -> None:

@@ -51,6 +51,7 @@ class Journal:
         self._open: set[str] = set()  # ids that have not ended
         self._waiting: list[str] = []  # lines to be written with the next
         self._head = self._size = 0
+        self.behind = False  # the last line could not be written: what it says must be said otherwise
         self._write([MARK, VERSION, header])
         self._head = self._size
 
@@ -101,8 +102,10 @@ class Journal:
     def _try_to_write(self, line: list[Any]) -> None:
         try:
             self._write(line)
+            self.behind = False
         except OSError:
             self._waiting.append(_encode(line))
+            self.behind = True
 
     def _write(self, line: list[Any]) -> None:
         lines = [*self._waiting, _encode(line), ""]

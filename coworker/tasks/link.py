@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from contextlib import suppress
+from math import inf
 from typing import Any
 
 from coworker.model import RetireReason
@@ -12,6 +15,7 @@ from coworker.wire.lines import LineSplitter
 
 MESSAGE_LIMIT = 64 * 1024 * 1024  # bytes; a batch of 100,000 items is far below
 SEND_PATIENCE = 5.0  # seconds that a child waits for a master that does not read
+PASSING = 0.02  # seconds that a report may wait for others to leave with it
 
 
 class MasterGoneError(BaseException):
@@ -47,8 +51,9 @@ class Link:
 
 
 class ChildLink(Link):
-    """The child's end. Reports are posted and leave in one write at the next `flush`.
+    """The child's end. Reports are posted and leave together: at the next `flush`, or in passing (`tend`).
 
+    A child may die with reports that did not leave: what matters of them its journal says too.
     `inbox` holds orders not served yet. `on_readable` is the poller's callback, also in the midst of a call.
     """
 
@@ -56,12 +61,16 @@ class ChildLink(Link):
         super().__init__(channel)
         self.inbox: deque[Any] = deque()
         self._outgoing: list[bytes] = []
+        self._due = inf  # monotonic seconds: when what waits must leave
 
     def on_readable(self) -> None:
         """Raises MasterGoneError and RetireNowError."""
         for order in self.receive():
             if isinstance(order, messages.Retire) and order.now:
                 raise RetireNowError(order.reason)
+            if isinstance(order, messages.Flush):
+                self.report(messages.Flushed())
+                continue
             self.inbox.append(order)
         if self.channel.closed:
             raise MasterGoneError
@@ -71,19 +80,40 @@ class ChildLink(Link):
         self.inbox.append(messages.Retire(reason.value))
 
     def post(self, report: messages.Report) -> None:
-        """Send with the next flush."""
+        """Send with the next flush, or in passing."""
+        if self._due == inf:
+            self._due = time.monotonic() + PASSING
         self._outgoing.append(messages.encode(report))
+
+    def hurry(self) -> None:
+        """What was posted waits for nothing but the next request to be on its way."""
+        self._due = 0.0
+
+    def tend(self, now: float) -> float:
+        """While an answer is awaited: send what has waited long enough.
+
+        Returns when to ask again (monotonic seconds). Raises MasterGoneError.
+        """
+        if now >= self._due:
+            self.flush()
+        return self._due
 
     def flush(self) -> None:
         """Send what was posted. Raises MasterGoneError when nobody is there to read it."""
         if self._outgoing:
             data = b"".join(self._outgoing)
             self._outgoing.clear()
+            self._due = inf
             self.channel.send(data)
             if self.channel.pending:
                 self.channel.flush_within(SEND_PATIENCE)
             if self.channel.closed or self.channel.broken:
                 raise MasterGoneError
+
+    def say_what_is_left(self) -> None:
+        """Before something that takes long, whether anybody reads it or not."""
+        with suppress(MasterGoneError):
+            self.flush()
 
     def report(self, report: messages.Report) -> None:
         """Post and flush."""

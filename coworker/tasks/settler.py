@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 from random import Random
 from typing import Any, NamedTuple
@@ -81,15 +81,21 @@ class Settler:
 
     # --- what control is asked ---
 
-    def orders(
-        self, control: int, now: float, claiming: Sequence[Claiming], *, in_haste: bool
-    ) -> list[Settle | Search]:
-        """What this control is to do now. `in_haste`: nothing is claimed any more, nothing to wait for."""
+    def due(self, now: float, *, in_haste: bool) -> frozenset[int]:
+        """What control may be asked now. `in_haste`: nothing is claimed any more, nothing to wait for."""
         if in_haste:
             for lost in self.settlements.lost_claims():
                 lost.not_before = min(lost.not_before, now)
+        return frozenset(ref for ref, _ in self.settlements.due(now))
+
+    def orders(
+        self, control: int, now: float, claiming: Sequence[Claiming], refs: Collection[int]
+    ) -> list[Settle | Search]:
+        """What this control is to do now, of those that are `due`: all that was claimed since is known."""
         orders: list[Settle | Search] = []
         for ref, entry in self.settlements.due(now):
+            if ref not in refs:
+                continue
             if isinstance(entry, Settlement):
                 self._leave_what_was_claimed_again(ref, entry)
                 if not entry.ids:

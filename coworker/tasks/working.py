@@ -86,6 +86,7 @@ class Worker(Body):
         until = time.monotonic() + order.seconds
         done_before = self._done
         self.title.show(self.identity, order.queue, self._done)
+        first = True
         while True:
             if self.link.inbox:
                 return "order"
@@ -93,6 +94,9 @@ class Worker(Body):
             items = self.claimer.claim(order.info, asked_at)
             if not items:
                 return "failed" if items is None else "empty"
+            if first:
+                self.link.hurry()  # a full batch proves work for one more
+                first = False
             if not self._take(order, items, asked_at):
                 return "handed"
             self.title.count(self._done)
@@ -144,7 +148,10 @@ class Worker(Body):
             self.journal.began(claim, ids)
             self.link.post(Began(claim, ids))
         self.words.begin(queue, ids, self.identity)
-        self.link.flush()
+        if not announced:
+            self.link.hurry()
+        if self.journal.behind:
+            self.link.flush()
         begun = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)
@@ -172,6 +179,8 @@ class Worker(Body):
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
         failed = any(outcome is not Outcome.OK for outcome in answer.values())
         errors = self.words.tell(failed=failed)
+        if failed or self.journal.behind:
+            self.link.hurry()
         for oddity in answer.oddities:
             self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
         known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]

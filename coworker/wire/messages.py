@@ -127,6 +127,10 @@ class Token(NamedTuple):
     error: str = ""
 
 
+class Flush(NamedTuple):
+    """Say at once what was kept back to be said in passing; answered by Flushed."""
+
+
 class Pause(NamedTuple):
     """Worker: end the order under way after the current batch, and wait for another."""
 
@@ -303,6 +307,17 @@ class Unanswered(NamedTuple):
     begun: bool = True
 
 
+class Flushed(NamedTuple):
+    """All that was done before this has been said."""
+
+
+class Ended(NamedTuple):
+    """These items ended; with which outcomes is not known any more. Only a journal says so."""
+
+    claim: str
+    ids: list[str]
+
+
 class Idle(NamedTuple):
     """The order is over. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
 
@@ -379,7 +394,7 @@ class Bye(NamedTuple):
     pipe_exit: str
 
 
-Order = Look | Work | Run | Fetch | Mint | Token | Settle | Search | Inspect | Pause | Retire
+Order = Look | Work | Run | Fetch | Mint | Token | Settle | Search | Inspect | Flush | Pause | Retire
 Report = (
     Spawned
     | Ready
@@ -400,6 +415,8 @@ Report = (
     | NotBegun
     | Done
     | Unanswered
+    | Flushed
+    | Ended
     | Idle
     | ClaimFailed
     | Settled

@@ -231,18 +231,22 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
     settler = bench.dispatch.settler
     book = settler.settlements
-    (order,) = settler.orders(50, 4.0, [], in_haste=False)
+
+    def asked(control, now):
+        return settler.orders(control, now, [], settler.due(now, in_haste=False))
+
+    (order,) = asked(50, 4.0)
     assert (order.queue, order.sent, order.leases, order.lease_time) == ("q", ["1"], [[1.0, 0.0]], 3600)
-    assert settler.orders(50, 4.0, [], in_haste=False) == []
+    assert asked(50, 4.0) == []
     book.control_gone(49)
-    assert settler.orders(51, 4.0, [], in_haste=False) == []
+    assert asked(51, 4.0) == []
     book.control_gone(50)
-    (again,) = settler.orders(51, 5.0, [], in_haste=False)
+    (again,) = asked(51, 5.0)
     assert again.ref == order.ref
     book.failed(order.ref, 5.0, Random(1))
-    assert settler.orders(51, 5.1, [], in_haste=False) == []
+    assert asked(51, 5.1) == []
     assert 5.3 < book.next_at() <= 5.5
-    assert len(settler.orders(51, 5.6, [], in_haste=False)) == 1
+    assert len(asked(51, 5.6)) == 1
     assert book.close(order.ref).cause == "kill"
     assert book.close(order.ref) is None
 
