@@ -1,43 +1,13 @@
 """One site in the master, with no process in sight: what it decides from the reports of its children."""
 
-from random import Random
-
 import pytest
+from fake_master import FakeMaster
 
 from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerState
 from coworker.processes.graveyard import Grave
-from coworker.processes.loop import Timers
 from coworker.processes.site import SETTLE_PATIENCE, Site
 from coworker.wire import messages as m
-
-
-class FakeMaster:
-    """Hands that note what they are asked."""
-
-    def __init__(self, claims):
-        self.timers, self.rng, self.log_looking = Timers(), Random(1), False
-        self.claims = claims  # the directory of journals
-        self.records, self.sent, self.logged, self.signalled = [], [], [], []
-
-    def next_id(self):
-        return len(self.records) + 1
-
-    def spawn(self, site, record, settings):
-        record.pid = 1000 + record.id
-        self.records.append(record)
-
-    def send(self, record, order):
-        self.sent.append((record.id, order))
-
-    def signal(self, record, number):
-        self.signalled.append(record.id)
-
-    def wants(self, level):
-        return True
-
-    def log(self, level, event, /, **fields):
-        self.logged.append(event)
 
 
 @pytest.fixture
