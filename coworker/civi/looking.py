@@ -19,7 +19,6 @@ from coworker.civi.site import (
     active_queues_call,
     probe,
     queue_infos,
-    rows_or_raise,
 )
 from coworker.errors import CallError
 from coworker.model import QueueInfo
@@ -68,15 +67,14 @@ class Looker:
         return Look(found, time.monotonic() - began)
 
     def _look_at_rows(self, skip: Collection[str]) -> list[QueueInfo]:
-        settings, named = self._client.api4_batch(
-            [
-                active_queues_call(self.features),
-                ("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]}),
-            ]
-        )
-        self.with_rows = frozenset(row["queue_name"] for row in rows_or_raise(named))
+        """The settings are asked for only of queues with rows: a site may have thousands of others."""
+        named = self._client.api4("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]})
+        self.with_rows = frozenset(row["queue_name"] for row in named)
         wanted = self.with_rows.difference(skip)
-        infos = [info for info in queue_infos(rows_or_raise(settings)).values() if info.name in wanted]
+        if not wanted:
+            return []
+        settings = self._client.api4(*active_queues_call(self.features, wanted))
+        infos = [info for info in queue_infos(settings).values() if info.name in wanted]
         answers = self._client.api4_batch([_first_row_call(info) for info in infos])
         return self._ready(infos, answers, _row_is_ready)
 

@@ -59,8 +59,12 @@ class Outcomes(dict[str, Outcome]):
     """What became of each item that was sent, by its id; `oddities` are remarks for the log."""
 
     def __init__(self, item_ids: Sequence[str]) -> None:
-        super().__init__((item_id, Outcome.UNKNOWN) for item_id in item_ids)
+        super().__init__(dict.fromkeys(item_ids, Outcome.UNKNOWN))
         self.oddities: list[str] = []
+
+    @property
+    def all_ok(self) -> bool:
+        return all(outcome is Outcome.OK for outcome in self.values())
 
 
 def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
@@ -72,6 +76,7 @@ def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
     """
     outcomes = Outcomes(item_ids)
     answered = set()
+    unknown = Outcome.UNKNOWN
     for entry in answer:
         try:
             item_id, text = str(entry["item"]["id"]), entry.get("outcome")
@@ -84,12 +89,13 @@ def outcomes_of(answer: Sequence[Any], item_ids: Sequence[str]) -> Outcomes:
             outcomes.oddities.append(f"item {item_id} is answered again, with outcome {text!r}")
             continue
         answered.add(item_id)
-        outcomes[item_id] = Outcome.parse(text)
-        if outcomes[item_id] is Outcome.UNKNOWN:
+        outcomes[item_id] = outcome = Outcome.parse(text)
+        if outcome is unknown:
             outcomes.oddities.append(f"item {item_id} has unknown outcome {text!r}")
-    outcomes.oddities.extend(
-        f"item {item_id} is missing from the answer" for item_id in item_ids if item_id not in answered
-    )
+    if len(answered) < len(outcomes):
+        outcomes.oddities.extend(
+            f"item {item_id} is missing from the answer" for item_id in item_ids if item_id not in answered
+        )
     return outcomes
 
 

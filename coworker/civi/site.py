@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from coworker.errors import CallError, ProtocolError
 from coworker.model import QueueInfo
 
 QUEUE_ITEM_SINCE = (6, 4)  # contract A3
+MOST_NAMES = 500  # of queues in one request
 ApiCall = tuple[str, str, dict[str, Any]]  # entity, action, params
 
 
@@ -72,9 +73,14 @@ def active_queues(client: Api, features: SiteFeatures | None = None) -> dict[str
     return queue_infos(client.api4(*active_queues_call(features or probe(client))))
 
 
-def active_queues_call(features: SiteFeatures) -> ApiCall:
-    """The Queue.get that `queue_infos` reads: runner not empty, active, no template (contract A3)."""
+def active_queues_call(features: SiteFeatures, names: Collection[str] = ()) -> ApiCall:
+    """The Queue.get that `queue_infos` reads: runner not empty, active, no template (contract A3).
+
+    If `names` are given and are not too many to name, it asks only for these.
+    """
     where: list[Any] = [["runner", "IS NOT EMPTY"], ["status", "=", "active"], ["is_template", "=", False]]
+    if 0 < len(names) <= MOST_NAMES:
+        where.append(["name", "IN", sorted(names)])
     if features.agent:
         where.append(["agent", "CONTAINS", "server"])
     select = ["name", "type", "runner", "batch_limit", "lease_time", "retry_limit", "retry_interval", "error"]

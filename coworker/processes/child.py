@@ -13,7 +13,7 @@ from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import watcher
 from coworker.civi.outcome import is_database_error, version_key
 from coworker.civi.pipe import PipeEndedError
-from coworker.civi.queues import Looker, active_queues
+from coworker.civi.queues import Looker
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.errors import (
@@ -214,7 +214,7 @@ def _try_to_look(client: SiteClient) -> Looker:
     """A site whose database does not answer is down, though its pipe says hello. Raises BootError."""
     looker = Looker(client)
     try:
-        active_queues(client, looker.features)
+        client.api4("Queue", "get", {"select": ["id"], "limit": 1})
     except CallError as error:
         if is_database_error(str(error)):
             raise BootError(f"the pipe {client.pipe.command!r} cannot look for work: {error}") from error

@@ -189,30 +189,25 @@ class Reports:
         claim = self.dispatch.ledger.claims.get(report.claim)
         queue = claim.queue.name if claim else ""
         log_ok = self.site.hands.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
-        for item_id, outcome in report.outcomes:
+        ids = [item_id for _, run in report.outcomes for item_id in run]
+        for outcome, run in report.outcomes:
             if log_ok or outcome != Outcome.OK:
-                seconds = report.seconds / len(report.outcomes)
-                self.site.log(
-                    _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
-                    outcome=outcome, identity=_name(record.identity), seconds=round(seconds, 6),
-                    **report.errors.get(item_id, {}),
-                )  # fmt: skip
+                for item_id in run:
+                    self.site.log(
+                        _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
+                        outcome=outcome, identity=_name(record.identity),
+                        seconds=round(report.seconds / len(ids), 6), **report.errors.get(item_id, {}),
+                    )  # fmt: skip
             if outcome == Outcome.ABORT:
                 self.site.dirty = True
+            if outcome not in _GONE:
+                self.dispatch.settler.remember(queue, run, now)
         before = record.done
-        ids = [item_id for item_id, _ in report.outcomes]
-        self._remember(queue, report, now)
+        if self.dispatch.settler.poison:
+            self.dispatch.settler.poison.forget(queue, ids)
         record.done += self.dispatch.ledger.end(report.claim, ids, record.id)
         if before < record.max_requests <= record.done:
             self.site.dirty = True
-
-    def _remember(self, queue: str, report: m.Done, now: float) -> None:
-        """What settling must know of items that ended."""
-        settler = self.dispatch.settler
-        if settler.poison:
-            settler.poison.forget(queue, [item_id for item_id, _ in report.outcomes])
-        if kept := [item_id for item_id, outcome in report.outcomes if outcome not in _GONE]:
-            settler.remember(queue, kept, now)
 
     def _on_unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> None:
         self.dispatch.unanswered(report, now)

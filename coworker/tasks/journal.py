@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from coworker.unix.proc import boot_id, process, this_process
 from coworker.wire.messages import pack
 
 DIRECTORY = "claims"  # below state_dir
-VERSION = 1
+VERSION = 2  # 1 named each item with its identity
 MARK = "coworker claims"  # what every such file begins with
 CUT = 8192  # bytes from which on it is cut back
 
@@ -66,10 +65,10 @@ class Journal:
             self._cut()
         self._write(["claiming", info, round(at, 3), round(time.time(), 3)])
 
-    def took(self, claim: str, items: list[Item], lease: Lease, *, begun: Iterable[str]) -> None:
+    def took(self, claim: str, items: list[Item], lease: Lease, *, begun: list[str]) -> None:
         """It was answered with these items; `begun` are run at once."""
         self._open.update(item.id for item in items)
-        self._try_to_write(["took", claim, pack(items), list(lease), list(begun)])
+        self._try_to_write(["took", claim, pack(items), list(lease), begun])
 
     def took_nothing(self) -> None:
         """It was answered, and gave nothing."""

@@ -34,6 +34,7 @@ from coworker.wire.messages import (
     Run,
     Unanswered,
     Work,
+    pack_outcomes,
     unpack,
 )
 
@@ -177,20 +178,21 @@ class Worker(Body):
         return None
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
-        failed = any(outcome is not Outcome.OK for outcome in answer.values())
+        failed = not answer.all_ok
         errors = self.words.tell(failed=failed)
         if failed or self.journal.behind:
             self.link.hurry()
         for oddity in answer.oddities:
             self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
-        known = [[item_id, outcome.value] for item_id, outcome in answer.items() if outcome is not UNKNOWN]
+        known = [item_id for item_id, outcome in answer.items() if outcome is not UNKNOWN]
         self._done += len(known)
-        self.journal.ended(claim, [item_id for item_id, _ in known])
+        self.journal.ended(claim, known)
         if len(known) < len(answer):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
             self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
-        told = {item_id: errors[item_id] for item_id, _ in known if item_id in errors}
-        self.link.post(Done(claim, known, round(took, 6), told))
+        told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
+        runs = pack_outcomes((item_id, answer[item_id].value) for item_id in known)
+        self.link.post(Done(claim, runs, round(took, 6), told))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
         """Log in, before anything runs. Whether the items may be run now (design, section 5)."""

@@ -10,6 +10,7 @@ from coworker.errors import CallError, EmptyAnswerError, ProtocolError
 
 # Made once: json.dumps with these arguments would make an encoder for every call.
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_parse = json.JSONDecoder().decode  # json.loads would first guess the encoding
 
 _EXCERPT = 200  # characters of an odd answer that an error message shows
 
@@ -76,7 +77,7 @@ def _decode(line: bytes) -> Any:
     if not line.strip():
         raise EmptyAnswerError
     try:
-        return json.loads(line)
+        return _parse(line.decode(errors="surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the answer is no JSON: {_excerpt(line)}") from error
 

@@ -1,13 +1,14 @@
 """What the master and its children say to each other: one JSON array a line, `["kind", field, …]`.
 
 Orders go down to a child, reports go up to the master. A claim is named by the worker that made it
-and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel as `[id, contact, domain]`.
+and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel in runs of one
+identity, `[contact, domain, [id, …]]`, outcomes in runs of one outcome, `[outcome, [id, …]]`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from coworker.errors import ProtocolError
@@ -284,13 +285,13 @@ class NotBegun(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Outcomes as `[id, outcome]`, in the order they were run; all took `seconds` together.
+    """Outcomes in runs, in the order they were run; all took `seconds` together.
 
     `errors`: what the site said of those that failed, by id: title, callback, error.
     """
 
     claim: str
-    outcomes: list[list[str]]
+    outcomes: list[list[Any]]
     seconds: float
     errors: Mapping[str, dict[str, Any]] = {}
 
@@ -430,29 +431,54 @@ Report = (
 )
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(Report))}
-_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+_decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
 
 
 def encode(message: Order | Report) -> bytes:
     """One line, newline included."""
-    return _encoder.encode([type(message).__name__, *message]).encode() + b"\n"
+    return _encode([type(message).__name__, *message]).encode() + b"\n"
 
 
 def decode(line: bytes) -> Any:
     """The message in a line. Raises ProtocolError for anything else."""
     try:
-        kind, *fields = json.loads(line)
+        kind, *fields = _decode(line.decode())
         return _KINDS[kind](*fields)
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"not a message: {line[:200]!r}") from error
 
 
-def pack(items: list[Item]) -> list[list[Any]]:
-    return [[item.id, item.identity.contact, item.identity.domain] for item in items]
+def pack(items: Iterable[Item]) -> list[list[Any]]:
+    """Items as they travel, in the same order."""
+    runs: list[list[Any]] = []
+    ids: list[str] = []
+    last = None
+    for item_id, identity in items:
+        if identity != last:
+            last, ids = identity, []
+            runs.append([identity.contact, identity.domain, ids])
+        ids.append(item_id)
+    return runs
 
 
-def unpack(items: list[list[Any]]) -> list[Item]:
-    return [
-        Item(item_id, SYSTEM if contact is None and domain is None else Identity(contact, domain))
-        for item_id, contact, domain in items
-    ]
+def unpack(runs: Iterable[list[Any]]) -> list[Item]:
+    """The items that `pack` packed. Raises ValueError and TypeError for anything else."""
+    items: list[Item] = []
+    for contact, domain, ids in runs:
+        identity = SYSTEM if contact is None and domain is None else Identity(contact, domain)
+        items += [Item(item_id, identity) for item_id in ids]
+    return items
+
+
+def pack_outcomes(outcomes: Iterable[tuple[str, str]]) -> list[list[Any]]:
+    """Pairs of id and outcome as they travel, in the same order."""
+    runs: list[list[Any]] = []
+    ids: list[str] = []
+    last = None
+    for item_id, outcome in outcomes:
+        if outcome != last:
+            last, ids = outcome, []
+            runs.append([outcome, ids])
+        ids.append(item_id)
+    return runs

@@ -15,21 +15,24 @@ from support.tables import settings, site_table
 from tests.benchmark.bare import BareLoops
 from tests.benchmark.daemons import POLLING
 from tests.benchmark.measure import Spread, alternate
-from tests.benchmark.report import Report
-from tests.benchmark.sites import QUEUE, BenchmarkSite
+from tests.benchmark.report import Chart, Report
+from tests.benchmark.sites import NAME
 
 COLUMNS = {"what": "from exec to", "ours": "coworker, ms", "reference": "reference, ms", "to": "reference"}
 
 
-def boot(boot_cost, repetitions, progress):
-    """A report with a row for each. `boot_cost` of the pipe in milliseconds of CPU."""
-    report = Report("boot", {"boot cost (ms)": boot_cost, "repetitions": repetitions}, COLUMNS)
+CHARTS = (Chart("From exec, ms", ("what",), ("ours", "reference")),)
+
+
+def boot(where, repetitions, progress):
+    """A report with a row for each."""
+    report = Report("boot", {"repetitions": repetitions, **where.about()}, COLUMNS, charts=CHARTS)
     progress("--version")
     version = [sys.executable, "-m", "coworker", "--version"]
     pair = alternate(lambda: _command(version), lambda: _command([sys.executable, "-c", ""]), repetitions)
     report.rows.append(_row("its end (--version)", *pair, "python -c ''"))
     progress("first task")
-    pair = alternate(lambda: _daemon(boot_cost), lambda: _bare(boot_cost), repetitions)
+    pair = alternate(lambda: _daemon(where), lambda: _bare(where), repetitions)
     report.rows.append(_row("the first task", *pair, "a bare loop, forked"))
     return report
 
@@ -44,11 +47,11 @@ def _command(command):
     return 1000 * (time.monotonic() - begun)
 
 
-def _daemon(boot_cost):
+def _daemon(where):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        site = BenchmarkSite(folder, boot_cost=boot_cost)
-        site.fill(1, 1)
+        site = where.site(folder)
+        site.fill(1)
         begun = time.monotonic()
         daemon = Daemon(folder / "daemon", settings(site_table(site.pipe, **POLLING)), wait=None)
         try:
@@ -59,12 +62,12 @@ def _daemon(boot_cost):
     return 1000 * (first - begun)
 
 
-def _bare(boot_cost):
+def _bare(where):
     with tempfile.TemporaryDirectory() as name:
-        site = BenchmarkSite(Path(name), boot_cost=boot_cost)
-        site.fill(1, 1)
+        site = where.site(Path(name))
+        site.fill(1)
         begun = time.monotonic()
-        with BareLoops(site.pipe, QUEUE, 1) as loops:
+        with BareLoops(site.pipe, NAME, 1) as loops:
             loops.start()
             (first,) = site.wait(1)
             loops.cpu_seconds()

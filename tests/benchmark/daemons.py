@@ -1,6 +1,7 @@
 """The daemon under measurement, and its processes by role."""
 
 import re
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,23 +11,38 @@ from support.tables import settings, site_table
 
 OWN = ("master", "control", "workers")  # the daemon itself; pipes are the site's cost
 ROLES = (*OWN, "pipes")
-POLLING = {"poll_interval": 0.2, "poll_interval_max": 1.0}  # the defaults
+INTERVAL = 0.2  # seconds, the default poll_interval
+POLLING = {"poll_interval": INTERVAL, "poll_interval_max": 1.0}  # the defaults
 _TITLE = re.compile(r"coworker: (control|worker)\b")
 
 
 @contextmanager
-def running(folder, site, workers):
-    """A daemon with all its `workers` ready and idle; no worker leaves by itself."""
-    kept = {"max_requests": 0, "max_age": 0, "idle_timeout": 0, "boot_budget": workers}
+def running(folder, site, workers, **more):
+    """A daemon with all its `workers` ready and idle; no worker leaves by itself, unless `more` says so."""
+    kept = {"max_requests": 0, "max_age": 0, "idle_timeout": 0, "boot_budget": min(workers, 8), **more}
     text = settings(site_table(site.pipe, **POLLING), count=workers, **kept)
     # support.Daemon logs at debug level: there each task is a line, which no administrator would have.
     daemon = Daemon(folder / "daemon", text, arguments=("-d", "log.level=info"), wait=None)
     try:
-        daemon.event("ready", count=workers + 1)
+        daemon.event("ready", count=workers + 1, seconds=60 + 2 * workers)
         yield daemon
-        daemon.stop()
+        if daemon.process.poll() is None:
+            daemon.stop()
     finally:
         daemon.destroy()
+
+
+def load(daemon, site, tasks, **more):
+    """Have all tasks there before the first is claimed: the daemon is quiet from now on, until `go_on`."""
+    before = len(daemon.events("quiet"))
+    daemon.send(signal.SIGTSTP)
+    daemon.event("quiet", count=before + 1)
+    site.fill(tasks, **more)
+
+
+def go_on(daemon):
+    """From now on it claims again; it looks at once."""
+    daemon.send(signal.SIGCONT)
 
 
 def by_role(daemon):

@@ -7,10 +7,10 @@ those that it shares with them. Pipes are the site's.
 import tempfile
 from pathlib import Path
 
-from tests.benchmark.daemons import by_role, running
+from tests.benchmark.daemons import by_role, go_on, load, running
 from tests.benchmark.measure import Spread
-from tests.benchmark.report import Report
-from tests.benchmark.sites import BenchmarkSite
+from tests.benchmark.report import Chart, Report
+from tests.benchmark.sites import Where
 
 MIB = 1024 * 1024
 BATCH = 5
@@ -24,11 +24,15 @@ COLUMNS = {
     "master_fds": "master, descriptors",
     "child_fds": "child, descriptors",
 }
+CHARTS = (
+    Chart("Private memory of a child, MiB", ("workers",), ("worker_uss", "control_uss"), target=5),
+    Chart("The master's share of memory, MiB", ("workers",), ("master_pss", "master_uss"), target=20),
+)
 
 
 def footprint(tasks, workers, progress):
     """A report with a row for each number of workers; `tasks` for each worker are run before."""
-    report = Report("footprint", {"tasks per worker": tasks, "batch_limit": BATCH}, COLUMNS)
+    report = Report("footprint", {"tasks per worker": tasks, "batch_limit": BATCH}, COLUMNS, charts=CHARTS)
     for count in workers:
         progress(f"{count} workers")
         report.rows.append(_measure(tasks * count, count))
@@ -37,10 +41,10 @@ def footprint(tasks, workers, progress):
 
 def _measure(tasks, workers):
     with tempfile.TemporaryDirectory() as name:
-        site = BenchmarkSite(Path(name))
-        site.fill(tasks, BATCH, status="draft")
+        site = Where(call_cost=0, boot_cost=0).site(Path(name))
         with running(Path(name), site, workers) as daemon:
-            site.open()
+            load(daemon, site, tasks, batch=BATCH)
+            go_on(daemon)
             site.wait(tasks)
             processes = by_role(daemon)
             (master,), (control,) = processes["master"], processes["control"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from tests.benchmark.daemons import OWN, ROLES, by_role, cpu_by_role, running
 from tests.benchmark.measure import Spread
-from tests.benchmark.report import Report
-from tests.benchmark.sites import BenchmarkSite
+from tests.benchmark.report import Chart, Report
 
 SETTLE = 1.0  # seconds after the last boot
 COLUMNS = {
@@ -17,25 +16,28 @@ COLUMNS = {
 }
 
 
-def idle(seconds, workers, call_cost, repetitions, progress):
+CHARTS = (Chart("CPU of an idle daemon, % of a core", ("workers",), ("daemon", "pipes_cpu"), target=0.5),)
+
+
+def idle(where, seconds, workers, repetitions, progress):
     """A report with a row for each number of workers. Pipes are shown, but are no part of the daemon."""
-    about = {"seconds": seconds, "call cost (ms)": call_cost, "repetitions": repetitions}
-    report = Report("idle", about, COLUMNS)
+    about = {"seconds": seconds, "repetitions": repetitions, **where.about()}
+    report = Report("idle", about, COLUMNS, charts=CHARTS)
     for count in workers:
         progress(f"{count} workers")
-        shares = _measure(seconds, count, call_cost, repetitions)
+        shares = _measure(where, seconds, count, repetitions)
         row = {f"{role}_cpu": Spread.of(share[role] for share in shares) for role in ROLES}
         daemon = Spread.of(sum(share[role] for role in OWN) for share in shares)
         report.rows.append({"workers": count, "daemon": daemon, **row})
     return report
 
 
-def _measure(seconds, workers, call_cost, repetitions):
+def _measure(where, seconds, workers, repetitions):
     """[{role: percent of a core}], one for each repetition."""
     shares = []
     with tempfile.TemporaryDirectory() as name:
-        site = BenchmarkSite(Path(name), call_cost)
-        site.fill(0, 1)
+        site = where.site(Path(name))
+        site.fill(0)
         with running(Path(name), site, workers) as daemon:
             processes = by_role(daemon)
             time.sleep(SETTLE)

@@ -24,3 +24,9 @@ def alternate(ours, reference, repetitions):
         for measure, found in zip((ours, reference), results, strict=True):
             found.append(measure())
     return results
+
+
+def percentile(values, share):
+    """The value below which this share (0 to 1) of the values lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

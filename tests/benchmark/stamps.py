@@ -1,4 +1,4 @@
-"""The benchmark's task, and the marks it leaves: which item ran when.
+"""The benchmark's tasks, and the marks they leave: which item was begun when.
 
 The pipes import this as `benchmark.stamps`; it must stay light.
 """
@@ -14,12 +14,14 @@ _MARK = struct.Struct("=qq")  # the item, nanoseconds of CLOCK_MONOTONIC (the sa
 _files = {}
 
 
-def stamp(ctx, path):
-    """An empty task but for one mark: a write(2) of 16 bytes, some microseconds."""
+def stamp(ctx, path, seconds=0):
+    """Leave a mark, a write(2) of 16 bytes, some microseconds; then sleep. Empty but for that by default."""
     fd = _files.get(path)
     if fd is None:
         fd = _files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(fd, _MARK.pack(int(ctx.item_id), time.monotonic_ns()))
+    if seconds:
+        time.sleep(seconds)
     return True
 
 
@@ -30,11 +32,11 @@ class Stamps:
         self.path = path
 
     def count(self):
-        """How many tasks have run."""
+        """How many tasks have been begun."""
         return self.path.stat().st_size // _MARK.size if self.path.exists() else 0
 
     def moments(self):
-        """When the tasks ran, in order, in seconds as time.monotonic counts. Fails if one ran twice."""
+        """When the tasks began, in order, in seconds as time.monotonic counts. Fails if one ran twice."""
         marks = list(_MARK.iter_unpack(self.path.read_bytes()))
         twice = [item for item, times in Counter(item for item, _ in marks).items() if times > 1]
         if twice:

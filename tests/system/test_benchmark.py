@@ -18,18 +18,21 @@ def benchmark(*arguments):
 @pytest.mark.parametrize(
     ("name", "options", "keys"),
     [
-        (
-            "throughput",
-            "--tasks 20 --workers 2 --batch 5 --repetitions 1",
-            {"ratio", "daemon_cpu", "bare_cpu"},
-        ),
+        ("throughput", "--tasks 20 --workers 2 --batch 5", {"ratio", "daemon_cpu", "bare_cpu"}),
+        ("latency", "--tasks 2", {"p50", "p99", "p50_share"}),
+        ("parallelism", "--rounds 2 --seconds 0.1 --workers 2", {"ratio", "all_busy"}),
+        ("many", "--queues 1,5 --rows 20", {"look", "decision", "start"}),
         ("footprint", "--tasks 5 --workers 2", {"worker_uss", "master_pss", "master_fds"}),
-        ("idle", "--seconds 0.1 --workers 1 --repetitions 1", {"daemon", "pipes_cpu"}),
-        ("boot", "--repetitions 1", {"what", "ours", "reference"}),
+        ("growth", "--tasks 200", {"master_uss", "workers_uss", "pss"}),
+        ("idle", "--seconds 0.1 --workers 1", {"daemon", "pipes_cpu"}),
+        ("recycling", "--max-requests 5 --lives 2", {"ratio", "rate"}),
+        ("reload", "--calm 0.5 --workers 2", {"gap", "p99", "ratio"}),
+        ("boot", "", {"what", "ours", "reference"}),
     ],
 )
 def test_each_benchmark_reports_its_measures(name, options, keys):
-    done = benchmark(name, *options.split(), "--json")
+    once = () if name in ("footprint", "growth") else ("--boot-cost", "0", "--repetitions", "1")
+    done = benchmark(name, *options.split(), *once, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["name"] == name

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from datetime import datetime
 from signal import SIGKILL
 
@@ -69,9 +70,9 @@ def test_the_masters_title_says_which_site_is_down_since_when_and_why_until_it_i
     plain = master_title(running)
     assert plain == f"coworker: master [{running.file}]"
     file.unlink()
-    for child in running.tree():
-        if "broken" in " ".join(child.cmdline()):
-            child.kill()
+    for pid, title in running.titles().items():
+        if "broken" in title:
+            os.kill(pid, signal.SIGKILL)
     down = running.event("site_down", site="broken")
     wait_until(lambda: master_title(running) != plain, "the title tells")
     told = re.fullmatch(re.escape(plain) + r"  broken down since (\S+): (.+)", master_title(running))

@@ -234,7 +234,7 @@ def test_control_killed_again_and_again_loses_nothing_that_it_claimed_for_others
 @pytest.mark.parametrize("way", ["minipipe", "pipe,web"])
 def test_kill_9_of_the_whole_daemon_loses_nothing(tmp_path, daemon, way):
     with reached(tmp_path, way) as (site, table):
-        site.queue("a", batch_limit=3, lease_time=300, retry_limit=5)
+        site.queue("a", batch_limit=3, lease_time=20, retry_limit=5)
         naps = site.push("a", "nap", 0.02, times=60)
         text = settings(table(sole_agent=True), count=2)
         first = daemon(text, wait=None)

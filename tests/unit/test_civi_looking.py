@@ -37,15 +37,23 @@ class TestLookingAtRows:
             "leased",
         ]
 
-    def test_takes_two_exchanges(self):
+    def test_takes_three_exchanges(self):
         site = site_with_rows({"a": [{"id": 1}]}, queue("a"))
         looker = Looker(site)
         looker.look()
         before = site.exchanges
         queues_found, seconds = looker.look()
-        assert site.exchanges == before + 2
+        assert site.exchanges == before + 3
         assert [info.name for info in queues_found] == ["a"]
         assert 0 <= seconds < 1
+
+    def test_of_thousands_of_queues_only_those_with_rows_are_asked_for(self):
+        site = site_with_rows({"b": [{"id": 1}], "a": [{"id": 2}]}, queue("a"), queue("b"))
+        self.look(site)
+        (settings,) = (
+            params for entity, action, params in site.asked if (entity, action) == ("Queue", "get")
+        )
+        assert ["name", "IN", ["a", "b"]] in settings["where"]
 
     def test_takes_one_exchange_when_idle(self):
         site = site_with_rows({}, queue("a"))

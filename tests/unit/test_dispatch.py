@@ -41,7 +41,7 @@ class Bench:
         return {w.id: order for w, order in self.dispatch.assign(free, now, claim=claim)}
 
     def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
-        items = [[item, contact, domain] for item in ids]
+        items = [[contact, domain, list(ids)]]
         return self.dispatch.took(self.workers[number], m.Took(claim, queue, items, now, 0.0), now)
 
     def settlements(self):
@@ -116,7 +116,7 @@ def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back()
     bench.dispatch.hand_on(bench.workers[1], "1.1", ["1", "2"], 1.0)
     assert bench.assign(2) == {}
     (order,) = bench.assign(3).values()
-    assert (order.claim, order.queue, order.items) == ("1.1", "q", [["1", 100, 1], ["2", 100, 1]])
+    assert (order.claim, order.queue, order.items) == ("1.1", "q", [[100, 1, ["1", "2"]]])
     assert bench.assign(2) == {}, "the queue is theirs now, as far as anybody knows"
     assert list(bench.assign(3)) == [3]
 
@@ -148,14 +148,14 @@ def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     assert bench.settlements() == []
     bench.workers[3] = bench.worker(3, identity=A)
     (order,) = bench.assign(3, now=due - 1).values()
-    assert (order.claim, order.items) == ("1.1", [["1", 100, 1]])
+    assert (order.claim, order.items) == ("1.1", [[100, 1, ["1"]]])
 
 
 def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench = Bench()
     bench.seen("q", batch_limit=3)
     bench.assign(1)
-    items = [["1", None, None], ["2", 100, 1], ["3", None, None]]
+    items = [[None, None, ["1"]], [100, 1, ["2"]], [None, None, ["3"]]]
     bench.dispatch.took(bench.workers[1], m.Took("1.1", "q", items, 1.0, 0.0), 1.0)
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
@@ -254,7 +254,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
 def test_the_info_of_an_unknown_queue_is_a_default():
     bench = Bench()
     assert (
-        bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [["1", None, None]], 1.0, 0.0), 1.0) == 1
+        bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [[None, None, ["1"]]], 1.0, 0.0), 1.0) == 1
     )
     assert bench.dispatch.queues["new"].info == QueueInfo("new")
 

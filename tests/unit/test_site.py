@@ -34,7 +34,7 @@ def lose_worker_with_a_claim(master, site, now):
     """It dies in the middle of a task: a claim is to be settled."""
     site.reports.take(master.records[1], m.Seen([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), now)
     site.decide(now)
-    site.reports.take(master.records[1], m.Took("2.1", "q", [["7", None, None]], now, 0.0), now)
+    site.reports.take(master.records[1], m.Took("2.1", "q", [[None, None, ["7"]]], now, 0.0), now)
     site.on_gone(master.records[1], ExitStatus(signal=9), now)
 
 
@@ -83,5 +83,5 @@ def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
     assert orders(master, m.Work) == [worker.id]
     site.staff.retire(worker, RetireReason.SHUTDOWN, 3.0, at_once=True)
     site.reports.take(worker, m.Claiming("q", 3.1), 3.1)
-    site.reports.take(worker, m.Took("2.1", "q", [["7", None, None]], 3.1, 0.0), 3.2)
+    site.reports.take(worker, m.Took("2.1", "q", [[None, None, ["7"]]], 3.1, 0.0), 3.2)
     assert ("child", worker.id) in master.timers.due(8.0)

@@ -135,7 +135,10 @@ class Life(RuleBasedStateMachine):
             self.decide()
 
     def step(self, child, data, contact):
-        if child.claim is not None:
+        if m.Flush() in child.inbox:  # heard in the midst of a call
+            child.inbox.remove(m.Flush())
+            self.report(child, m.Flushed())
+        elif child.claim is not None:
             self.end_batch(child)
         elif child.claiming is not None:
             self.take_batch(child, data, contact)
@@ -148,8 +151,8 @@ class Life(RuleBasedStateMachine):
             child.claiming = order
             self.report(child, m.Claiming(order.queue, self.now))
         elif isinstance(order, m.Run):
-            ids = [item_id for item_id, *_ in order.items]
-            contact, domain = order.items[0][1:]
+            ids = [item.id for item in m.unpack(order.items)]
+            contact, domain, _ = order.items[0]
             if child.record.identity is None:
                 self.report(child, m.Bound(contact, domain))
             child.claim = order.claim, order.queue, ids, "ran"
@@ -173,7 +176,8 @@ class Life(RuleBasedStateMachine):
             items.append([str(self.items), who, None if who is None else 1])
         name = f"{child.record.id}.{self.claims}"
         self.open.update(item_id for item_id, *_ in items)
-        self.report(child, m.Took(name, order.queue, items, self.now, 0.001))
+        packed = [[who, domain, [each]] for each, who, domain in items]
+        self.report(child, m.Took(name, order.queue, packed, self.now, 0.001))
         bound = child.record.identity
         own = [i for i in items if order.bind or i[1] is None] if bound is None else items
         me = (own[0][1] if own else -1) if bound is None else bound.contact
@@ -192,7 +196,7 @@ class Life(RuleBasedStateMachine):
         name, queue, ids, why = child.claim
         child.claim = None
         self.open.difference_update(ids)
-        self.report(child, m.Done(name, [[item_id, "ok"] for item_id in ids], 0.1), m.Idle(queue, why))
+        self.report(child, m.Done(name, [["ok", ids]], 0.1), m.Idle(queue, why))
 
     @rule(data=st.data(), fails=st.booleans())
     def control_answers(self, data, fails):

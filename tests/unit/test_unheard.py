@@ -61,10 +61,10 @@ class Child:
         claim, ids = f"{self.record.id}.{self._claims}", [str(self._items + n) for n in range(size)]
         self._items += size
         items, lease, begun = [Item(each, SYSTEM) for each in ids], Lease(at + 0.1, 0.1), ids if runs else []
-        took = m.Took(claim, "q", [[each, None, None] for each in ids], *lease)
+        took = m.Took(claim, "q", [[None, None, ids]], *lease)
         self._step(took, lambda j: j.took(claim, items, lease, begun=begun))
         if runs and ends:
-            done = m.Done(claim, [[each, "ok"] for each in ids], 0.1)
+            done = m.Done(claim, [["ok", ids]], 0.1)
             self._step(done, lambda j: j.ended(claim, ids))
 
 
@@ -116,7 +116,7 @@ def test_after_its_death_the_master_knows_as_much_as_if_it_had_said_all(tmp_path
     assert expected.items() <= entries.items()
     # What ended last, and that a claim gave nothing, is noted with the next line: its rows will tell.
     last = child.steps[died - 1][0] if died else None
-    surplus = {item_id for item_id, _ in last.outcomes} if isinstance(last, m.Done) else set()
+    surplus = {item_id for _, ids in last.outcomes for item_id in ids} if isinstance(last, m.Done) else set()
     assert entries.keys() - expected.keys() <= surplus
     if last is not None:
         assert claiming == expected_claiming
@@ -128,7 +128,7 @@ def test_a_journal_that_could_not_be_written_takes_nothing_back_that_was_said(wo
     journal = Journal(child_file(master.claims, record.pid, record.id), "s", os.getpid())
     journal.claiming(INFO, 3.0)
     site.reports.take(record, m.Claiming("q", 3.0), 3.1)  # the disk is full then: the answer was said at once
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [["7", None, None]], 3.1, 0.1), 3.1)
+    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 3.1, 0.1), 3.1)
     site.reports.take_unheard(record, 6.0)
     assert known(site, record) == ({"7": True}, None)
 
@@ -161,7 +161,7 @@ def test_what_was_claimed_unheard_is_settled_when_its_worker_is_gone(world):
 def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_path):
     master, site, record = make(tmp_path, count=2)
     other = next(r for r in master.records if r.role is Role.WORKER and r is not record)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [["7", None, None]], 2.0, 0.0), 2.0)
+    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
     site.dispatch.queues["q"].more = True
     site.decide(2.1)
     assert other.queue == "q"
@@ -170,7 +170,7 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
     assert (other.id, m.Flush()) in master.sent
     assert not [order for _, order in master.sent if isinstance(order, m.Settle)]
     # What it kept back: it has claimed the row again, so that is no more the dead one's.
-    site.reports.take(other, m.Took(f"{other.id}.1", "q", [["7", None, None]], 3.0, 0.0), 3.2)
+    site.reports.take(other, m.Took(f"{other.id}.1", "q", [[None, None, ["7"]]], 3.0, 0.0), 3.2)
     site.reports.take(other, m.Flushed(), 3.2)
     site.decide(3.2)
     assert not [order for _, order in master.sent if isinstance(order, m.Settle)]
@@ -179,7 +179,7 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
 
 def test_who_is_stopped_and_says_nothing_holds_up_settling_for_a_moment_only(tmp_path):
     master, site, record = make(tmp_path, count=2)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [["7", None, None]], 2.0, 0.0), 2.0)
+    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
     site.dispatch.queues["q"].more = True
     site.decide(2.1)
     site.on_gone(record, ExitStatus(signal=9), 3.0)
@@ -192,7 +192,7 @@ def test_who_is_stopped_and_says_nothing_holds_up_settling_for_a_moment_only(tmp
 
 def test_at_a_stop_nobody_waits_for_those_who_have_left(tmp_path):
     master, site, record = make(tmp_path, count=2)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [["7", None, None]], 2.0, 0.0), 2.0)
+    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
     site.dispatch.queues["q"].more = True
     site.decide(2.1)
     other = next(r for r in master.records if r.queue and r is not record)
