@@ -40,7 +40,11 @@ class Asking:
             for fetch in self.fetching.orders(site.staff.free(now), control.id, now):
                 self.ask(control, fetch, now)
         self._settle(control, now)
-        watch = site.dispatch.watch
+        self.look(control, now, free=free)
+
+    def look(self, control: WorkerRecord, now: float, *, free: bool) -> None:
+        """Have it look for work, if it is time for that."""
+        site, watch = self._site, self._site.dispatch.watch
         if site.may_look and not watch.looking and now >= watch.next_look_at:
             remembered = site.settler.poison.queues()
             self.ask(control, watch.look(now, free=free, control=control.id, remembered=remembered), now)

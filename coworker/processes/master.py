@@ -158,10 +158,12 @@ class Master:
         kind, subject = key
         if kind == "site":
             subject.dirty = True
-            return
-        for site in self._all_sites():
-            if (record := site.staff.roster.get(subject)) is not None:
-                site.overdue(record, now)
+        elif kind == "look":
+            subject.look_due(now)
+        else:
+            for site in self._all_sites():
+                if (record := site.staff.roster.get(subject)) is not None:
+                    site.overdue(record, now)
 
     # --- signals ---
 

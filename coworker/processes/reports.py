@@ -112,13 +112,17 @@ class Reports:
 
     def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
         record.done += 1
+        idle = not (report.queues or self.dispatch.queues)
         self.dispatch.watch.seen(report, now)
         self.dispatch.settler.poison.forget_queues(report.rowless)
         self.site.asking.answered(record, now)
         if self.site.hands.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("info", "looked", queues=names or None, seconds=report.seconds)
-        self.site.dirty = True
+        if idle:
+            self.site.await_look(now)
+        else:
+            self.site.dirty = True
 
     def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:
         self.dispatch.watch.failed(report.message, now)

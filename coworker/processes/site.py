@@ -124,7 +124,8 @@ class Site:
         """It is empty: nothing shall wake for it again. What is open stays in the journal."""
         self.books.keep()
         self.settler.report_open()
-        self.hands.timers.cancel(("site", self))
+        for kind in ("site", "look"):
+            self.hands.timers.cancel((kind, self))
 
     def stop(self, phase: MasterPhase, now: float) -> None:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
@@ -167,6 +168,17 @@ class Site:
         self.dispatch.watch.next_look_at = now
         self.dirty = True
 
+    def await_look(self, now: float) -> None:
+        """The next look needs no decision: an idle daemon does nothing but to look."""
+        watch = self.dispatch.watch
+        if not watch.looking and self.phase is MasterPhase.RUNNING and watch.next_look_at > now:
+            self.hands.timers.set(("look", self), watch.next_look_at)
+
+    def look_due(self, now: float) -> None:
+        """Its time has come."""
+        if (control := self.staff.control()) is not None:
+            self.asking.look(control, now, free=bool(self.staff.free(now)))
+
     def change_count(self, change: int) -> None:
         """TTIN and TTOU: one worker more or less."""
         self.staff.change_count(change)
@@ -197,6 +209,7 @@ class Site:
         self.staff.reconcile(now, waiting=waiting, workers_stop=stopping, control=control)
         self.asking.turn(now, inspections, free=bool(free))
         self.hands.timers.set(("site", self), self._next_at(now))
+        self.await_look(now)
 
     @property
     def may_claim(self) -> bool:
@@ -262,8 +275,6 @@ class Site:
     def _next_at(self, now: float) -> float:
         moments = [self.staff.next_at(now), self.dispatch.next_at(), self.graveyard.next_at]
         moments.append(self.awareness.due_at())
-        if not self.dispatch.watch.looking and self.phase is MasterPhase.RUNNING:
-            moments.append(self.dispatch.watch.next_look_at)
         moments += (self.settler.next_at(), self.asking.flush_until)
         if self._settle_until != inf:
             moments.append(self._settle_until)

@@ -107,7 +107,8 @@ class World:
         limit = QUEUES["abort"][1]["retry_limit"]
         for item, (tries, _) in self.site.rows("abort").items():
             begun = any(words[1] == item for words in self.site.written() if words[0] == "start")
-            if tries > limit and begun and not self._leased(item):
+            # Never begun, it may have been cut off right before: the judge will tell. It blocks the queue.
+            if tries > limit + (0 if begun else 3) and not self._leased(item):
                 self.site.execute("DELETE FROM civicrm_queue_item WHERE id = ?", int(item))
         self.site.execute("UPDATE civicrm_queue SET status = 'active' WHERE name = 'abort'")
 

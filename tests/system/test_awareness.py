@@ -121,9 +121,10 @@ def test_all_workers_are_replaced_once_when_the_code_changes(daemon, site, quick
     wait_until(lambda: len(pipes(running) - before) >= len(before), "new workers")
     site.push("a", "empty", times=5)
     wait_until(lambda: site.left() == 0, "work goes on")
+    wait_until(
+        lambda: before <= {e["pid"] for e in running.events("gone", reason="reload")}, "the old are gone"
+    )
     assert len(running.events("renewing")) == 1
-    gone = {e["pid"] for e in running.events("gone", reason="reload")}
-    assert before <= gone
 
 
 def test_watch_code_false_lets_them_be(daemon, site, quickly):

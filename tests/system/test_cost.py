@@ -1,4 +1,6 @@
-"""What a batch costs, counted in work, not in time: messages to the master, calls to the site."""
+"""What a batch costs, counted in work, not in time: messages to the master and its system calls, calls to the
+site.
+"""
 
 import os
 import time
@@ -8,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 from support.daemon import wait_until
+from support.php_site import need
 from support.tables import settings, site_table
 
 from coworker.config.settings import SiteSettings
@@ -17,7 +20,7 @@ from coworker.processes.spawn import fork_child
 from coworker.tasks.link import Link
 from coworker.wire import messages as m
 
-MOST_MESSAGES, MOST_CALLS = 4, 2  # per batch
+MOST_MESSAGES, MOST_CALLS, MOST_SYSTEM_CALLS = 4, 2, 4  # per batch
 PATIENCE = 20.0  # seconds
 
 
@@ -93,3 +96,41 @@ def test_in_a_running_daemon_two_workers_make_two_calls_a_batch(site, daemon, tm
     assert made["runItems"] == batches
     # Besides one claim a batch, only those that end an order: at most one for each slice and worker.
     assert made["claimItems"] <= batches + batches // 10
+
+
+def system_calls(site, daemon, folder, batches):
+    """How many the master makes from its start to its stop, and so many batches in between."""
+    table = folder / f"strace.{batches}"
+    site.queue(f"q{batches}")
+    site.push(f"q{batches}", "empty", times=batches)
+    traced = ("strace", "-D", "-qq", "-c", "-o", str(table))  # not its children; it keeps its pid
+    arguments = ("-d", "log.level=info")
+    text = settings(site_table(site, poll_interval=1.0, poll_interval_max=1.0), count=1, max_requests=0)
+    running = daemon(text, prefix=traced, arguments=arguments)
+    wait_until(lambda: site.left(f"q{batches}") == 0, "all items gone")
+    assert running.stop() == 0
+    return wait_until(lambda: table.exists() and total(table.read_text()), "the tracer's table")
+
+
+def total(table):
+    """The sum of the column `calls`; None until the table is whole."""
+    lines = [line.split() for line in table.splitlines() if line.split()[-1:] == ["total"]]
+    return int(lines[0][3]) if lines else None
+
+
+def test_the_masters_system_calls_for_each_batch(site, daemon, tmp_path):
+    need("strace", "-V")
+    few, many = (system_calls(site, daemon, tmp_path, batches) for batches in (50, 450))
+    assert (many - few) / 400 <= MOST_SYSTEM_CALLS
+
+
+def test_reports_of_several_short_batches_reach_the_master_in_one_write(site, master):
+    site.queue("a")
+    site.push("a", "empty", times=100)
+    master.until(m.Ready)
+    writes = []
+    receive = master.link.channel.receive
+    master.link.channel.receive = lambda: writes.append(receive()) or writes[-1]
+    master.link.send(m.Work(["a"], PATIENCE))
+    master.until(m.Idle)
+    assert max(data.count(b'["Took"') for data in writes) > 1
