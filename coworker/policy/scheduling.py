@@ -13,14 +13,14 @@ class QueueState:
     """What the master knows of one queue with work. Times are monotonic seconds.
 
     `turn` is the queue's virtual time: each slice moves it on by 1/weight, and the lowest is next.
-    `more`: a look or a full batch has proved that there is work for one more worker.
+    `more`: for how many more workers there is work, as far as a look or full batches have proved it.
     """
 
     info: QueueInfo
     weight: int = 1
     concurrency: int = 0  # 0: no limit
     turn: float = 0.0
-    more: bool = True
+    more: int = 1
     working: int = 0  # orders out
     retry_at: float = 0.0  # not before, after claims that failed or came back empty
     failures: int = 0  # claims in a row that the site refused
@@ -54,7 +54,7 @@ class QueueState:
         self.failure = ""
         self.progress_at = now
         if items >= self.info.batch_limit:
-            self.more = True
+            self.more += 1
 
 
 def pick(
@@ -80,6 +80,6 @@ def begin(queue: QueueState) -> float:
     clock = queue.turn
     queue.turn += 1.0 / queue.weight
     queue.working += 1
-    queue.more = False
+    queue.more -= 1
     queue.unserved_since = 0.0
     return clock

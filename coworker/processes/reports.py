@@ -146,8 +146,11 @@ class Reports:
             return  # Handed follows
         self.site.deadlines.begun(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
         # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
-        if self.dispatch.queues[report.queue].assignable(now) and self.staff.can_join():
+        state = self.dispatch.queues[report.queue]
+        if state.assignable(now) and self.staff.can_join():
             self.site.dirty = True
+        else:
+            state.more = min(1, state.more)  # what it proves now says nothing of later
 
     def _on_state(self, record: WorkerRecord, report: m.State, now: float) -> None:
         if record is not self.staff.control():

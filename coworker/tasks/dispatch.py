@@ -230,19 +230,19 @@ class Dispatch:
         if why == "empty":
             self._found_empty(state, batches, now)
         elif why != "failed":
-            state.more = True
+            state.more = max(1, state.more)
 
     def fetched(self, queue: str, *, got: bool, failed: bool, now: float) -> None:
         """Control's turn at this queue is over; see Fetching."""
         if (state := self.queues.get(queue)) is not None:
             state.working -= 1
             if got:
-                state.more = True
+                state.more = max(1, state.more)
             elif not failed:
                 self._found_empty(state, 0, now)
 
     def _found_empty(self, state: QueueState, batches: int, now: float) -> None:
-        state.more = False
+        state.more = 0
         if batches:
             self.watch.next_look_at = now  # after work the next look follows at once
             return
@@ -280,7 +280,7 @@ class Dispatch:
         self._batches.pop(worker.id, None)
         if state := self.queues.get(worker.queue or ""):
             state.working -= 1
-            state.more = True
+            state.more = max(1, state.more)
         if worker.claiming is not None:
             self.settler.lose(self._info(worker.claiming), worker.claiming_at, now, cause)
         for claim, held in self.ledger.held_by(worker.id):

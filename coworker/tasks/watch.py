@@ -66,10 +66,10 @@ class Watch:
             state.seen = True
             if not state.more:
                 state.enter(self.clock)
-                state.more = True
+                state.more = 1
         for name, state in list(self.queues.items()):
             if name not in found and name not in self._skipped:
-                state.more = False
+                state.more = 0
                 if not state.working and not state.handed:
                     del self.queues[name]
 
@@ -77,7 +77,7 @@ class Watch:
         """The state of a queue, new if need be, with its settings as just read."""
         state = self.queues.get(info.name)
         if state is None:
-            state = self.queues[info.name] = QueueState(info, more=False, turn=self.clock)
+            state = self.queues[info.name] = QueueState(info, more=0, turn=self.clock)
             self.configure(state)
         state.info = info
         return state

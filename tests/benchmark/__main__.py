@@ -127,7 +127,7 @@ def _on_a_site(name, *options):
 
 @_on_a_site(
     "throughput",
-    tasks(5000, "Empty tasks in each run."),
+    tasks(3000, "Empty tasks in each run, times the root of batch_limit."),
     click.option(
         "--batch", type=Numbers(), default="1,5,20", show_default=True, help="batch_limit: a row for each."
     ),
@@ -151,7 +151,7 @@ def latency_command(*, where, tasks, repetitions, progress):
 
 @_on_a_site(
     "parallelism",
-    click.option("--rounds", default=5, show_default=True, help="Tasks for each worker."),
+    click.option("--rounds", default=10, show_default=True, help="Tasks for each worker."),
     sleeping(1.0),
     workers("1,4,16,64"),
     repetitions(),

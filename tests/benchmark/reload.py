@@ -52,7 +52,7 @@ def _measure(where, workers, seconds, calm):
     tasks = int(workers / seconds * (WARM + calm + reloading))
     with tempfile.TemporaryDirectory() as name:
         site = where.site(Path(name))
-        with running(Path(name), site, workers) as daemon:
+        with running(Path(name), site, workers, boot_budget=1) as daemon:  # the default
             load(daemon, site, tasks, seconds=seconds)
             go_on(daemon)
             site.wait(1)

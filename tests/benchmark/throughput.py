@@ -60,7 +60,7 @@ def throughput(where, tasks, batches, workers, repetitions, progress):
     report = Report("throughput", about, COLUMNS, charts=CHARTS)
     for batch in batches:
         for count in workers:
-            work = Load(where, tasks, batch, count)
+            work = Load(where, round(tasks * batch**0.5), batch, count)
             progress(f"batch_limit {batch}, {count} workers")
             pairs = alternate(
                 lambda work=work: by_daemon(work), lambda work=work: by_loops(work), repetitions

@@ -66,6 +66,15 @@ def test_a_full_batch_brings_in_one_more_worker_each():
     assert list(bench.assign(2, 3)) == [2]
 
 
+def test_full_batches_that_are_heard_of_together_bring_in_one_each():
+    bench = Bench(5)
+    bench.seen("q")
+    bench.assign(1)
+    bench.took(1, "1.1", ["1"])
+    bench.took(1, "1.2", ["2"])
+    assert list(bench.assign(2, 3, 4)) == [2, 3]
+
+
 def test_limits_hold_for_linear_queues_and_by_settings():
     bench = Bench(4, queues=(QueueSettings("import/*", concurrency=2, weight=1, task_timeout=None),))
     bench.seen("lin", type="Sql")

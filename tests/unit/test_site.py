@@ -85,3 +85,31 @@ def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
     site.reports.take(worker, m.Claiming("q", 3.1), 3.1)
     site.reports.take(worker, m.Took("2.1", "q", [[None, None, ["7"]]], 3.1, 0.0), 3.2)
     assert ("child", worker.id) in master.timers.due(8.0)
+
+
+def test_while_there_is_nothing_to_do_a_look_takes_no_decision(master, site):
+    site.decide(2.0)
+    site.reports.take(master.records[0], m.Seen([], 0.001), 2.1)
+    site.dirty = False
+    before = len(orders(master, m.Look))
+    due = site.dispatch.watch.next_look_at
+    assert site.hands.timers.next_at <= due
+    assert ("look", site) in site.hands.timers.due(due)
+    site.look_due(due)
+    assert len(orders(master, m.Look)) == before + 1
+    site.reports.take(master.records[0], m.Seen([], 0.001), due + 0.1)
+    assert not site.dirty
+    site.look_due(due + 100)
+    site.reports.take(
+        master.records[0], m.Seen([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), due + 100
+    )
+    assert site.dirty
+
+
+def test_a_site_that_may_not_be_looked_at_has_no_timer_for_it(master, site):
+    site.decide(2.0)
+    site.reports.take(master.records[0], m.Seen([], 0.001), 2.1)
+    site.go_on(MasterPhase.QUIET)
+    site.decide(2.2)
+    site.look_due(50.0)
+    assert len(orders(master, m.Look)) == 1
