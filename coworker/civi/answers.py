@@ -17,7 +17,7 @@ from coworker.errors import CallError, CoworkerError, ForbiddenError, SiteError
 _EXCERPT = 200  # characters of a page
 _MASKED = "Sorry an error occurred"
 _LATER = (429, 503)
-_UNKNOWN = (408, 500, 502, 504)  # and other 5xx: whoever says so cannot know how far PHP came
+_TIMED_OUT = 408  # like the 5xx: whoever says so cannot know how far PHP came
 _LONGEST_WAIT = 3600.0  # seconds that a Retry-After may ask for
 
 
@@ -31,10 +31,6 @@ class WebError(SiteError):
         super().__init__(message)
         self.processed = processed
         self.retry_after = retry_after
-
-
-class MaskedError(CallError):
-    """The site keeps the reason to itself."""
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -75,7 +71,7 @@ def _refusal(status: int, headers: Mapping[str, str], value: Any, body: bytes) -
         return WebError(
             f"the site {why} (HTTP {status}{shown})", processed=False, retry_after=_retry_after(headers)
         )
-    if status in _UNKNOWN or status >= 500:
+    if status == _TIMED_OUT or status >= 500:
         return WebError(f"HTTP {status}{shown}: nobody knows how far the request came", processed=True)
     return WebError(f"{_HINTS.get(status, f'HTTP {status}')}{shown}", processed=False)
 
@@ -103,7 +99,6 @@ def _api_error(says: Mapping[str, Any]) -> CallError:
         message += (
             " CiviCRM's log has the reason; with the permission 'view debug output' it would be said here"
         )
-        return MaskedError(message)
     return CallError(message, code if isinstance(code, int) else 0)
 
 

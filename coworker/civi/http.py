@@ -231,12 +231,12 @@ class WebClient:
         if not calls:
             return []
         if self._address.many is None or len(calls) == 1:
-            return [_rows_or_error(lambda c=call: self.api4(*c, timeout=timeout)) for call in calls]  # type: ignore[misc]
+            return [_rows_or_error(self.api4, *call, timeout=timeout) for call in calls]
         fields = {"calls": json.dumps({str(n): call for n, call in enumerate(calls)})}
         answered = self._post(self._address.many, fields, timeout)
         if not isinstance(answered, dict):
             raise WebError(f"the site answers something odd: {answered!r}"[:200], processed=True)
-        return [_rows_or_error(lambda n=n: answers.rows(answered.get(str(n)))) for n in range(len(calls))]  # type: ignore[misc]
+        return [_rows_or_error(answers.rows, answered.get(str(n))) for n in range(len(calls))]
 
     def login(self, contact: int | None) -> None:
         """Act as this contact from now on; None: with the credential itself. Raises CallError."""
@@ -273,9 +273,9 @@ class WebClient:
                 self.pipe.rest(wait)
 
 
-def _rows_or_error(get: Callable[[], list[Any]]) -> list[Any] | CallError:
+def _rows_or_error(get: Callable[..., list[Any]], *arguments: Any, **more: Any) -> list[Any] | CallError:
     try:
-        return get()
+        return get(*arguments, **more)
     except CallError as error:
         return error
 

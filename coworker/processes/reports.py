@@ -7,8 +7,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from coworker.errors import IllegalMoveError
-from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
+from coworker.model import Identity, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
+from coworker.processes.progress import Progress
 from coworker.processes.staff import LEAVE_GRACE
 from coworker.tasks.journal import child_file
 from coworker.tasks.unheard import unheard
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from coworker.processes.site import Site
 
 LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked again
-_GONE = ("ok", "delete")  # outcomes that leave no row
-_LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
 class Reports:
@@ -28,6 +27,7 @@ class Reports:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.staff, self.dispatch, self.timers = site.staff, site.dispatch, site.hands.timers
+        progress = Progress(site)
         self._handlers: dict[type, Callable[[WorkerRecord, Any, float], None]] = {
             m.Spawned: self._on_spawned,
             m.Ready: self._on_ready,
@@ -40,16 +40,17 @@ class Reports:
             m.State: self._on_state,
             m.NotClaimed: self._on_not_claimed,
             m.Claiming: self._on_claiming,
-            m.Took: self._on_took,
+            m.Took: progress.took,
             m.Handed: self._on_handed,
             m.Refused: self._on_refused,
             m.Bound: self._on_bound,
             m.Began: self._on_began,
             m.NotBegun: self._on_not_begun,
-            m.Done: self._on_done,
+            m.Done: progress.done,
+            m.Worked: progress.worked,
             m.Unanswered: self._on_unanswered,
             m.Flushed: self._on_flushed,
-            m.Ended: self._on_ended,
+            m.Ended: progress.ended,
             m.Idle: self._on_idle,
             m.ClaimFailed: self._on_claim_failed,
             m.Settled: self._on_settled,
@@ -137,21 +138,6 @@ class Reports:
     def _on_not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> None:
         record.claiming = None
 
-    def _on_took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
-        own = self.dispatch.took(record, report, now)
-        record.claiming = None
-        record.claims += 1
-        record.progress_at = now
-        if record.role is Role.CONTROL:
-            return  # Handed follows
-        self.site.deadlines.begun(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
-        # Deciding costs more than a batch's other bookkeeping: only when one more worker could join in.
-        state = self.dispatch.queues[report.queue]
-        if state.assignable(now) and self.staff.can_join():
-            self.site.dirty = True
-        else:
-            state.more = min(1, state.more)  # what it proves now says nothing of later
-
     def _on_state(self, record: WorkerRecord, report: m.State, now: float) -> None:
         if record is not self.staff.control():
             return  # its successor has seen the settings afresh
@@ -191,31 +177,6 @@ class Reports:
     def _on_not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> None:
         self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
 
-    def _on_done(self, record: WorkerRecord, report: m.Done, now: float) -> None:
-        record.progress_at = now
-        claim = self.dispatch.ledger.claims.get(report.claim)
-        queue = claim.queue.name if claim else ""
-        log_ok = self.site.hands.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
-        ids = [item_id for _, run in report.outcomes for item_id in run]
-        for outcome, run in report.outcomes:
-            if log_ok or outcome != Outcome.OK:
-                for item_id in run:
-                    self.site.log(
-                        _LEVELS.get(outcome, "warning"), "task_done", record, queue=queue, item=item_id,
-                        outcome=outcome, identity=_name(record.identity),
-                        seconds=round(report.seconds / len(ids), 6), **report.errors.get(item_id, {}),
-                    )  # fmt: skip
-            if outcome == Outcome.ABORT:
-                self.site.dirty = True
-            if outcome not in _GONE:
-                self.dispatch.settler.remember(queue, run, now)
-        before = record.done
-        if self.dispatch.settler.poison:
-            self.dispatch.settler.poison.forget(queue, ids)
-        record.done += self.dispatch.ledger.end(report.claim, ids, record.id)
-        if before < record.max_requests <= record.done:
-            self.site.dirty = True
-
     def _on_unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> None:
         self.dispatch.unanswered(report, now)
         self.site.dirty = True
@@ -223,9 +184,6 @@ class Reports:
     def _on_flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> None:
         self.site.asking.flushed(record)
         self.site.dirty = True
-
-    def _on_ended(self, record: WorkerRecord, report: m.Ended, _now: float) -> None:
-        record.done += self.dispatch.ledger.end(report.claim, report.ids, record.id)
 
     def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
         self.dispatch.idle(record, report.why, now)

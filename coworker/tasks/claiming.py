@@ -73,10 +73,10 @@ class Claimer:
 
     def took(self, queue: str, items: list[Item], asked_at: float, begun: list[str]) -> str:
         """Name the claim, note it and report it; `begun` are the ids that run at once."""
-        now = round(time.monotonic(), 3)
+        now = round(time.monotonic(), 6)
         self._claims += 1
         name = f"{self.child}.{self._claims}"
-        lease = Lease(now, round(now - asked_at, 3))
+        lease = Lease(now, round(now - asked_at, 6))
         self.journal.took(name, items, lease, begun=begun)
         self.link.post(Took(name, queue, pack(items), *lease))
         return name

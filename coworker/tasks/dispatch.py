@@ -5,7 +5,7 @@ Takes reports and free workers, gives orders to send; sends nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple
 from math import inf
 from random import Random
@@ -158,20 +158,28 @@ class Dispatch:
         """A claim came back with items. Returns how many the worker runs itself."""
         items = unpack(report.items)
         state = self.watch.state(self._info(report.queue))
-        state.took(len(items), now)
-        self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
         bind = not self.settings.workers.max_per_identity
         _, mine, _ = matching.split(items, worker.identity, worker.domain, bind=bind)
-        state.last_identity = (mine or items)[0].identity
+        self._claimed(worker, state, (mine or items)[0].identity, len(items), now)
         announced = worker.identity is None or worker.remote  # then it says so itself
         begun = [] if announced else [item.id for item in mine]
         lease = Lease(report.at, report.seconds)
         self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
         return len(mine)
 
+    def worked(self, worker: WorkerRecord, queue: str, identity: Identity, items: int, now: float) -> None:
+        """So many items came and went."""
+        self._claimed(worker, self.watch.state(self._info(queue)), identity, items, now)
+
+    def _claimed(
+        self, worker: WorkerRecord, state: QueueState, identity: Identity, items: int, now: float
+    ) -> None:
+        state.took(items, now)
+        state.last_identity = identity
+        self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
+
     def _info(self, queue: str) -> QueueInfo:
-        state = self.queues.get(queue)
-        return state.info if state else QueueInfo(queue)
+        return self.queues[queue].info if queue in self.queues else QueueInfo(queue)
 
     def hand_on(self, worker: WorkerRecord, claim_id: str, ids: list[str], now: float) -> None:
         """The worker hands these on: they wait, in groups of one identity."""
@@ -211,7 +219,7 @@ class Dispatch:
         """RunItems had no outcome for these, but the pipe lives (design, section 4, rule 8)."""
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
-        self._log("error", "run_unanswered", queue=queue, items=_join(ids), reason=report.message)
+        self._log("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         if report.begun:
             self.settler.settle(claim, Place.HELD, sent=ids, cause=report.message)
         else:
@@ -290,7 +298,3 @@ class Dispatch:
                 claim, Place.HELD, sent=in_running_order(sent), unsent=unsent, cause=cause, ours=ours,
                 blameless=blameless, out_of_sight=worker.remote,
             )  # fmt: skip
-
-
-def _join(ids: Iterable[str]) -> str:
-    return ",".join(ids)

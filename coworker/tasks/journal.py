@@ -63,7 +63,7 @@ class Journal:
         """A claim is about to be sent. `info`: the values of the QueueInfo; `at` in monotonic seconds."""
         if not self._open and self._size > CUT:
             self._cut()
-        self._write(["claiming", info, round(at, 3), round(time.time(), 3)])
+        self._write(["claiming", info, at, round(time.time(), 6)])
 
     def took(self, claim: str, items: list[Item], lease: Lease, *, begun: list[str]) -> None:
         """It was answered with these items; `begun` are run at once."""

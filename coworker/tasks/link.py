@@ -60,7 +60,7 @@ class ChildLink(Link):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.inbox: deque[Any] = deque()
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[messages.Report] = []
         self._due = inf  # monotonic seconds: when what waits must leave
 
     def on_readable(self) -> None:
@@ -83,7 +83,7 @@ class ChildLink(Link):
         """Send with the next flush, or in passing."""
         if self._due == inf:
             self._due = time.monotonic() + PASSING
-        self._outgoing.append(messages.encode(report))
+        self._outgoing.append(report)
 
     def hurry(self) -> None:
         """What was posted waits for nothing but the next request to be on its way."""
@@ -100,11 +100,10 @@ class ChildLink(Link):
 
     def flush(self) -> None:
         """Send what was posted. Raises MasterGoneError when nobody is there to read it."""
+        self._due = inf
         if self._outgoing:
-            data = b"".join(self._outgoing)
-            self._outgoing.clear()
-            self._due = inf
-            self.channel.send(data)
+            outgoing, self._outgoing = messages.condense(self._outgoing), []
+            self.send(*outgoing)
             if self.channel.pending:
                 self.channel.flush_within(SEND_PATIENCE)
             if self.channel.closed or self.channel.broken:

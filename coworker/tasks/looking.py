@@ -143,7 +143,7 @@ class Control(Body):
     def _fetch(self, order: Fetch) -> None:
         """Claim for workers that cannot; which of them runs what is the master's to say."""
         queue = str(order.info[0])
-        asked_at = round(time.monotonic(), 3)
+        asked_at = round(time.monotonic(), 6)
         self.claimer.journal.next_order()
         items = self.claimer.claim(order.info, asked_at)
         if items:

@@ -14,6 +14,7 @@ from coworker.model import WorkerRecord
 from coworker.tasks.ledger import Ledger, Place
 from coworker.wire import messages as m
 
+ROUNDED = 1e-5  # seconds, above the error of times with six decimals
 Unheard = m.Claiming | m.NotClaimed | m.Took | m.Began | m.NotBegun | m.Ended
 
 
@@ -35,7 +36,7 @@ def unheard(path: Path, record: WorkerRecord, ledger: Ledger) -> Iterator[Unhear
             continue
         if report is not None:
             yield report
-    if not answered and since > record.claiming_at:
+    if not answered and since > record.claiming_at + ROUNDED:
         yield m.Claiming(queue, since)
     elif answered and queue and record.claiming is not None:
         yield m.NotClaimed(queue)

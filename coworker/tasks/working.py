@@ -91,7 +91,7 @@ class Worker(Body):
         while True:
             if self.link.inbox:
                 return "order"
-            asked_at = round(time.monotonic(), 3)
+            asked_at = round(time.monotonic(), 6)
             items = self.claimer.claim(order.info, asked_at)
             if not items:
                 return "failed" if items is None else "empty"

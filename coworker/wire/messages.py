@@ -296,6 +296,22 @@ class Done(NamedTuple):
     errors: Mapping[str, dict[str, Any]] = {}
 
 
+class Worked(NamedTuple):
+    """A batch from its claim, sent at `asked_at`, to its end: what Claiming, Took and Done would have said.
+
+    All of it was of one identity, the worker's own.
+    """
+
+    claim: str
+    queue: str
+    asked_at: float
+    contact: int | None
+    domain: int | None
+    outcomes: list[list[Any]]
+    seconds: float
+    errors: Mapping[str, dict[str, Any]] = {}
+
+
 class Unanswered(NamedTuple):
     """runItems was answered without an outcome for these ids, but the pipe lives.
 
@@ -415,6 +431,7 @@ Report = (
     | Began
     | NotBegun
     | Done
+    | Worked
     | Unanswered
     | Flushed
     | Ended
@@ -447,6 +464,31 @@ def decode(line: bytes) -> Any:
         return _KINDS[kind](*fields)
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"not a message: {line[:200]!r}") from error
+
+
+def condense(reports: Sequence[Report]) -> list[Report]:
+    """The same in fewer reports, for those that leave together: a batch that began and ended is one.
+
+    The master knows as much afterwards. What was reported in between (Bound, Began, Handed, a Note) stays.
+    """
+    kept: list[Report] = []
+    for report in reports:
+        last = kept[-1] if kept else None
+        if isinstance(report, Took) and isinstance(last, Claiming):
+            kept[-1] = report
+        elif isinstance(report, Done) and isinstance(last, Took) and _is_all_of(report, last):
+            contact, domain, _ = last.items[0]
+            asked_at = round(last.at - last.seconds, 6)
+            kept[-1] = Worked(last.claim, last.queue, asked_at, contact, domain, *report[1:])
+        else:
+            kept.append(report)
+    return kept
+
+
+def _is_all_of(done: Done, took: Took) -> bool:
+    """Whether nothing of the claim is open after this. Items of several identities are told one by one."""
+    ended = sum(len(ids) for _, ids in done.outcomes)
+    return done.claim == took.claim and len(took.items) == 1 and ended == len(took.items[0][2])
 
 
 def pack(items: Iterable[Item]) -> list[list[Any]]:

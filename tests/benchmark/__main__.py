@@ -54,7 +54,10 @@ def command(name, *options):
 
     def decorate(function):
         def run(*, as_json, save, **given):
-            report = function(progress=_progress, **given)
+            try:
+                report = function(progress=_progress, **given)
+            except RuntimeError as error:
+                raise click.ClickException(str(error)) from error
             print(report.as_json() if as_json else report.as_table())
             if save:
                 report.save(save)

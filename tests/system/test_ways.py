@@ -173,30 +173,26 @@ def test_ssh_that_is_refused_says_so_and_claims_nothing(tmp_path, daemon, change
         assert list(site.rows().values()) == [(0, None)]
 
 
-def test_coworker_run_in_a_sites_folder_just_works(tmp_path, daemon):
-    site = PhpSite(tmp_path / "php", "drupal8")
-    site.queue("a")
-    items = site.push("a", "empty", times=3)
-    state = tmp_path / "state"
-    command = [
-        sys.executable,
-        "-m",
-        "coworker",
-        "run",
-        "-d",
-        f"run_dir={tmp_path}/run",
-        "-d",
-        f"state_dir={state}",
-    ]
-    env = {**os.environ, "PWD": str(site.root), "COWORKER_ALLOW_ROOT": "1"}
-    process = subprocess.Popen(command, cwd=site.root, env=env, stderr=subprocess.PIPE, text=True)
+def log_of_run(site, items, folder, *options, cwd=None):
+    """The log of `coworker run` with these options, which works off the items and stops well."""
+    own = ["-d", f"run_dir={folder}/run", "-d", f"state_dir={folder}/state"]
+    command = [sys.executable, "-m", "coworker", "run", *own, *options]
+    env = {**os.environ, "PWD": str(cwd or folder), "COWORKER_ALLOW_ROOT": "1"}
+    process = subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: sorted(site.ended()) == items, "its work is done")
     finally:
         process.terminate()
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "stopped" in log
+    return log
+
+
+def test_coworker_run_in_a_sites_folder_just_works(tmp_path):
+    site = PhpSite(tmp_path / "php", "drupal8")
+    site.queue("a")
+    items = site.push("a", "empty", times=3)
+    assert "stopped" in log_of_run(site, items, tmp_path, cwd=site.root)
 
 
 def test_the_address_of_the_first_wish_is_accepted(tmp_path):
@@ -204,16 +200,7 @@ def test_the_address_of_the_first_wish_is_accepted(tmp_path):
         site.queue("a")
         items = site.push("a", "empty", times=3)
         with site.serve() as url:
-            options = [f"--web={url}/civicrm/queue?token=SECRET", "-d", f"run_dir={tmp_path}/run"]
-            command = [sys.executable, "-m", "coworker", "run", *options, "-d", f"state_dir={tmp_path}/state"]
-            env = {**os.environ, "COWORKER_ALLOW_ROOT": "1"}
-            process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-            try:
-                wait_until(lambda: sorted(site.ended()) == items, "its work is done")
-            finally:
-                process.terminate()
-                _, log = process.communicate(timeout=60)
-    assert process.returncode == 0
+            log = log_of_run(site, items, tmp_path, f"--web={url}/civicrm/queue?token=SECRET")
     assert "the credential stands in the URL" in log
     assert "SECRET" not in log
 

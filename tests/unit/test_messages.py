@@ -37,6 +37,7 @@ EVERY = [
     m.Began("1.1", ["1"]),
     m.NotBegun("1.1", ["1"]),
     m.Done("1.1", [["ok", ["1"]]], 0.1, {"1": {"error": "x"}}),
+    m.Worked("1.1", "q", 1.5, 100, 1, [["ok", ["1"]]], 0.1, {}),
     m.Unanswered("1.1", ["1"], "x", False),
     m.Flushed(),
     m.Ended("1.1", ["1"]),

@@ -1,6 +1,7 @@
 """A child says things in passing. Whatever it died with unsaid, its journal knows."""
 
 import os
+from math import inf
 
 import pytest
 from fake_master import FakeMaster
@@ -68,13 +69,19 @@ class Child:
             self._step(done, lambda j: j.ended(claim, ids))
 
 
-def heard(site, record, steps):
-    for report, _ in steps:
+def heard(site, record, steps, flushes=()):
+    """Take the reports of these steps; those up to a place in `flushes`, or an Idle, left in one write."""
+    outgoing = []
+    for place, (report, _) in enumerate(steps, start=1):
         if report is not None:
-            site.reports.take(record, report, 5.0)
-            if isinstance(report, m.Idle):  # the next order
-                site.dispatch.watch.state(site.dispatch.queues["q"].info).more = True
-                site.decide(5.0)
+            outgoing.append(report)
+        if place in flushes or place == len(steps) or isinstance(report, m.Idle) or flushes == ():
+            for each in m.condense(outgoing):
+                site.reports.take(record, each, 5.0)
+            outgoing = []
+        if isinstance(report, m.Idle):  # the next order
+            site.dispatch.watch.state(site.dispatch.queues["q"].info).more = 1
+            site.decide(5.0)
 
 
 def known(site, record):
@@ -104,7 +111,7 @@ def test_after_its_death_the_master_knows_as_much_as_if_it_had_said_all(tmp_path
     journal = Journal(child_file(folder, record.pid, record.id), "s", os.getpid())
     for _, note in child.steps[:died]:
         note(journal)
-    heard(site, record, child.steps[:said])
+    heard(site, record, child.steps[:said], data.draw(st.sets(st.integers(0, len(child.steps)))) or {-1})
     if any(isinstance(report, m.Idle) for report, _ in child.steps[said:died]):
         return  # an order is never over before that was said
     site.reports.take_unheard(record, 6.0)
@@ -121,6 +128,64 @@ def test_after_its_death_the_master_knows_as_much_as_if_it_had_said_all(tmp_path
     if last is not None:
         assert claiming == expected_claiming
     assert not [event for event in master.logged if event == "journal_unreadable"]
+
+
+@given(batches, st.data())
+def test_reports_that_leave_together_say_the_same_in_fewer_words(tmp_path_factory, drawn, data):
+    worlds = [make(tmp_path_factory.mktemp("claims")) for _ in range(2)]
+    told = []
+    for condensed, (_, site, record) in zip((True, False), worlds, strict=True):
+        child = Child(record)
+        for size, ends in drawn:
+            child.batch(size, runs=True, ends=ends)
+            if not ends:
+                break
+        child.steps.append(
+            (m.Claiming("q", child.now + 1.0), None)
+        )  # a finished batch is never the last word
+        flushes = data.draw(st.sets(st.integers(1, len(child.steps)))) or {-1} if condensed else ()
+        heard(site, record, child.steps, flushes)
+        state = site.dispatch.queues["q"]
+        told.append(
+            (
+                *known(site, record),
+                (record.done, record.claims, record.queue, record.deadline, record.state),
+                (state.more, state.working, state.empty, state.last_identity, state.turn, state.seen),
+            )
+        )
+    assert told[0] == told[1]
+
+
+def test_a_batch_that_began_and_ended_meanwhile_is_one_report():
+    took = m.Took("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5)
+    done = m.Done("2.1", [["ok", ["1"]], ["retry", ["2"]]], 0.1, {"2": {"error": "x"}})
+    worked = m.Worked("2.1", "q", 5.0, None, None, done.outcomes, 0.1, done.errors)
+    assert m.condense([m.Claiming("q", 5.0), took, done, m.Claiming("q", 6.0)]) == [
+        worked,
+        m.Claiming("q", 6.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        [
+            m.Took("2.1", "q", [[None, None, ["1"]], [100, 1, ["2"]]], 5.5, 0.5),
+            m.Done("2.1", [["ok", ["1"]]], 0.1),
+        ],
+        [m.Took("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5), m.Done("2.1", [["ok", ["1"]]], 0.1)],
+        [
+            m.Took("2.1", "q", [[100, 1, ["1"]]], 5.5, 0.5),
+            m.Bound(100, 1),
+            m.Done("2.1", [["ok", ["1"]]], 0.1),
+        ],
+        [m.Done("2.1", [["ok", ["1"]]], 0.1), m.Took("2.2", "q", [[None, None, ["1"]]], 5.5, 0.5)],
+        [m.Claiming("q", 5.0), m.Idle("q", "empty")],
+    ],
+    ids=["two identities", "not all", "a login between", "another's", "nothing came"],
+)
+def test_what_more_must_be_said_is_said(reports):
+    assert m.condense(reports) == reports
 
 
 def test_a_journal_that_could_not_be_written_takes_nothing_back_that_was_said(world):
@@ -244,6 +309,12 @@ def test_what_is_in_a_hurry_leaves_at_the_next_wait(link):
     link.post(m.Claiming("q", 1.0))
     link.tend(0.0)
     assert len(link.channel.writes) == 1
+
+
+def test_haste_without_anything_to_say_is_over_at_once(link):
+    link.hurry()
+    assert link.tend(1.0) == inf
+    assert link.channel.writes == []
 
 
 def test_asked_for_it_the_child_says_all_at_once_even_in_the_midst_of_a_call(link):
