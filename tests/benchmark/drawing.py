@@ -39,7 +39,7 @@ def _bars(axis, chart, report):
     axis.set_xticks(range(len(rows)), names)
     axis.set_xlabel(", ".join(report.columns[key] for key in chart.names))
     axis.set_title(chart.title, loc="left")
-    axis.legend(frameon=False, fontsize=7)
+    axis.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axis.spines[["top", "right"]].set_visible(False)
     if chart.log:
         axis.set_yscale("log")
