@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+from support.daemon import EndedError
 
 WORKERS = "1,2,4,8"
 
@@ -56,7 +57,7 @@ def command(name, *options):
         def run(*, as_json, save, **given):
             try:
                 report = function(progress=_progress, **given)
-            except RuntimeError as error:
+            except (RuntimeError, AssertionError, EndedError) as error:  # the last two of support.daemon
                 raise click.ClickException(str(error)) from error
             print(report.as_json() if as_json else report.as_table())
             if save:

@@ -64,7 +64,7 @@ class AnySite(Progress):
 
     def __init__(self, pipe, fill, count):
         self.pipe, self._fill, self._count = pipe, fill, count
-        self._samples = []  # (monotonic seconds, items left)
+        self._samples = []  # (monotonic seconds, items gone so far)
         self._filled = 0
 
     def fill(self, tasks, *, batch=1, seconds=0.0, queue=NAME, release_time=None):
@@ -81,17 +81,21 @@ class AnySite(Progress):
             _run(self._fill, {"queue": f"{NAME}-{n}", "n": 0, "batch": 1, "seconds": "0"})
 
     def count(self):
-        left = self._left()
-        self._samples.append((time.monotonic(), left))
-        return self._filled - left
+        gone = self._filled - self._left()
+        self._samples.append((time.monotonic(), gone))
+        return gone
+
+    def wait(self, tasks, *, pause=_LOOK):
+        self._samples.append((time.monotonic(), self._samples[-1][1] if self._samples else 0))
+        return super().wait(tasks, pause=pause)
 
     def moments(self):
         """Between two samples the tasks are taken to have ended evenly."""
-        found, (before, more) = [], (self._samples[0][0], self._filled)
-        for at, left in self._samples:
-            gone = more - left
-            found += [before + (at - before) * (n + 1) / gone for n in range(gone)]
-            before, more = at, left
+        found, (before, known) = [], (0.0, 0)
+        for at, gone in self._samples:
+            new = gone - known
+            found += [before + (at - before) * (n + 1) / new for n in range(new)]
+            before, known = at, gone
         return found
 
     def _left(self):

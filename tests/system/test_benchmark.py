@@ -79,7 +79,7 @@ from support.site import Site
 
 site = Site(Path({str(store)!r}), Path("unused"))
 if len(sys.argv) == 1:
-    print(site.left(), "items")
+    print("items left:", site.left())
 else:
     queue, n, batch = sys.argv[1:]
     if not site.execute("SELECT 1 FROM civicrm_queue WHERE name = ?", queue):
@@ -90,8 +90,8 @@ else:
     return file
 
 
-def test_a_count_without_a_number_is_named():
-    given = ("--pipe", "true", "--fill", "true", "--count", "echo none")
+def test_a_count_without_a_number_is_named(site):
+    given = ("--pipe", site.command(), "--fill", "true", "--count", "echo none")
     done = benchmark("throughput", *given, "--tasks", "1", "--workers", "1", "--repetitions", "1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: 'echo none' says 'none\\n', which ends in no number"
