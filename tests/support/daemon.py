@@ -86,9 +86,10 @@ class Daemon:
         with self.log.open("rb") as stream:
             stream.seek(self._position)
             for line in stream:
-                if line.endswith(b"\n"):
-                    self._position += len(line)
-                    self._lines.append(json.loads(line))
+                if not line.endswith(b"\n"):
+                    break  # the rest of it may come at any moment: it would look like a line
+                self._position += len(line)
+                self._lines.append(json.loads(line))
 
     def event(self, event, count=1, seconds=PATIENCE, **fields):
         """Wait for the `count`th such event, and return it."""
