@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from coworker.civi.features import ApiCall, Welcome
 from coworker.civi.outcome import version_key
 from coworker.civi.pipe import Pipe
-from coworker.civi.site import ApiCall, Welcome
 from coworker.errors import (
     BootError,
     CallError,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from coworker.civi.site import Api, Welcome
+from coworker.civi.features import Api, Welcome
 from coworker.model import ExitStatus
 
 

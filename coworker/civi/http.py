@@ -18,11 +18,11 @@ from typing import Any
 
 import httpx
 
-from coworker.civi import answers
-from coworker.civi.answers import WebError
+from coworker.civi import http_answers as answers
 from coworker.civi.connection import never, nothing
+from coworker.civi.features import ApiCall, Welcome
+from coworker.civi.http_answers import WebError
 from coworker.civi.outcome import version_key
-from coworker.civi.site import ApiCall, Welcome
 from coworker.config.web import Address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from coworker.civi.outcome import does_not_exist, is_database_error
-from coworker.civi.site import (
+from coworker.civi.features import (
     Api,
     ApiCall,
     SiteFeatures,
@@ -20,6 +19,7 @@ from coworker.civi.site import (
     probe,
     queue_infos,
 )
+from coworker.civi.outcome import does_not_exist, is_database_error
 from coworker.errors import CallError
 from coworker.model import QueueInfo
 

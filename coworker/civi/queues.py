@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from coworker.civi.features import Api, SiteFeatures, active_queues, probe
 from coworker.civi.looking import Look, Looker
 from coworker.civi.outcome import Outcomes, outcomes_of
-from coworker.civi.site import Api, SiteFeatures, active_queues, probe
 from coworker.errors import ProtocolError
 from coworker.model import Identity, Item
 

@@ -58,7 +58,7 @@ def doctor(
 def _findings(config: Config, only: str | None) -> Iterator[Finding]:
     from coworker.doctor import machine  # noqa: PLC0415
     from coworker.doctor.site import check_site  # noqa: PLC0415
-    from coworker.processes.daemon import become  # noqa: PLC0415
+    from coworker.master.daemon import become  # noqa: PLC0415
 
     sites = [site for site in config.sites if only in (None, site.name)]
     if not sites:

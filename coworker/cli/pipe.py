@@ -62,13 +62,13 @@ def pipe(
     clock_offset: float,
 ) -> None:
     _act_like_php()
+    from coworker.civiserver.release import DEFAULT_VERSION, Release  # noqa: PLC0415
+    from coworker.civiserver.service import QueueService  # noqa: PLC0415
+    from coworker.civiserver.session import Session, burn, serve  # noqa: PLC0415
+    from coworker.civiserver.streams import Streams  # noqa: PLC0415
     from coworker.errors import ConfigError  # noqa: PLC0415  (late: usage errors and --help answer without them)
     from coworker.queues.errors import ApiError  # noqa: PLC0415
-    from coworker.queues.release import DEFAULT_VERSION, Release  # noqa: PLC0415
-    from coworker.queues.server import Session, burn, serve  # noqa: PLC0415
-    from coworker.queues.service import QueueService  # noqa: PLC0415
-    from coworker.queues.store import open_store  # noqa: PLC0415
-    from coworker.queues.streams import Streams  # noqa: PLC0415
+    from coworker.queues.stores import open_store  # noqa: PLC0415
 
     try:
         release = Release(as_version or DEFAULT_VERSION)

@@ -101,7 +101,7 @@ def _own_directories(site: Overrides, overrides: Overrides) -> Overrides:
 
 def start(source: Source) -> None:
     """Run the daemon in the foreground, and exit with its code."""
-    from coworker.processes.daemon import serve  # noqa: PLC0415 - not for --help
+    from coworker.master.daemon import serve  # noqa: PLC0415 - not for --help
 
     sys.exit(serve(source(), source, str(source.path or _here())))
 

@@ -22,14 +22,7 @@ from coworker.config.settings import (
     SiteSettings,
     WorkerSettings,
 )
-from coworker.config.table import (
-    BY_NAME,
-    SETTINGS,
-    Key,
-    Kind,
-    dotted,
-    find,
-)
+from coworker.config.table import BY_NAME, SETTINGS, Key, Kind, dotted, find
 from coworker.errors import ConfigError
 
 

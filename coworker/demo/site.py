@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from coworker.civiserver.fields import CONTACT, QUEUE_ITEM
+from coworker.civiserver.query import parse_query
+from coworker.civiserver.service import QueueService
 from coworker.demo.plan import CONTACTS, Expected, QueuePlan
-from coworker.queues.fields import CONTACT, QUEUE_ITEM
-from coworker.queues.query import parse_query
-from coworker.queues.service import QueueService
-from coworker.queues.store import open_store
+from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 

@@ -16,7 +16,7 @@ from coworker.config.connection import warnings
 from coworker.config.remote import looks_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.doctor.findings import Findings, bad, doubtful, good
-from coworker.processes.daemon import PID_FILE
+from coworker.master.daemon import PID_FILE
 
 CACHES = ("*/uploads/civicrm/templates_c", "sites/*/files/civicrm/templates_c", "files/civicrm/templates_c",
           "administrator/components/com_civicrm/civicrm/templates_c", "private/compiler_cache",

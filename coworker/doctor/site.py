@@ -13,19 +13,19 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
+from coworker.child.connect import adapter_of, client_of, connect, way
+from coworker.child.site_probe import Noticer
+from coworker.child.tokens import minted
 from coworker.civi import launch
 from coworker.civi.connection import SiteClient
+from coworker.civi.features import SiteFeatures, Welcome
 from coworker.civi.queues import active_queues, claim, probe
-from coworker.civi.site import SiteFeatures, Welcome
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, good
 from coworker.errors import CallError, SiteError
 from coworker.model import QueueInfo, Role
-from coworker.policy.awareness import Seen, holds
-from coworker.processes.connecting import adapter_of, client_of, connect, way
-from coworker.tasks.noticing import Noticer
-from coworker.tasks.tokens import minted
+from coworker.policy.site_health import Seen, holds
 from coworker.unix.poller import Poller
 
 SLOW_BOOT, SLOW_CALL = 5.0, 0.5  # seconds

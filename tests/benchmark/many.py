@@ -15,10 +15,10 @@ from coworker.civi.client import Client
 from coworker.civi.pipe import Pipe
 from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
+from coworker.ipc.messages import Seen
+from coworker.master.dispatch import Dispatch
 from coworker.model import SYSTEM, Role, WorkerRecord, WorkerState
-from coworker.tasks.dispatch import Dispatch
 from coworker.unix.poller import Poller
-from coworker.wire.messages import Seen
 from tests.benchmark.daemons import running
 from tests.benchmark.latency import PAUSE, SETTLED
 from tests.benchmark.measure import Spread

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from support.site import Site
 
-from coworker.queues.fields import QUEUE
+from coworker.civiserver.fields import QUEUE
 from tests.benchmark.stamps import TASK, Stamps
 
 NAME = "benchmark"

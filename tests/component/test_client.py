@@ -4,7 +4,7 @@
 import time
 
 import pytest
-from pipe_helpers import alive, connect, fake, poller, soon, start
+from support.pipe_helpers import alive, connect, fake, poller, soon, start
 
 from coworker.civi.client import Client, Welcome
 from coworker.errors import (

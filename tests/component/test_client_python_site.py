@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipe_helpers import poller, soon
+from support.pipe_helpers import poller, soon
 
 from coworker.civi import queues
 from coworker.civi.client import Client
 from coworker.civi.pipe import Pipe, PipeEndedError
+from coworker.civiserver.release import Release
+from coworker.civiserver.service import QueueService
 from coworker.errors import CallError
 from coworker.model import SYSTEM, Identity, Item, Outcome
-from coworker.queues.release import Release
-from coworker.queues.service import QueueService
-from coworker.queues.store import open_store
+from coworker.queues.stores import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ def connect(url, poller):
         arguments = ["-m", "coworker", "pipe", "--store", url, "--as-version", version, "vtl"]
         command = "exec " + shlex.join([sys.executable, *arguments])
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        pipes.append(Pipe(command, cwd=Path(__file__).parent, env=env, poller=poller))
+        pipes.append(Pipe(command, cwd=ROOT / "tests" / "support", env=env, poller=poller))
         client = Client(pipes[-1], call_timeout=10)
         assert client.handshake(minimum_version="5.51", deadline=soon(10)).version == version
         return client

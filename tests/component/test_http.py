@@ -3,14 +3,14 @@
 import time
 
 import pytest
-from component.pipe_helpers import poller  # noqa: F401
 from support.php_site import PhpSite
+from support.pipe_helpers import poller  # noqa: F401
 from support.tls import certificates, nginx
 from support.ways import ADDRESS
 
 from coworker.civi import queues
-from coworker.civi.answers import WebError
 from coworker.civi.http import WebClient, WebLink
+from coworker.civi.http_answers import WebError
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError
 

@@ -7,13 +7,13 @@ import sys
 import time
 
 import pytest
-from component.pipe_helpers import poller  # noqa: F401
 from support.php_site import PhpSite
+from support.pipe_helpers import poller  # noqa: F401
 
+from coworker.child.connect import start_pipe
 from coworker.civi.client import Client
 from coworker.civi.launch import ADAPTER
 from coworker.config.settings import SiteSettings
-from coworker.processes.connecting import start_pipe
 
 STAND_IN = """#!/bin/sh
 printf '%s\\n' "$0" "$@" >"{record}"

@@ -10,8 +10,8 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from component.pipe_helpers import poller, soon, start  # noqa: F401
 from support.php_site import LAYOUTS, PHP_SITE, PhpSite
+from support.pipe_helpers import poller, soon, start  # noqa: F401
 from support.site import TESTS
 
 from coworker.civi import queues
@@ -22,8 +22,8 @@ from coworker.model import Outcome
 
 sys.path.append(str(TESTS / "conformance"))  # its modules know each other by their bare names
 import test_transcripts as recorded
-from replay import Player
-from transcript import Kind, parse
+from support.replay import Player
+from support.transcript import Kind, parse
 
 SECRET = {"X-Civi-Auth": "Bearer SECRET", "X-Requested-With": "XMLHttpRequest"}
 MASKED = "Sorry an error occurred"

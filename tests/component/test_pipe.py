@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pipe_helpers import PREFIX, alive, fake, poller, soon, start, wait_until
+from support.pipe_helpers import PREFIX, alive, fake, poller, soon, start, wait_until
 
 from coworker.civi.pipe import Pipe, PipeEndedError
 from coworker.errors import BootError, PipeGoneError, PipeTimeoutError, ProtocolError

@@ -10,10 +10,10 @@ import sys
 from contextlib import suppress
 
 import pytest
-from python_site_pipe import PATIENCE, ROOT, Pipe, rows, run_command, wait_until
+from support.python_site_pipe import PATIENCE, ROOT, Pipe, rows, run_command, wait_until
 
-from coworker.queues.service import QueueService
-from coworker.queues.store import open_store
+from coworker.civiserver.service import QueueService
+from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 TASKS = "python_site_tasks:"

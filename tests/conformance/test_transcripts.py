@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay import MismatchError, Player
-from transcript import FOLDER, Kind, parse
+from support.replay import MismatchError, Player
+from support.transcript import FOLDER, Kind, parse
 
-from coworker.queues.fields import CONTACT
-from coworker.queues.service import QueueService
+from coworker.civiserver.fields import CONTACT
+from coworker.civiserver.service import QueueService
 from coworker.queues.task import Task
 
 SESSIONS = [

@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from coworker.queues.service import QueueService
-from coworker.queues.store import open_store
+from coworker.civiserver.service import QueueService
+from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 TESTS = Path(__file__).parent.parent

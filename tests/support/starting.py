@@ -15,7 +15,7 @@ root_only = pytest.mark.skipif(not IS_ROOT, reason="needs root")
 
 # First all that a refusal imports, then nobody: Python itself may lie where nobody can read.
 AS_NOBODY = f"""
-import os, encodings.utf_8_sig, coworker.cli.run, coworker.processes.daemon
+import os, encodings.utf_8_sig, coworker.cli.run, coworker.master.daemon
 os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})
 coworker.cli.main()
 """

@@ -11,7 +11,7 @@ from support.php_site import PhpSite
 from support.tables import settings, site_table
 
 FAST = """
-import coworker.policy.awareness as awareness
+import coworker.policy.site_health as awareness
 awareness.LOOK_EVERY = awareness.SETTLED_AFTER = 0.2
 awareness.FRESH_EVERY = awareness.FRESH_WHILE_HELD = 0.5
 """

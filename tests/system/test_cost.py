@@ -13,12 +13,12 @@ from support.daemon import wait_until
 from support.php_site import need
 from support.tables import settings, site_table
 
+from coworker.child import child
 from coworker.config.settings import SiteSettings
+from coworker.ipc import messages as m
+from coworker.ipc.link import Link
+from coworker.master.spawn import fork_child
 from coworker.model import Role
-from coworker.processes import child
-from coworker.processes.spawn import fork_child
-from coworker.tasks.link import Link
-from coworker.wire import messages as m
 
 MOST_MESSAGES, MOST_CALLS, MOST_SYSTEM_CALLS = 4, 2, 4  # per batch
 PATIENCE = 20.0  # seconds

@@ -1,0 +1,1 @@
+"""After the fork: one process, one connection to the site, one socket to the master."""

@@ -1,0 +1,82 @@
+"""Taking items from a queue: said and noted before it is asked for (rules 7 and 10)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from coworker.civi import queues
+from coworker.civi.connection import SiteClient
+from coworker.civi.outcome import is_database_error
+from coworker.claims.journal import Journal
+from coworker.errors import CallError, EmptyAnswerError, ProtocolError, SiteError
+from coworker.ipc.link import ChildLink
+from coworker.ipc.messages import ClaimFailed, Claiming, NotClaimed, Took, pack
+from coworker.model import Item, Lease
+
+
+class DatabaseLostError(ProtocolError):
+    """The pipe's database connection is gone; nothing reconnects it (contract A5)."""
+
+
+@dataclass
+class Claimer:
+    """Of one child, whose number begins the names of its claims."""
+
+    child: int
+    link: ChildLink
+    client: SiteClient
+    call_timeout: float  # seconds
+    journal: Journal
+    run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
+    _claims: int = 0
+
+    def claim(self, info: list[Any], asked_at: float) -> list[Item] | None:
+        """A batch of the queue whose QueueInfo has these values; None when it failed.
+
+        Raises when the pipe must go, or when it may have claimed all the same.
+        """
+        queue = str(info[0])
+        try:
+            self.journal.claiming(info, asked_at)
+        except OSError as error:
+            reason = f"the claims journal in state_dir cannot be written: {error.strerror}"
+            self.link.post(ClaimFailed(queue, reason))
+            return None
+        try:
+            items = self._ask(queue, asked_at)
+        except CallError as error:
+            self._refused(queue, error)
+            return None
+        except SiteError:
+            if not self.client.pipe.request_sent:
+                self.journal.took_nothing()
+                self.link.post(NotClaimed(queue))
+            raise
+        if not items:
+            self.journal.took_nothing()
+        return items
+
+    def _ask(self, queue: str, asked_at: float) -> list[Item]:
+        self.link.post(Claiming(queue, asked_at))
+        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
+
+    def _refused(self, queue: str, error: CallError) -> None:
+        """The queue's own trouble, if it is no more than that."""
+        if is_database_error(str(error)):
+            raise DatabaseLostError(f"claiming from {queue}: {error}") from error
+        if isinstance(error, EmptyAnswerError):
+            raise ProtocolError(f"claiming from {queue}: it could not say what it claimed") from error
+        self.journal.took_nothing()
+        self.link.post(ClaimFailed(queue, str(error)))
+
+    def took(self, queue: str, items: list[Item], asked_at: float, begun: list[str]) -> str:
+        """Name the claim, note it and report it; `begun` are the ids that run at once."""
+        now = round(time.monotonic(), 6)
+        self._claims += 1
+        name = f"{self.child}.{self._claims}"
+        lease = Lease(now, round(now - asked_at, 6))
+        self.journal.took(name, items, lease, begun=begun)
+        self.link.post(Took(name, queue, pack(items), *lease))
+        return name

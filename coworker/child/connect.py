@@ -1,0 +1,108 @@
+"""How a child reaches its site: a pipe that it starts, or HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coworker.child.tokens import TokenMaker
+from coworker.civi import launch
+from coworker.civi.adapter import AdapterRows
+from coworker.civi.client import Client
+from coworker.civi.connection import Connection, SiteClient
+from coworker.civi.pipe import Pipe
+from coworker.config.remote import looks_remote
+from coworker.config.settings import Config, SiteSettings
+from coworker.config.web import read_address
+from coworker.errors import BootError, CallError
+from coworker.model import Role
+from coworker.unix.poller import Poller
+
+if TYPE_CHECKING:
+    from coworker.civi.http import WebLink
+
+
+def way(site: SiteSettings, role: Role) -> str:
+    """`pipe` or `web`."""
+    return site.channels[role is Role.WORKER]
+
+
+def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
+    """The site's own command, with what MINIPIPE stands for. Raises BootError."""
+    command = launch.expand(site.pipe)
+    env = launch.environment(os.environ)
+    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
+
+
+def preload(config: Config) -> None:
+    """Import what a child will need for HTTP: it may not be allowed to read our files."""
+    if any("web" in site.channels for site in config.sites):
+        import coworker.civi.http  # noqa: PLC0415
+
+        coworker.civi.http.preload()
+
+
+def connect(site: SiteSettings, role: Role, poller: Poller) -> Connection:
+    """Raises BootError."""
+    return start_pipe(site, poller) if way(site, role) == "pipe" else _web_link(site, poller)
+
+
+def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
+    from coworker.civi.http import WebLink  # noqa: PLC0415 - httpx is an extra, and takes its time
+
+    ca_file = str(site.web_ca_file) if site.web_ca_file else None
+    return WebLink(read_address(site.web or ""), ca_file=ca_file, poller=poller)
+
+
+def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | None) -> SiteClient:
+    """`tokens`: who can ask for short-lived credentials. Raises BootError: a credential is not there."""
+    limit = site.workers.boot_timeout
+    if isinstance(connection, Pipe):
+        return Client(connection, call_timeout=limit)
+    from coworker.civi.http import WebClient  # noqa: PLC0415
+
+    own = _secret(site.web_token_file) or site.web_token or read_address(site.web or "").token
+
+    def credential(contact: int | None) -> str:
+        wanted = site.web_contact if contact is None else contact
+        if contact is None and own:
+            return own
+        if tokens is None or wanted is None:
+            raise CallError(f"cannot act as contact {wanted} with this credential over HTTP")
+        return tokens.of(wanted)
+
+    return WebClient(
+        connection,  # type: ignore[arg-type]
+        read_address(site.web or ""),
+        credential=credential,
+        header=site.web_header,
+        site_key=_secret(site.web_site_key_file),
+        call_timeout=limit,
+    )
+
+
+def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] | None:
+    """What settles where there is no QueueItem API: the adapter, if it is what the site's pipe starts.
+
+    Only then is it surely the same site, and the same database.
+    """
+    if not site.needs_pipe or looks_remote(site.pipe) or not launch.uses_adapter(site.pipe):
+        return None
+    timeout = site.workers.boot_timeout
+    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout)
+
+
+def _secret(path: Path | None) -> str | None:
+    """The first line of a file. Raises BootError."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise BootError(f"the credential in {path} cannot be read: {why}") from error
+    if not text:
+        raise BootError(f"the credential in {path} is missing: the file is empty")
+    return text.splitlines()[0].strip()

@@ -1,0 +1,168 @@
+"""The body of control: it looks for work, settles claims and renews leases; it runs no task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+from coworker.child import settle as settling
+from coworker.child.body import Body
+from coworker.child.claimer import Claimer, DatabaseLostError
+from coworker.child.site_probe import Noticer
+from coworker.child.tokens import minted
+from coworker.civi.adapter import AdapterRows
+from coworker.civi.outcome import is_database_error
+from coworker.civi.queues import ApiRows, Looker, RowStore
+from coworker.errors import CallError, ProtocolError, SiteError
+from coworker.ipc.messages import (
+    Fetch,
+    Fetched,
+    Handed,
+    Inspect,
+    InspectFailed,
+    Look,
+    LookFailed,
+    Mint,
+    Minted,
+    Note,
+    Search,
+    Seen,
+    Settle,
+    Settled,
+    SettleFailed,
+)
+
+
+@dataclass
+class Control(Body):
+    """Serves `look`, `settle`, `search` and `inspect` orders. Its pipe never logs in."""
+
+    looker: Looker
+    claimer: Claimer
+    noticer: Noticer
+    adapter: Callable[[], AdapterRows] | None = None  # where there is no QueueItem API
+    _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
+
+    def serve_order(self, order: Any) -> None:
+        """Raises DatabaseLostError: the pipe must be replaced."""
+        if isinstance(order, Look):
+            self._look(order)
+        elif isinstance(order, Settle):
+            self._settle(order, settling.settle)
+        elif isinstance(order, Search):
+            self._settle(order, settling.search)
+        elif isinstance(order, Inspect):
+            self._inspect(order)
+        elif isinstance(order, Fetch):
+            self._fetch(order)
+        elif isinstance(order, Mint):
+            self._mint(order)
+
+    def wait_idly(self) -> None:
+        """Until something happens; now and then look what has become of the site."""
+        self.poller.wait(self.noticer.seconds())
+        if not self.noticer.seconds() and (state := self.noticer.look()) is not None:
+            self.link.report(state)
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether rows can be looked at and given back."""
+        return self.looker.has_queue_item or self.adapter is not None
+
+    @contextmanager
+    def _rows(self) -> Iterator[RowStore]:
+        """Who reads and writes them. The adapter is a process of its own, ended at once: trouble with it is
+        no trouble of the pipe.
+        """
+        if self.looker.has_queue_item or self.adapter is None:
+            yield ApiRows(self.client)
+            return
+        adapter = None
+        try:
+            adapter = self.adapter()
+            yield adapter
+        except CallError:
+            raise
+        except SiteError as error:
+            raise CallError(f"the adapter: {error}") from error
+        finally:
+            if adapter is not None:
+                adapter.close()
+
+    def _look(self, order: Look) -> None:
+        try:
+            found, seconds = self.looker.look(order.skip)
+        except CallError as error:
+            self._unless_lost(error, "looking for work")
+            self.link.post(LookFailed(str(error)))
+            return
+        for queue, reason in self.looker.failed.items():
+            if self._failed.get(queue) != reason:
+                self.link.post(Note("warning", "look_failed", {"queue": queue, "reason": reason}))
+        self._failed = dict(self.looker.failed)
+        count = len(found)
+        self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
+        with_rows = self.looker.with_rows
+        rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
+        self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
+
+    def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
+        try:
+            if not self.gives_back:
+                reason = "this CiviCRM has no QueueItem API (since 6.4), and its pipe is not MINIPIPE"
+                self.link.post(SettleFailed(order.ref, reason, final=True))
+                return
+            with self._rows() as store:
+                fates = end(store, order)
+            self.link.post(Settled(order.ref, fates))
+        except CallError as error:
+            self.link.post(SettleFailed(order.ref, str(error), final=False))
+            self._unless_lost(error, f"settling a claim of {order.queue}")
+        except (ProtocolError, ValueError, TypeError) as error:
+            if self.client.pipe.condemned:
+                raise
+            # Rows that make no sense to us must not bring down one control after another.
+            self.link.post(SettleFailed(order.ref, f"cannot be judged: {error}", final=True))
+
+    def _inspect(self, order: Inspect) -> None:
+        try:
+            with self._rows() as store:
+                seen = settling.inspect(store, order)
+            self.link.post(seen)
+        except CallError as error:
+            self.link.post(InspectFailed(order.claim, str(error)))
+            self._unless_lost(error, f"renewing leases of {order.queue}")
+        except (ProtocolError, ValueError, TypeError) as error:
+            if self.client.pipe.condemned:
+                raise
+            self.link.post(InspectFailed(order.claim, f"cannot be judged: {error}"))
+
+    def _fetch(self, order: Fetch) -> None:
+        """Claim for workers that cannot; which of them runs what is the master's to say."""
+        queue = str(order.info[0])
+        asked_at = round(time.monotonic(), 6)
+        self.claimer.journal.next_order()
+        items = self.claimer.claim(order.info, asked_at)
+        if items:
+            claim = self.claimer.took(queue, items, asked_at, [])
+            self.link.post(Handed(claim, [item.id for item in items]))
+        self.link.post(Fetched(queue, bool(items), failed=items is None))
+
+    def _mint(self, order: Mint) -> None:
+        """A credential of a few minutes, where the site offers that (5.63 on, contract B)."""
+        credential, error = "", ""
+        try:
+            credential = minted(self.client, order.contact)
+        except CallError as refused:
+            self._unless_lost(refused, "making a token")
+            error = str(refused)
+        self.link.post(Minted(order.worker, order.contact, credential, error))
+
+    def _unless_lost(self, error: CallError, doing: str) -> None:
+        """Go on, unless the database is lost: then the pipe must be replaced."""
+        if is_database_error(str(error)):
+            self.link.flush()
+            raise DatabaseLostError(f"{doing}: {error}") from error

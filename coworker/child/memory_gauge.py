@@ -1,0 +1,81 @@
+"""A worker's look at the memory of its pipe: at most once a second, while a batch runs and after it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from coworker.civi.pipe import PipeEndedError
+from coworker.errors import MemoryExceededError, SiteError
+from coworker.ipc.link import ChildLink
+from coworker.ipc.messages import Grown
+from coworker.model import ExitStatus
+from coworker.policy import memory
+from coworker.unix.memory import OomWatch, tree_rss
+
+INTERVAL = 1.0  # seconds between two looks, but for the one after a long batch
+LONG_BATCH = 0.1  # seconds
+MIB = 1024 * 1024
+KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, and as a shell says it
+
+
+@dataclass
+class Gauge:
+    """Of the pipe whose command has this pid. Limits in MiB, 0 for none."""
+
+    pid: int
+    link: ChildLink
+    max_memory: int
+    hard_memory: int
+    _next_at: float = 0.0
+    _unmeasured: bool = False  # a batch has ended since
+    _told: bool = False
+
+    def __post_init__(self) -> None:
+        self._oom = OomWatch()
+
+    def while_busy(self) -> None:
+        """Raises MemoryExceededError when it holds more than it ever may."""
+        if (held := self._measure()) is not None:
+            self._judge(held)
+
+    def after_batch(self, seconds: float = 0.0) -> None:
+        """Tell the master when it holds more than it should. Raises as `while_busy` does.
+
+        A batch that took long enough to grow is measured at once, or the next one would be blamed.
+        """
+        if seconds >= LONG_BATCH:
+            self._next_at = 0.0
+        held = self._measure()
+        self._unmeasured = held is None
+        if held is not None and self._judge(held) is memory.Verdict.RETIRE and not self._told:
+            self._told = True
+            self.link.post(Grown(held))
+
+    def patience(self) -> float | None:
+        """Seconds after which `after_batch` is to be asked again; None if it had its answer."""
+        if not self._unmeasured or self._told or not (self.max_memory or self.hard_memory):
+            return None
+        return max(0.0, self._next_at - time.monotonic())
+
+    def _measure(self) -> int | None:
+        """MiB; None if it is not time yet, or nobody wants to know."""
+        now = time.monotonic()
+        if now < self._next_at or not (self.max_memory or self.hard_memory):
+            return None
+        self._next_at = now + INTERVAL
+        return tree_rss(self.pid) // MIB
+
+    def _judge(self, held: int) -> memory.Verdict:
+        verdict = memory.judge(held, max_memory=self.max_memory, hard_memory=self.hard_memory)
+        if verdict is memory.Verdict.KILL:
+            raise MemoryExceededError(
+                f"memory: the pipe and its children hold {held} MiB, hard_memory is {self.hard_memory}"
+            )
+        return verdict
+
+    def explain(self, error: SiteError) -> SiteError:
+        """The error that the end of the pipe was, unless the kernel ended it for want of memory."""
+        if isinstance(error, PipeEndedError) and error.exit_status in KILLED and self._oom.has_killed():
+            return MemoryExceededError(f"memory: killed by the kernel, which had none left: {error}")
+        return error

@@ -1,0 +1,140 @@
+"""Ending claims whose answer never came: read the rows, decide, write with guards (design, section 4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from coworker.civi import queues
+from coworker.ipc.messages import Inspect, Inspected, Search, Settle
+from coworker.policy.settlement import (
+    CLOCK_SLACK,
+    Begun,
+    Fate,
+    OpenClaim,
+    RowSeen,
+    Verdict,
+    may_touch_release,
+    orphans,
+    under_our_lease,
+)
+from coworker.policy.settlement import settle as decide
+
+STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
+CHUNK = 100  # rows renewed in one call
+
+
+def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
+    """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
+    found, site_now = store.rows(order.queue, [*order.sent, *order.unsent])
+    claim = OpenClaim(
+        sent=order.sent,
+        unsent=order.unsent,
+        leases=_begun(order.leases),
+        lease_time=order.lease_time,
+        retry_interval=order.retry_interval,
+        retry_limit=order.retry_limit,
+        ours=order.ours,
+        in_order=order.in_order,
+        delay=order.delay,
+        poisoned=order.poisoned,
+        out_of_sight=order.out_of_sight,
+    )
+    # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
+    # under the lease, and none of the others is taken for it.
+    verdicts = sorted(decide(_seen(found, site_now), claim), key=lambda each: each.fate in STAY)
+    return _carry_out(store, order.queue, verdicts, found)
+
+
+def search(store: queues.RowStore, order: Search) -> list[list[str]]:
+    """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
+    site_now = store.clock()
+    now = time.monotonic()
+    lease = Begun(now - order.until, order.until - order.since)
+    first = order.lease_time - lease.ago - lease.within - CLOCK_SLACK
+    last = order.lease_time - lease.ago + CLOCK_SLACK
+    found, read_at = store.released_between(
+        order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
+    )
+    verdicts = orphans(
+        _seen(found, read_at), lease, order.lease_time, frozenset(order.named), sole=order.sole
+    )
+    return _carry_out(store, order.queue, verdicts, found)
+
+
+def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
+    """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
+    found, site_now = store.rows(order.queue, order.ids)
+    leases = _begun(order.leases)
+    seen = {row.id: row for row in _seen(found, site_now)}
+    ours = [row for row in found if under_our_lease(seen[row.id], leases, order.lease_time)]
+    ids = [row.id for row in ours]
+    if not order.renew or not ours or not all(may_touch_release(seen[row.id]) for row in ours):
+        return Inspected(order.claim, ids, 0.0, 0.0)
+    asked_at = time.monotonic()
+    renewed = _renew(store, order, ours)
+    now = time.monotonic()
+    at = round(now, 3) if len(renewed) == len(ours) else 0.0
+    return Inspected(order.claim, ids, at, round(now - asked_at, 3))
+
+
+def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> list[str]:
+    """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
+    values = {"release_time": f"+{order.lease_time} seconds"}
+    groups: dict[tuple[int, str | None], list[queues.Row]] = {}
+    for row in ours:
+        groups.setdefault((row.run_count, row.release_time), []).append(row)
+    renewed = []
+    for group in groups.values():
+        for start in range(0, len(group), CHUNK):
+            renewed += store.update(order.queue, group[start : start + CHUNK], values)
+    return renewed
+
+
+def _begun(leases: list[Any]) -> list[Begun]:
+    now = time.monotonic()
+    return [Begun(now - at, seconds) for at, seconds in leases]
+
+
+def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
+    return [RowSeen(row.id, row.run_count, seconds_until(row.release_time, site_now)) for row in rows]
+
+
+def _carry_out(
+    store: queues.RowStore, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
+) -> list[list[str]]:
+    """Write what the verdicts say, each where its row still is as it was read (rule 6).
+
+    One by one: CiviCRM selects first and then writes, and nobody shall have long to come in between.
+    """
+    by_id = {row.id: row for row in rows}
+    fates = []
+    for verdict in verdicts:
+        if not verdict.write:
+            fates.append([verdict.id, verdict.fate.value, ""])
+            continue
+        row = by_id[verdict.id]
+        if store.update(queue, [row], _values(verdict)):
+            fates.append([verdict.id, verdict.fate.value, f"run_count was {row.run_count}"])
+        else:
+            fates.append([verdict.id, Fate.LEFT.value, "somebody else changed the row meanwhile"])
+    return fates
+
+
+def _values(verdict: Verdict) -> dict[str, Any]:
+    """What to write."""
+    values: dict[str, Any] = {}
+    if "run_count" in verdict.write:
+        values["run_count"] = verdict.run_count
+    if "release_time" in verdict.write:
+        values["release_time"] = None if verdict.release is None else f"+{verdict.release} seconds"
+    return values
+
+
+def seconds_until(release_time: str | None, site_now: str | None) -> float | None:
+    """Both as the site writes them (`2026-01-31 12:00:00`), so its clock and zone do not matter."""
+    if release_time is None or site_now is None:
+        return None
+    return (datetime.fromisoformat(release_time) - datetime.fromisoformat(site_now)).total_seconds()

@@ -1,0 +1,72 @@
+"""A worker's short-lived credentials: control makes them, the master carries them (contract B)."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from coworker.civi.features import Api
+from coworker.errors import CallError
+from coworker.ipc.link import ChildLink
+from coworker.ipc.messages import NO_CONTROL, Token, TokenWanted
+from coworker.unix.poller import Poller
+
+LIFETIME = 300  # seconds
+RENEWED_AFTER = 200.0  # seconds: a request may take a while to arrive
+PATIENCE = 10.0  # seconds for control to answer
+PAUSE = 0.1  # seconds until it is asked again where there is none
+
+
+class TokenMaker(Protocol):
+    """Who gives a credential for a contact, or raises CallError."""
+
+    def of(self, contact: int) -> str: ...
+
+
+def minted(client: Api, contact: int) -> str:
+    """A new one, made by a trusted pipe (5.63 on). Raises CallError."""
+    made = client.api4("AuthxCredential", "create", {"contactId": contact, "ttl": LIFETIME})
+    try:
+        return str(made[0]["cred"]).removeprefix("Bearer ")
+    except (LookupError, TypeError):
+        raise CallError("the site made a token that is none") from None
+
+
+class Tokens:
+    """By contact."""
+
+    def __init__(self, link: ChildLink, poller: Poller) -> None:
+        self._link, self._poller = link, poller
+        self._known: dict[int, tuple[str, float]] = {}
+
+    def of(self, contact: int) -> str:
+        """One that is good for some time yet. Raises CallError; orders that come meanwhile wait."""
+        text, until = self._known.get(contact, ("", 0.0))
+        if time.monotonic() < until:
+            return text
+        deadline = time.monotonic() + PATIENCE
+        while (answer := self._ask(contact, deadline)).error == NO_CONTROL:
+            self._wait(min(deadline, time.monotonic() + PAUSE))  # its successor is under way
+        if answer.error:
+            raise CallError(f"cannot act as contact {contact}: {answer.error}")
+        self._known[contact] = answer.credential, time.monotonic() + RENEWED_AFTER
+        return answer.credential
+
+    def _ask(self, contact: int, deadline: float) -> Token:
+        self._link.report(TokenWanted(contact))
+        while (answer := self._answer(contact)) is None:
+            if time.monotonic() >= deadline:
+                raise CallError(f"cannot act as contact {contact}: control made no token in time")
+            self._poller.wait(deadline - time.monotonic())
+        return answer
+
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self._poller.wait(left)
+
+    def _answer(self, contact: int) -> Token | None:
+        for order in self._link.inbox:
+            if isinstance(order, Token) and order.contact == contact:
+                self._link.inbox.remove(order)
+                return order
+        return None

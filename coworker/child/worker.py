@@ -1,0 +1,229 @@
+"""The body of a worker: claim from a queue, split by identity, run, report in passing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from coworker.child.body import Body
+from coworker.child.claimer import Claimer, DatabaseLostError
+from coworker.child.memory_gauge import Gauge
+from coworker.civi import queues
+from coworker.civi.outcome import (
+    Outcomes,
+    is_contact_refusal,
+    is_database_error,
+    is_setup_refusal,
+    is_unrunnable,
+)
+from coworker.claims.journal import Journal
+from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
+from coworker.ipc.messages import (
+    Began,
+    Bound,
+    Done,
+    Handed,
+    Idle,
+    NotBegun,
+    Note,
+    Refused,
+    Run,
+    Unanswered,
+    Work,
+    pack_outcomes,
+    unpack,
+)
+from coworker.model import Identity, Item, Outcome
+from coworker.policy import matching
+
+UNKNOWN = Outcome.UNKNOWN
+
+
+@dataclass
+class Worker(Body):
+    """Serves `work` and `run` orders with one pipe, under one identity for life.
+
+    `remote`: the pipe's PHP goes on when its pipe is lost, so items are sent one by one (rule 9).
+    """
+
+    claimer: Claimer
+    gauge: Gauge
+    remote: bool = False
+    own_domain: int | None = None  # that the pipe serves, if it says so
+    identity: Identity | None = None
+    _done: int = 0
+
+    @property
+    def journal(self) -> Journal:
+        return self.claimer.journal
+
+    def serve_order(self, order: Any) -> None:
+        """Raises what the pipe raises; then this worker is finished."""
+        self.journal.next_order()
+        if isinstance(order, Work):
+            why = self._work(order)
+            self.link.post(Idle(order.queue, why))
+        elif isinstance(order, Run):
+            items = unpack(order.items)
+            self.title.show(self.identity, order.queue, self._done)
+            self.journal.handed(order.claim, order.info, items, order.leases)
+            self._run_as(order.claim, order.queue, items, announced=False)
+            self.link.post(Idle(order.queue, "ran"))
+        self.journal.flush()
+        self.title.show(self.identity, None, self._done)
+
+    def wait_idly(self) -> None:
+        """Until something happens; the last batch may still have to be measured."""
+        patience = self.gauge.patience()
+        self.poller.wait(patience)
+        if patience is not None:
+            self.gauge.after_batch()
+            self.link.flush()
+
+    def _work(self, order: Work) -> str:
+        """Batch after batch; returns why it ended (see Idle)."""
+        until = time.monotonic() + order.seconds
+        done_before = self._done
+        self.title.show(self.identity, order.queue, self._done)
+        first = True
+        while True:
+            if self.link.inbox:
+                return "order"
+            asked_at = round(time.monotonic(), 6)
+            items = self.claimer.claim(order.info, asked_at)
+            if not items:
+                return "failed" if items is None else "empty"
+            if first:
+                self.link.hurry()  # a full batch proves work for one more
+                first = False
+            if not self._take(order, items, asked_at):
+                return "handed"
+            self.title.count(self._done)
+            if order.quota and self._done - done_before >= order.quota:
+                return "quota"
+            if time.monotonic() >= until:
+                return "slice"
+
+    def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
+        """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
+        queue = order.queue
+        _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
+        announced = self.identity is not None and not self.remote
+        begun = [item.id for item in mine] if announced else []
+        claim = self.claimer.took(queue, items, asked_at, begun)
+        if rest:
+            self.link.post(Handed(claim, [item.id for item in rest]))
+        if mine:
+            self._run_as(claim, queue, mine, announced=announced)
+        return not rest
+
+    def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
+        """Bind to the items' identity, if that is still open, and run them.
+
+        `announced`: the master knows already that they are begun (see Began).
+        """
+        ids = [item.id for item in items]
+        if self.identity is None:
+            # The claim must be known before anything can go wrong with the login.
+            self.link.flush()
+            if not self._bind(claim, queue, items):
+                return
+        parts = [[item_id] for item_id in ids] if self.remote else [ids]
+        while parts:
+            part = parts.pop(0)
+            rest = [item_id for each in parts for item_id in each]
+            try:
+                error = self._run(claim, queue, part, announced=announced)
+            except ForbiddenError as refusal:  # of whoever we are over HTTP: nothing was begun
+                self.link.post(Refused(claim, [*part, *rest], f"{items[0].identity}: {refusal}"))
+                return
+            if error is not None and rest:
+                self.link.post(Unanswered(claim, rest, error, begun=False))
+                return
+
+    def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
+        """One runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
+        if not announced:
+            self.journal.began(claim, ids)
+            self.link.post(Began(claim, ids))
+        self.words.begin(queue, ids, self.identity)
+        if not announced:
+            self.link.hurry()
+        if self.journal.behind:
+            self.link.flush()
+        begun = time.monotonic()
+        try:
+            answer = queues.run(self.client, queue, ids, timeout=inf)
+        except ForbiddenError:
+            raise
+        except CallError as error:
+            self.words.tell(failed=True)
+            sent = self.client.pipe.request_sent and not isinstance(error, RequestTooLongError)
+            begun_any = sent and not is_unrunnable(str(error))
+            self.link.post(Unanswered(claim, ids, str(error), begun_any))
+            self.link.flush()
+            if is_database_error(str(error)):
+                raise DatabaseLostError(f"running {queue}: {error}") from error
+            return str(error)
+        except SiteError:
+            if not self.client.pipe.request_sent:
+                self.journal.not_begun(claim, ids)
+                self.link.post(NotBegun(claim, ids))
+            raise
+        took = time.monotonic() - begun
+        self._report(claim, queue, answer, took)
+        self.gauge.after_batch(took)
+        return None
+
+    def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
+        failed = not answer.all_ok
+        errors = self.words.tell(failed=failed)
+        if failed or self.journal.behind:
+            self.link.hurry()
+        for oddity in answer.oddities:
+            self.link.post(Note("warning", "odd_outcome", {"queue": queue, "text": oddity}))
+        known = [item_id for item_id, outcome in answer.items() if outcome is not UNKNOWN]
+        self._done += len(known)
+        self.journal.ended(claim, known)
+        if len(known) < len(answer):
+            unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
+            self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
+        told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
+        runs = pack_outcomes((item_id, answer[item_id].value) for item_id in known)
+        self.link.post(Done(claim, runs, round(took, 6), told))
+
+    def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
+        """Log in, before anything runs. Whether the items may be run now (design, section 5)."""
+        identity, ids = matching.as_served(items[0].identity, self.own_domain), [item.id for item in items]
+        if not matching.serves_domain(self.own_domain, identity):
+            reason = f"this pipe serves domain {self.own_domain}, not {identity.domain}"
+            self.link.post(Refused(claim, ids, reason))
+            return False
+        if identity.contact is not None or not self.client.binds:
+            try:
+                self.client.login(identity.contact)
+            except CallError as error:
+                return self._login_refused(claim, queue, ids, identity, str(error))
+        if self.client.binds:
+            self._bound(identity)
+        return True
+
+    def _login_refused(self, claim: str, queue: str, ids: list[str], identity: Identity, why: str) -> bool:
+        """Whether the items may be run all the same. Raises ProtocolError when we may be somebody."""
+        if is_contact_refusal(why):
+            # Never logged in, so CiviCRM refuses the task before its callback and its own policy applies.
+            fields = {"queue": queue, "identity": str(identity), "reason": why}
+            self.link.post(Note("warning", "login_refused", fields))
+            return True
+        self.link.post(Refused(claim, ids, why))
+        if is_database_error(why):
+            raise DatabaseLostError(f"logging in: {why}")
+        if not is_setup_refusal(why):
+            raise ProtocolError(f"logging in: {why}")
+        return False
+
+    def _bound(self, identity: Identity) -> None:
+        self.identity = identity
+        self.link.post(Bound(identity.contact, identity.domain))

@@ -1,0 +1,1 @@
+"""The Python site: a Civi::pipe server over a queue store."""

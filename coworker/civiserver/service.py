@@ -1,0 +1,248 @@
+"""The actions of `Queue`: claimItems, runItems, run, reset. Also the Python-level way to make queues and
+items.
+
+A queue's settings are read once and then remembered for the life of the process, as CiviCRM does (contract
+A4): a pipe that has used a queue does not see later changes. Its status is always read fresh.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from coworker.civiserver.fields import QUEUE, QUEUE_ITEM, Entity, Row
+from coworker.civiserver.query import parse_query
+from coworker.civiserver.release import Release
+from coworker.civiserver.runner import TaskRunner
+from coworker.model import SYSTEM, Identity, Outcome
+from coworker.queues.errors import ApiError
+from coworker.queues.stores import Store
+from coworker.queues.stores.base import QueueSpec, StoredItem
+from coworker.queues.task import Task, parse_data
+
+TYPES = ("Sql", "SqlParallel")
+STATUSES = ("active", "completed", "draft", "aborted")
+ERROR_MODES = ("delete", "abort")
+_AT_ONCE = 500  # ids in one statement
+_RUNNER_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+class QueueService:
+    """Queue rules over a store.
+
+    `domain` is the one that this process serves; `guard` is entered while tasks run (the server puts the
+    guard of its standard output here).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        release: Release | None = None,
+        domain: int = 1,
+        guard: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.store = store
+        self.release = release or Release()
+        self.domain = domain
+        self._guard = guard or nullcontext()
+        self._runner = TaskRunner(store, self.release)
+        self._specs: dict[str, QueueSpec] = {}
+
+    # making queues and items
+
+    def create_queue(self, name: str, **settings: Any) -> int:
+        """Make a queue (SqlParallel, runner task, error delete, unless said otherwise). Its id."""
+        values = {"type": "SqlParallel", "runner": "task", "error": "delete", **settings, "name": name}
+        return self.insert(QUEUE, [values])[0]
+
+    def push(self, queue: str, callback: str, *arguments: Any, weight: int = 0, **more: Any) -> int:
+        """Add one task: `callback` is "module:function". More: title, run_as, release_time (text). The item's
+        id.
+        """
+        release_time = more.pop("release_time", None)
+        task = Task(callback, list(arguments), **more)
+        return self.push_all(queue, [task], weight=weight, release_time=release_time)[0]
+
+    def push_all(
+        self, queue: str, tasks: Iterable[Task], *, weight: int = 0, release_time: str | None = None
+    ) -> list[int]:
+        """Add tasks in one transaction; release_time as in APIv4 (`+60 seconds`). Their ids, in order."""
+        common = {"queue_name": queue, "weight": weight, "release_time": release_time}
+        return self.insert(QUEUE_ITEM, [{**common, "data": task.to_data()} for task in tasks])
+
+    def items(self, queue: str) -> list[Row]:
+        """The items of a queue in order, with times as text and `data` as it was given."""
+        ordered = {"where": [["queue_name", "=", queue]], "orderBy": {"weight": "ASC", "id": "ASC"}}
+        rows = self.store.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            data = {item.id: item.data for item in self.store.fetch(queue, [row["id"] for row in part])}
+            for row in part:
+                row["data"] = parse_data(data.get(row["id"]))
+        return rows
+
+    def insert(self, entity: Entity, records: Sequence[Row]) -> list[int]:
+        """Add rows given in the API's shape, filling in defaults; fields that do not exist are left out."""
+        now = self.store.now()
+        defaults = {field.name: field.default for field in entity.columns() if field.default is not None}
+        return self.store.insert(
+            entity, [to_stored(entity, {**defaults, **_given(entity, record)}, now) for record in records]
+        )
+
+    # claiming and running
+
+    def claim(self, queue: str) -> list[StoredItem]:
+        """claimItems: up to batch_limit items, none if the queue is not active. Raises ApiError for a bad
+        queue.
+        """
+        spec = self.spec(queue)
+        if self.status(queue) != "active":
+            return []
+        if spec.linear and spec.batch_limit > 1:
+            raise ApiError(f'Queue "{queue}" (CRM_Queue_Queue_Sql) does not support batching.')
+        return self.store.claim(spec, spec.batch_limit or 1)
+
+    def run_claimed(
+        self, queue: str, ids: Sequence[int], identity: Identity = SYSTEM
+    ) -> list[tuple[int, Outcome]]:
+        """RunItems with items: fetched again by id; neither status nor lease is looked at (contract A3)."""
+        spec = self.spec(queue)
+        if len(ids) > 1 and spec.linear:
+            raise ApiError("runItems: Error: Running multiple items requires BatchQueueInterface")
+        items: list[StoredItem | None] = list(self.fetch(queue, ids))
+        if not items and len(ids) == 1:
+            items = [None]
+        return self._run(spec, items, identity)
+
+    def run_next(self, queue: str, identity: Identity = SYSTEM) -> list[tuple[int, Outcome]]:
+        """RunItems with a queue: claims a batch and runs it. Empty if there was nothing to claim."""
+        spec = self.spec(queue)
+        if self.status(queue) != "active":
+            return []
+        items: list[StoredItem | None] = list(self.store.claim(spec, spec.batch_limit or 1))
+        if not items and spec.linear:
+            items = [None]  # CiviCRM trips over its own empty hands here
+        return self._run(spec, items, identity)
+
+    def run_loop(
+        self, queue: str, max_requests: int | None, max_duration: int | None, identity: Identity
+    ) -> Row:
+        """Queue.run: claim and run until a limit (None or negative: none). Counts and an `exit_message`."""
+        self.spec(queue)
+        start = time.monotonic()
+        requests = successes = errors = 0
+        while (message := self._reason_to_end(queue, requests, start, max_requests, max_duration)) is None:
+            requests += 1
+            try:
+                claimed = self.claim(queue)
+                if not claimed:
+                    message = "No claimable items"
+                    break
+                results = self.run_claimed(queue, [item.id for item in claimed], identity)
+            except Exception as error:
+                errors += 1
+                message = f"Queue-item raised unhandled exception ({type(error).__name__}: {error})"
+                break
+            good = sum(outcome is Outcome.OK for _, outcome in results)
+            successes += good
+            errors += len(results) - good
+        ready, blocked, total = self.store.statistics(queue)
+        return {
+            "loop_duration": f"{time.monotonic() - start:.3f}",
+            "loop_requests": requests,
+            "item_successes": successes,
+            "item_errors": errors,
+            "queue_ready": ready,
+            "queue_blocked": blocked,
+            "queue_total": total,
+            "exit_message": message,
+        }
+
+    def reset(self, queue: str) -> int:
+        """Drop every item of a queue. How many there were."""
+        self.spec(queue)
+        return self.store.reset(queue)
+
+    # what the actions share
+
+    def spec(self, queue: str) -> QueueSpec:
+        """The queue's settings, remembered. Raises ApiError for a queue that is unknown or cannot work."""
+        known = self._specs.get(queue)
+        if known is not None:
+            return known
+        found = self.store.queue(queue)
+        problem = 'Missing field "type".' if found is None else _problem(found)
+        if found is None or problem:
+            raise ApiError(f'Failed to create queue "{queue}". {problem}')
+        if found.type not in TYPES:
+            raise ApiError(f'Class "CRM_Queue_Queue_{found.type}" does not exist')
+        self._specs[queue] = found
+        return found
+
+    def status(self, queue: str) -> str | None:
+        """Fresh: the stored status, or "paused" while the domain pauses its queues."""
+        status, paused = self.store.queue_state(queue, self.domain)
+        return "paused" if paused else status
+
+    def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:
+        return self.store.fetch(queue, ids) if ids else []
+
+    def _run(
+        self, spec: QueueSpec, items: Sequence[StoredItem | None], identity: Identity
+    ) -> list[tuple[int, Outcome]]:
+        if not items:
+            return []
+        if not spec.runner or not _RUNNER_NAME.fullmatch(spec.runner):
+            raise ApiError(f"Cannot autorun queue: {spec.name}")
+        if spec.runner != "task":
+            raise ApiError(
+                f"Failed to run queue items (name={spec.name}, runner={spec.runner}, "
+                f"itemCount={len(items)}, outcomeCount=0)"
+            )
+        with self._guard:
+            outcomes = self._runner.run_batch(spec, items, identity._replace(domain=self.domain))
+        return [(item.id, outcome) for item, outcome in zip(items, outcomes, strict=True) if item is not None]
+
+    def _reason_to_end(
+        self, queue: str, requests: int, start: float, max_requests: int | None, max_duration: int | None
+    ) -> str | None:
+        status = self.status(queue)
+        if status != "active":
+            return f"Queue is not active (status => {status or ''})"
+        if max_requests is not None and 0 <= max_requests <= requests:
+            return f"Reached request limit ({max_requests})"
+        if max_duration is not None and 0 <= max_duration <= time.monotonic() - start:
+            return f"Reached duration limit ({max_duration})"
+        return None
+
+
+def to_stored(entity: Entity, record: Row, now: int) -> Row:
+    """A record of the API as the store keeps it; fields that do not exist are left out, as APIv4 does."""
+    fields = entity.fields
+    return {
+        name: fields[name].to_store(value, now)
+        for name, value in record.items()
+        if name in fields and not fields[name].extra
+    }
+
+
+def _given(entity: Entity, record: Row) -> Row:
+    """Without the fields that are NULL and cannot be: they take their defaults."""
+    kept = {field.name for field in entity.columns() if field.nullable or field.default is None}
+    return {name: value for name, value in record.items() if value is not None or name in kept}
+
+
+def _problem(spec: QueueSpec) -> str | None:
+    """What CiviCRM finds wrong with the settings of a queue before it uses it."""
+    if not spec.type:
+        return 'Missing field "type".'
+    if not spec.runner:
+        return None
+    if spec.status not in STATUSES:
+        return f'Invalid queue status "{spec.status or ""}".'
+    if spec.runner == "task" and spec.error not in ERROR_MODES:
+        return f'Invalid error mode "{spec.error or ""}".'
+    return None

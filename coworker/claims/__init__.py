@@ -1,0 +1,1 @@
+"""What is claimed and not ended, in files: one writer, one reader."""

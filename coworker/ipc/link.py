@@ -1,0 +1,120 @@
+"""Messages over a channel: the same on both ends."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+from coworker.ipc import messages
+from coworker.model import RetireReason
+from coworker.unix.sockets import Channel
+from coworker.wire.lines import LineSplitter
+
+MESSAGE_LIMIT = 64 * 1024 * 1024  # bytes; a batch of 100,000 items is far below
+SEND_PATIENCE = 5.0  # seconds that a child waits for a master that does not read
+PASSING = 0.02  # seconds that a report may wait for others to leave with it
+
+
+class MasterGoneError(BaseException):
+    """The master's end of the socket is closed: begin nothing new and leave (design, section 3, rule 6).
+
+    Like RetireNowError no Exception: it breaks out of whatever the child does, past its error handling.
+    """
+
+
+class RetireNowError(BaseException):
+    """The master wants the pipe ended at once, whatever it runs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Link:
+    """Sends messages and collects those that arrived. Raises ProtocolError for a line that is none."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._lines = LineSplitter(MESSAGE_LIMIT)
+
+    def send(self, *sent: messages.Order | messages.Report) -> None:
+        """All of them in one write."""
+        self.channel.send(b"".join(map(messages.encode, sent)))
+
+    def receive(self) -> list[Any]:
+        """What has arrived. `channel.closed` tells when nothing more will."""
+        data = self.channel.receive()
+        return [messages.decode(line) for line in self._lines.feed(data)] if data else []
+
+
+class ChildLink(Link):
+    """The child's end. Reports are posted and leave together: at the next `flush`, or in passing (`tend`).
+
+    A child may die with reports that did not leave: what matters of them its journal says too.
+    `inbox` holds orders not served yet. `on_readable` is the poller's callback, also in the midst of a call.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)
+        self.inbox: deque[Any] = deque()
+        self._outgoing: list[messages.Report] = []
+        self._due = inf  # monotonic seconds: when what waits must leave
+
+    def on_readable(self) -> None:
+        """Raises MasterGoneError and RetireNowError."""
+        for order in self.receive():
+            if isinstance(order, messages.Retire) and order.now:
+                raise RetireNowError(order.reason)
+            if isinstance(order, messages.Flush):
+                self.report(messages.Flushed())
+                continue
+            self.inbox.append(order)
+        if self.channel.closed:
+            raise MasterGoneError
+
+    def retire(self, reason: RetireReason = RetireReason.SHUTDOWN) -> None:
+        """As if the master had sent it; TERM does this."""
+        self.inbox.append(messages.Retire(reason.value))
+
+    def post(self, report: messages.Report) -> None:
+        """Send with the next flush, or in passing."""
+        if self._due == inf:
+            self._due = time.monotonic() + PASSING
+        self._outgoing.append(report)
+
+    def hurry(self) -> None:
+        """What was posted waits for nothing but the next request to be on its way."""
+        self._due = 0.0
+
+    def tend(self, now: float) -> float:
+        """While an answer is awaited: send what has waited long enough.
+
+        Returns when to ask again (monotonic seconds). Raises MasterGoneError.
+        """
+        if now >= self._due:
+            self.flush()
+        return self._due
+
+    def flush(self) -> None:
+        """Send what was posted. Raises MasterGoneError when nobody is there to read it."""
+        self._due = inf
+        if self._outgoing:
+            outgoing, self._outgoing = messages.condense(self._outgoing), []
+            self.send(*outgoing)
+            if self.channel.pending:
+                self.channel.flush_within(SEND_PATIENCE)
+            if self.channel.closed or self.channel.broken:
+                raise MasterGoneError
+
+    def say_what_is_left(self) -> None:
+        """Before something that takes long, whether anybody reads it or not."""
+        with suppress(MasterGoneError):
+            self.flush()
+
+    def report(self, report: messages.Report) -> None:
+        """Post and flush."""
+        self.post(report)
+        self.flush()

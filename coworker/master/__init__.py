@@ -1,0 +1,1 @@
+"""Before the fork: the loop, and everything that it decides."""

@@ -1,0 +1,70 @@
+"""HUP can never make things worse: new settings are tried on one worker a site before they come into force.
+
+The file is read and checked; a *canary* worker boots with the new settings at each site; only when all
+have said hello are the settings adopted and the other workers rolled. A site that was down already has no
+veto (design, section 3, rule 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coworker.config.settings import Config
+from coworker.master.site import Site
+from coworker.model import RetireReason, WorkerRecord
+from coworker.model import WorkerState as S
+
+
+@dataclass
+class Reload:
+    """One reload under way. `sites` are those that will be, old ones and new ones, by name."""
+
+    config: Config
+    sites: dict[str, Site]
+    on_end: Callable[[Reload, str | None], None]  # with the reason when it failed
+    waiting: dict[int, Site] = field(default_factory=dict)  # canary → its site
+    over: bool = False
+
+    def begin(self, old: dict[str, Site], now: float) -> None:
+        """Boot the canaries. Ends at once when there are none to wait for."""
+        new = {settings.name: settings for settings in self.config.sites}
+        for name, site in self.sites.items():
+            if name in old and site.staff.breaker.is_open:
+                continue
+            site.on_canary = self._on_canary
+            for entry in (None, *(domain.number for domain in new[name].domains)):
+                record = site.staff.boot_canary(new[name], now, entry)
+                if record is None:
+                    self.fail(f"site {name}: cannot fork")
+                    return
+                self.waiting[record.id] = site
+        if not self.waiting:
+            self._end(None)
+
+    def _on_canary(self, record: WorkerRecord, error: str | None) -> None:
+        """A canary is ready, or it failed."""
+        if self.over or record.id not in self.waiting:
+            return
+        if error is not None:
+            self.fail(f"site {record.site}: {error}")
+            return
+        del self.waiting[record.id]
+        if not self.waiting:
+            self._end(None)
+
+    def fail(self, reason: str) -> None:
+        """Give up; old settings and old workers go on."""
+        if not self.over:
+            self._end(reason)
+
+    def _end(self, reason: str | None) -> None:
+        self.over = True
+        self.on_end(self, reason)
+
+    def drop_canaries(self, now: float) -> None:
+        """After a failure: they must not stay."""
+        for site in self.sites.values():
+            for record in site.staff.roster:
+                if record.canary and record.state is not S.RETIRING:
+                    site.staff.retire(record, RetireReason.RELOAD, now, at_once=True)

@@ -1,0 +1,200 @@
+"""The master's side of settling: what must be ended, what control is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
+from random import Random
+from typing import Any, NamedTuple
+
+from coworker.config.settings import SiteSettings
+from coworker.ipc.messages import Search, Settle, Settled, SettleFailed
+from coworker.master.crash_counts import Poison
+from coworker.master.ledger import Claim, Ledger, Place
+from coworker.master.settlements import LostClaim, Settlement, Settlements, search_order, settle_order
+from coworker.model import QueueInfo
+from coworker.policy.settlement import Fate
+
+SEARCH_DELAY = 3.5  # seconds until nothing claimed since is taken for what a lost claim took
+SEARCH_PAUSE = 0.2  # seconds between looks whether a search can begin
+REMEMBERED = 300.0  # seconds for which an item that ended keeps its name
+POISONED = "CiviCRM will not call it again, but delete it or abort the queue, as the queue says"
+MANY = 1000  # names from which on old ones are dropped
+
+
+ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # it brought down nobody; what was not begun tells nothing
+
+
+class Claiming(NamedTuple):
+    """A claim that was sent at `at` (monotonic seconds) and not answered yet."""
+
+    queue: str
+    at: float
+
+
+class Settler:
+    """Of one site."""
+
+    def __init__(self, settings: SiteSettings, ledger: Ledger, log: Callable[..., None], rng: Random) -> None:
+        self.settings = settings
+        self.settlements = Settlements()
+        self.poison = Poison()
+        self._ledger = ledger
+        self._log = log
+        self._rng = rng
+        self._ended: dict[tuple[str, str], float] = {}  # (queue, id) of rows that may still show our lease
+
+    # --- what must be ended ---
+
+    def settle(
+        self,
+        claim: Claim,
+        place: Place,
+        *,
+        cause: str,
+        sent: Iterable[str] = (),
+        unsent: Iterable[str] = (),
+        **more: Any,
+    ) -> None:
+        """Control is to find out about these items. `more`: the fields of a Settlement."""
+        entry = Settlement(claim, list(sent), list(unsent), cause=cause, **more)
+        limit = self.settings.workers.crash_limit
+        if limit and not (entry.ours or entry.blameless):
+            entry.poisoned = self.poison.would_be(claim.queue.name, entry.sent, limit)
+        self._ledger.settle(claim.id, entry.ids, place)
+        self.settlements.add(entry)
+
+    def lose(
+        self, queue: QueueInfo, since: float, until: float, cause: str, *, recovered: bool = False
+    ) -> None:
+        """A claim was sent and not answered; whoever sent it has gone (rule 7)."""
+        not_before = until + SEARCH_DELAY
+        lost = LostClaim(queue, since, until, cause=cause, not_before=not_before, recovered=recovered)
+        self.settlements.add(lost)
+        self._ledger.changed = True
+
+    def remember(self, queue: str, ids: Iterable[str], now: float) -> None:
+        """Rows of these may be left, and look as if they were still leased to us."""
+        self._ended.update(((queue, item_id), now) for item_id in ids)
+        if len(self._ended) > MANY:
+            self._ended = {key: at for key, at in self._ended.items() if at > now - REMEMBERED}
+
+    # --- what control is asked ---
+
+    def due(self, now: float, *, in_haste: bool) -> frozenset[int]:
+        """What control may be asked now. `in_haste`: nothing is claimed any more, nothing to wait for."""
+        if in_haste:
+            for lost in self.settlements.lost_claims():
+                lost.not_before = min(lost.not_before, now)
+        return frozenset(ref for ref, _ in self.settlements.due(now))
+
+    def orders(
+        self, control: int, now: float, claiming: Sequence[Claiming], refs: Collection[int]
+    ) -> list[Settle | Search]:
+        """What this control is to do now, of those that are `due`: all that was claimed since is known."""
+        orders: list[Settle | Search] = []
+        for ref, entry in self.settlements.due(now):
+            if ref not in refs:
+                continue
+            if isinstance(entry, Settlement):
+                self._leave_what_was_claimed_again(ref, entry)
+                if not entry.ids:
+                    continue
+                orders.append(settle_order(ref, entry))
+            elif any(c.queue == entry.queue.name and c.at <= entry.until + SEARCH_DELAY for c in claiming):
+                entry.not_before = now + SEARCH_PAUSE  # what that one takes is not named yet
+                continue
+            else:
+                named = self._named(entry.queue.name)
+                orders.append(search_order(ref, entry, named, sole=self.settings.sole_agent))
+            entry.asked = control
+        return orders
+
+    def _leave_what_was_claimed_again(self, ref: int, entry: Settlement) -> None:
+        """What we have claimed since is not the old claim's any more."""
+        taken = [each for each in entry.ids if self._ledger.claimed_since(entry.claim, each)]
+        if taken:
+            self._ledger.settled(entry.claim.id, taken)
+            entry.sent = [each for each in entry.sent if each not in taken]
+            entry.unsent = [each for each in entry.unsent if each not in taken]
+            if not entry.ids:
+                self.settlements.close(ref)
+
+    def _named(self, queue: str) -> set[str]:
+        """The ids of this queue that answers of late have named."""
+        open_ones = (c.entries for c in self._ledger.claims.values() if c.queue.name == queue)
+        return {each for entries in open_ones for each in entries} | {
+            item_id for name, item_id in self._ended if name == queue
+        }
+
+    # --- what it answered ---
+
+    def settled(self, report: Settled, now: float) -> None:
+        """The end of these items; for what may still run somewhere, not yet."""
+        entry = self.settlements.pending.get(report.ref)
+        if entry is None:
+            return
+        queue = entry.claim.queue.name if isinstance(entry, Settlement) else entry.queue.name
+        unknown = [item_id for item_id, fate, _ in report.fates if fate == Fate.UNKNOWN.value]
+        over = [item_id for item_id, fate, _ in report.fates if fate != Fate.UNKNOWN.value]
+        for item_id, fate, text in report.fates:
+            if fate != Fate.UNKNOWN.value or not entry.tries:
+                self._log(
+                    "warning", "settled", queue=queue, item=item_id, fate=fate, cause=entry.cause,
+                    detail=text or None,
+                )  # fmt: skip
+        if isinstance(entry, Settlement):
+            self._ledger.settled(entry.claim.id, over)
+            self._count_crashes(entry, report, queue)
+        self.remember(queue, over, now)
+        self._ledger.changed = True
+        if unknown:
+            self.settlements.watch(report.ref, unknown, now, self._rng)
+        else:
+            self.settlements.close(report.ref)
+
+    def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
+        """An item that brings down one worker after another is not called again (design: poison)."""
+        for item_id, fate, _ in report.fates:
+            if fate in ENDED:
+                self.poison.forget(queue, [item_id])
+            elif fate == Fate.RELEASED.value and not (entry.ours or entry.blameless):
+                crashes = self.poison.count(queue, item_id)
+                if item_id in entry.poisoned:
+                    self.poison.forget(queue, [item_id])
+                    self._log(
+                        "critical", "poisoned", queue=queue, item=item_id, crashes=crashes,
+                        cause=entry.cause, what=POISONED,
+                    )  # fmt: skip
+
+    def failed(self, report: SettleFailed, now: float) -> None:
+        """Later again; if that is of no use, the rows stay leased."""
+        entry = self.settlements.failed(report.ref, now, self._rng)
+        if entry is None:
+            return
+        queue = entry.claim.queue if isinstance(entry, Settlement) else entry.queue
+        fields = {"queue": queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
+        if not report.final:
+            self._log("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
+            return
+        self.settlements.close(report.ref)
+        if isinstance(entry, Settlement):
+            self._ledger.settled(entry.claim.id, entry.ids)
+        self._ledger.changed = True
+        self._log("error", "left_leased", **fields, lease_seconds=queue.lease_time, cause=entry.cause)
+
+    def report_open(self) -> None:
+        """Name what could not be settled in time: the next start will do it."""
+        what = "the next start settles it, if that comes before its lease ends"
+        for claim in self._ledger.claims.values():
+            self._log(
+                "error", "claim_left_open", queue=claim.queue.name, items=",".join(claim.entries),
+                lease_seconds=claim.queue.lease_time, what=what,
+            )  # fmt: skip
+        for lost in self.settlements.lost_claims():
+            self._log("error", "claim_left_open", queue=lost.queue.name, reason=lost.cause, what=what)
+
+    def next_at(self) -> float:
+        """When something may be asked again by itself."""
+        again = self.settlements.next_at()
+        return inf if again is None else again

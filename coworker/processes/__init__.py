@@ -1,1 +1,0 @@
-"""The life of a process: forked, booted, watched, replaced."""

@@ -1,1 +1,0 @@
-"""The flow of a task: claimed, run, reported, settled."""

@@ -1,0 +1,38 @@
+"""What the tests of the queue rules share."""
+
+import pytest
+
+from coworker.civiserver.release import Release
+from coworker.civiserver.service import QueueService
+from coworker.model import SYSTEM
+from coworker.queues.stores import open_store
+from support import queue_tasks
+
+
+@pytest.fixture
+def make_service():
+    """A function that makes a service of some release, with one store for all of them."""
+    store = open_store("memory:")
+    queue_tasks.seen.clear()
+    yield lambda version="6.13.3", **more: QueueService(store, Release(version), **more)
+    store.close()
+
+
+def rows(service, queue="q"):
+    now = service.store.now()
+    text = "SELECT id, release_time, run_count FROM civicrm_queue_item WHERE queue_name = ? ORDER BY id"
+    found = service.store._db.execute(text, [queue]).fetchall()
+    return [(item_id, release and release - now, count) for item_id, release, count in found]
+
+
+def run(service, queue="q", identity=SYSTEM):
+    """Claim a batch and run it: the outcomes."""
+    claimed = service.claim(queue)
+    return [outcome for _, outcome in service.run_claimed(queue, [item.id for item in claimed], identity)]
+
+
+def let_go(service, queue="q"):
+    """As if every lease had ended."""
+    service.store._db.execute(
+        "UPDATE civicrm_queue_item SET release_time = NULL WHERE queue_name = ?", [queue]
+    )

@@ -1,0 +1,100 @@
+"""Messages survive the way between master and child."""
+
+import pytest
+
+from coworker.errors import ProtocolError
+from coworker.ipc import messages as m
+from coworker.model import SYSTEM, Identity, Item, QueueInfo
+
+EVERY = [
+    m.Look(["a", "b c"], ["d"]),
+    m.Work(["import/1", "Sql"], 0.5, 3, bind=False),
+    m.Run("1.2", ["q"], [[1.5, 0.1]], [["7", 100, None]]),
+    m.Settle(1, "q", ["1"], [], True, True, [[1.5, 0.1]], 3600, 0, 1, 60, ["1"], True),
+    m.Search(2, "q", 1.5, 2.5, 3600, ["1"], sole=False),
+    m.Inspect("1.1", "q", ["1"], [[1.5, 0.1]], 3600, renew=True),
+    m.Fetch(["q", "SqlParallel", 1, 3600, 0, 0, None, "task"]),
+    m.Mint(3, 100),
+    m.Token(100, "jwt", ""),
+    m.Flush(),
+    m.Pause(),
+    m.Retire("reload", True),
+    m.Spawned(123),
+    m.Ready("6.13.3", 0.7, gives_back=True, domain=1),
+    m.BootFailed("no\nluck", 3.0),
+    m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
+    m.LookFailed("x"),
+    m.Fetched("q", got=True),
+    m.TokenWanted(100),
+    m.Minted(3, 100, "jwt"),
+    m.State("Production", False, "6.13.3", "6.13.3", "abc", ""),
+    m.NotClaimed("q"),
+    m.Claiming("q", 1.5),
+    m.Took("1.1", "q", [[None, None, ["1"]]], 1.5, 0.1),
+    m.Handed("1.1", ["1"]),
+    m.Refused("1.1", ["1"], "é ☃"),
+    m.Bound(100, 1),
+    m.Began("1.1", ["1"]),
+    m.NotBegun("1.1", ["1"]),
+    m.Done("1.1", [["ok", ["1"]]], 0.1, {"1": {"error": "x"}}),
+    m.Worked("1.1", "q", 1.5, 100, 1, [["ok", ["1"]]], 0.1, {}),
+    m.Unanswered("1.1", ["1"], "x", False),
+    m.Flushed(),
+    m.Ended("1.1", ["1"]),
+    m.Idle("q", "empty"),
+    m.ClaimFailed("q", "x"),
+    m.Settled(1, [["1", "finished", ""]]),
+    m.SettleFailed(1, "x", True),
+    m.Grown(600),
+    m.Inspected("1.1", ["1"], 1.5, 0.1),
+    m.InspectFailed("1.1", "x"),
+    m.Failed("died", "x"),
+    m.Note("info", "e", {"k": 1}),
+    m.Bye("idle", "exit status 0"),
+]
+
+
+@pytest.mark.parametrize("message", EVERY, ids=lambda message: type(message).__name__)
+def test_one_line_each_and_back(message):
+    line = m.encode(message)
+    assert line.count(b"\n") == 1
+    assert m.decode(line[:-1]) == message
+    assert type(m.decode(line[:-1])) is type(message)
+
+
+def test_every_kind_is_tried_here():
+    kinds = {*m.Order.__args__, *m.Report.__args__}
+    assert kinds == {type(message) for message in EVERY}
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b"[]", b'["Nonsense"]', b'["Look"]', b'["Look",1,2,3]', b"\xff", b"3"]
+)
+def test_anything_else_is_refused(line):
+    with pytest.raises(ProtocolError):
+        m.decode(line)
+
+
+def test_items_and_queues_survive():
+    items = [Item("1"), Item("2", Identity(100, 1)), Item("3", Identity(-1))]
+    assert m.unpack(m.pack(items)) == items
+    assert m.unpack(m.pack(items))[0].identity == SYSTEM
+    assert QueueInfo(*next(e for e in EVERY if isinstance(e, m.Seen)).queues[0]).linear
+
+
+@pytest.mark.parametrize(
+    ("run_as", "expected"),
+    [
+        (None, SYSTEM),
+        ({}, SYSTEM),
+        ([], SYSTEM),
+        ({"contactId": None, "domainId": 1}, Identity(None, 1)),
+        ({"contactId": "0"}, SYSTEM),
+        ({"contactId": 2, "domainId": 1}, Identity(2, 1)),
+        ({"contactId": "2", "domainId": "1"}, Identity(2, 1)),
+        ({"contactId": 2}, Identity(2, None)),
+        ({"contactId": 2, "domainId": ""}, Identity(2, None)),
+    ],
+)
+def test_identity_of_run_as(run_as, expected):
+    assert Identity.from_run_as(run_as) == expected

@@ -1,0 +1,119 @@
+"""When a site is left alone although it answers, and when its workers are replaced."""
+
+import pytest
+
+from coworker.config.settings import SiteSettings
+from coworker.ipc.messages import State
+from coworker.master.site_health import Awareness
+from coworker.policy.site_health import FRESH_EVERY, FRESH_WHILE_HELD, Seen, holds, is_stale
+
+FINE = Seen("Production", False, "6.13.3", "6.13.3")
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (FINE, []),
+        (Seen(None, None, None, None), []),
+        (FINE._replace(environment="Staging"), ["environment is Staging, not Production"]),
+        (FINE._replace(maintenance=True), ["maintenance mode"]),
+        (FINE._replace(database="6.12.0"), ["its code is 6.13.3, its database 6.12.0"]),
+        (FINE._replace(code=None, database="6.12.0"), []),
+        (FINE._replace(environment="Staging", maintenance=True), ["Staging", "maintenance"]),
+    ],
+)
+def test_reasons_to_claim_nothing(seen, says):
+    found = holds(seen, allow_non_production=False)
+    assert len(found) == len(says)
+    assert all(text in hold.reason for text, hold in zip(says, found, strict=True))
+    allowed = holds(seen, allow_non_production=True)
+    assert len(allowed) == len([text for text in says if "Staging" not in text])
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("6.4.alpha1", "6.4.beta1"),
+        ("6.4.beta1", "6.4.0"),
+        ("6.4.0", "6.4.1"),
+        ("6.9.0", "6.10.0"),
+        ("5.77.0", "6.0.0"),
+    ],
+)
+def test_a_database_that_is_newer_than_the_code_that_runs(older, newer):
+    assert is_stale(FINE._replace(code=older, database=newer))
+    assert not is_stale(FINE._replace(code=newer, database=older))
+    assert not is_stale(FINE._replace(code=newer, database=newer))
+
+
+class Bench:
+    def __init__(self, **settings):
+        self.lines, self.rolled = [], 0
+        self.awareness = Awareness(
+            SiteSettings("a", None, "x", **settings),
+            lambda level, event, **fields: self.lines.append(event),
+            self.roll,
+        )
+
+    def roll(self):
+        self.rolled += 1
+
+    def see(self, now, digest="", what="", **changes):
+        return self.awareness.noticed(State(*FINE._replace(**changes), digest, what), now)
+
+
+def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
+    bench = Bench()
+    assert not bench.see(0)
+    assert bench.see(1, maintenance=True)
+    assert not bench.see(2, maintenance=True)
+    assert bench.awareness.held
+    assert bench.awareness.fresh_every == FRESH_WHILE_HELD
+    assert "maintenance" in bench.awareness.title()
+    assert not bench.see(3)
+    assert not bench.awareness.held
+    assert bench.awareness.fresh_every == FRESH_EVERY
+    assert bench.lines == ["site_held", "site_free"]
+    assert bench.awareness.title() == ""
+
+
+def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
+    bench = Bench()
+    bench.see(0, digest="one")
+    bench.see(10, digest="two", what="/x")
+    bench.see(15, digest="three", what="/x")
+    bench.awareness.tend(20)
+    assert bench.rolled == 0
+    assert bench.awareness.due_at() == 25
+    bench.awareness.tend(25)
+    assert bench.rolled == 1
+    bench.see(30, digest="three")
+    bench.awareness.tend(100)
+    assert (bench.rolled, bench.lines) == (1, ["renewing"])
+
+
+def test_code_that_is_as_it_was_again_replaces_nobody():
+    bench = Bench()
+    bench.see(0, digest="one")
+    bench.see(10, digest="two")
+    bench.see(15, digest="one")
+    bench.awareness.tend(100)
+    assert bench.rolled == 0
+
+
+def test_watch_code_false_replaces_nobody():
+    bench = Bench(watch_code=False)
+    bench.see(0, digest="one")
+    bench.see(10, digest="two")
+    bench.awareness.tend(100)
+    assert bench.rolled == 0
+
+
+def test_a_newer_database_replaces_the_workers_once_and_holds_until_the_code_is_as_new():
+    bench = Bench()
+    bench.see(0)
+    assert bench.see(10, database="6.14.0")
+    bench.see(11, database="6.14.0")
+    assert bench.rolled == 1
+    bench.see(12, code="6.14.0", database="6.14.0")
+    assert not bench.awareness.held
