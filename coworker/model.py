@@ -173,11 +173,11 @@ class WorkerRecord:
     site: str
     role: Role
     generation: int
-    born: float
+    started_at: float
     max_requests: int  # drawn at birth, with jitter; 0: no limit
     max_age: float  # seconds, drawn at birth, with jitter; 0: no limit
     remote: bool = False  # its pipe's PHP is out of our reach
-    entry: int | None = None  # the domain with whose own pipe it was booted
+    boot_domain: int | None = None  # the domain with whose own pipe it was booted
     domain: int | None = None  # that its pipe serves, as far as is known
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known

@@ -8,7 +8,7 @@ from typing import Any
 
 import setproctitle
 
-from coworker.child.output import Words
+from coworker.child.output import Output
 from coworker.civi.connection import SiteClient
 from coworker.errors import PipeGoneError
 from coworker.ipc.link import ChildLink
@@ -62,7 +62,7 @@ class Body:
     title: Title
 
     def __post_init__(self) -> None:
-        self.words = Words(self.client, self.link)
+        self.output = Output(self.client, self.link)
 
     def serve(self) -> str:
         """Serve orders until one says retire; returns its reason. Raises what the pipe or the link raise."""

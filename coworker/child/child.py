@@ -13,8 +13,8 @@ from coworker.child.body import Body, Title
 from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.connect import adapter_of, client_of, connect, way
 from coworker.child.control import Control
-from coworker.child.memory_gauge import Gauge
-from coworker.child.site_probe import Noticer
+from coworker.child.memory_gauge import MemoryGauge
+from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
@@ -124,7 +124,7 @@ def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
     finally:
         pipe.end()
         if body is not None:
-            body.words.tell()
+            body.output.tell()
         link.post(Bye(reason, str(pipe.end())))
     link.flush()
 
@@ -159,8 +159,8 @@ def _boot(
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         adapter = adapter_of(birth.site, poller)
-        noticer = _noticer(birth.site, client, welcome.version)
-        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, noticer, adapter)
+        probe = _probe(birth.site, client, welcome.version)
+        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, probe, adapter)
         gives_back = body.gives_back
         title.say("")
     else:
@@ -168,24 +168,24 @@ def _boot(
         common = (birth.id, link, poller, client, limit, title)
         limits = birth.site.workers
         memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is theirs
-        gauge = Gauge(pipe.pid, link, *memory)
+        gauge = MemoryGauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
         body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
         title.show(None, None, 0)
-    body.words.tell()
+    body.output.tell()
     link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
-    if isinstance(body, Control) and (state := body.noticer.look()) is not None:
+    if isinstance(body, Control) and (state := body.probe.look()) is not None:
         link.post(state)  # before it is asked to look for work
     link.flush()
     return body
 
 
-def _noticer(site: SiteSettings, client: SiteClient, version: str) -> Noticer:
+def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
     local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not looks_remote(site.pipe)
     digest = watcher(site.cwd) if local else None
-    noticer = Noticer(client, version, digest, masked=client.masks_errors)
-    noticer.read_settings()
-    return noticer
+    probe = SiteProbe(client, version, digest, masked=client.masks_errors)
+    probe.read_settings()
+    return probe
 
 
 def _own_domain(client: SiteClient, wanted: int | None) -> int | None:

@@ -12,7 +12,7 @@ from coworker.civi.outcome import is_database_error
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, EmptyAnswerError, ProtocolError, SiteError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import ClaimFailed, Claiming, NotClaimed, Took, pack
+from coworker.ipc.messages import Claimed, ClaimFailed, Claiming, NotClaimed, pack
 from coworker.model import Item, Lease
 
 
@@ -78,5 +78,5 @@ class Claimer:
         name = f"{self.child}.{self._claims}"
         lease = Lease(now, round(now - asked_at, 6))
         self.journal.took(name, items, lease, begun=begun)
-        self.link.post(Took(name, queue, pack(items), *lease))
+        self.link.post(Claimed(name, queue, pack(items), *lease))
         return name

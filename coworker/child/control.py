@@ -11,7 +11,7 @@ from typing import Any
 from coworker.child import settle as settling
 from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
-from coworker.child.site_probe import Noticer
+from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import minted
 from coworker.civi.adapter import AdapterRows
 from coworker.civi.outcome import is_database_error
@@ -20,19 +20,19 @@ from coworker.errors import CallError, ProtocolError, SiteError
 from coworker.ipc.messages import (
     Fetch,
     Fetched,
-    Handed,
+    HandedOff,
     Inspect,
     InspectFailed,
+    IssueToken,
     Look,
     LookFailed,
-    Mint,
-    Minted,
     Note,
     Search,
-    Seen,
     Settle,
     Settled,
     SettleFailed,
+    TokenIssued,
+    WorkFound,
 )
 
 
@@ -42,7 +42,7 @@ class Control(Body):
 
     looker: Looker
     claimer: Claimer
-    noticer: Noticer
+    probe: SiteProbe
     adapter: Callable[[], AdapterRows] | None = None  # where there is no QueueItem API
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
@@ -58,13 +58,13 @@ class Control(Body):
             self._inspect(order)
         elif isinstance(order, Fetch):
             self._fetch(order)
-        elif isinstance(order, Mint):
+        elif isinstance(order, IssueToken):
             self._mint(order)
 
     def wait_idly(self) -> None:
         """Until something happens; now and then look what has become of the site."""
-        self.poller.wait(self.noticer.seconds())
-        if not self.noticer.seconds() and (state := self.noticer.look()) is not None:
+        self.poller.wait(self.probe.seconds())
+        if not self.probe.seconds() and (state := self.probe.look()) is not None:
             self.link.report(state)
 
     @property
@@ -107,7 +107,7 @@ class Control(Body):
         self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
         with_rows = self.looker.with_rows
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
-        self.link.post(Seen([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
+        self.link.post(WorkFound([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
 
     def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
         try:
@@ -148,10 +148,10 @@ class Control(Body):
         items = self.claimer.claim(order.info, asked_at)
         if items:
             claim = self.claimer.took(queue, items, asked_at, [])
-            self.link.post(Handed(claim, [item.id for item in items]))
+            self.link.post(HandedOff(claim, [item.id for item in items]))
         self.link.post(Fetched(queue, bool(items), failed=items is None))
 
-    def _mint(self, order: Mint) -> None:
+    def _mint(self, order: IssueToken) -> None:
         """A credential of a few minutes, where the site offers that (5.63 on, contract B)."""
         credential, error = "", ""
         try:
@@ -159,7 +159,7 @@ class Control(Body):
         except CallError as refused:
             self._unless_lost(refused, "making a token")
             error = str(refused)
-        self.link.post(Minted(order.worker, order.contact, credential, error))
+        self.link.post(TokenIssued(order.worker, order.contact, credential, error))
 
     def _unless_lost(self, error: CallError, doing: str) -> None:
         """Go on, unless the database is lost: then the pipe must be replaced."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError, SiteError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import Grown
+from coworker.ipc.messages import MemoryHigh
 from coworker.model import ExitStatus
 from coworker.policy import memory
 from coworker.unix.memory import OomWatch, tree_rss
@@ -20,7 +20,7 @@ KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, a
 
 
 @dataclass
-class Gauge:
+class MemoryGauge:
     """Of the pipe whose command has this pid. Limits in MiB, 0 for none."""
 
     pid: int
@@ -50,7 +50,7 @@ class Gauge:
         self._unmeasured = held is None
         if held is not None and self._judge(held) is memory.Verdict.RETIRE and not self._told:
             self._told = True
-            self.link.post(Grown(held))
+            self.link.post(MemoryHigh(held))
 
     def patience(self) -> float | None:
         """Seconds after which `after_batch` is to be asked again; None if it had its answer."""

@@ -33,7 +33,7 @@ def split_errors(text: str) -> tuple[str, Errors]:
     return "".join(rest), errors
 
 
-class Words:
+class Output:
     """Of the tasks that ran last, also what came after their answer; before any task, of the pipe itself."""
 
     def __init__(self, client: SiteClient, link: ChildLink) -> None:

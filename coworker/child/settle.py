@@ -22,7 +22,7 @@ from coworker.policy.settlement import (
 )
 from coworker.policy.settlement import settle as decide
 
-STAY = (Fate.RELEASED, Fate.UNKNOWN)  # fates of what was begun
+STAY = (Fate.TRY_COUNTED, Fate.UNKNOWN)  # fates of what was begun
 CHUNK = 100  # rows renewed in one call
 
 
@@ -36,7 +36,7 @@ def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
         lease_time=order.lease_time,
         retry_interval=order.retry_interval,
         retry_limit=order.retry_limit,
-        ours=order.ours,
+        stopped_by_us=order.stopped_by_us,
         in_order=order.in_order,
         delay=order.delay,
         poisoned=order.poisoned,

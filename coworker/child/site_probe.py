@@ -8,13 +8,13 @@ from collections.abc import Callable
 from coworker.civi.connection import SiteClient
 from coworker.civi.outcome import version_key
 from coworker.errors import CallError
-from coworker.ipc.messages import State
+from coworker.ipc.messages import SiteState
 from coworker.policy.site_health import LOOK_EVERY
 
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract)
 
 
-class Noticer:
+class SiteProbe:
     """`digest` tells of the code, where its files are local: (digest, what changed since control booted)."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Noticer:
         self._version = version
         self._digest = digest
         self._next_at = 0.0
-        self._last: State | None = None
+        self._last: SiteState | None = None
         self._environment: str | None = None
         self._maintenance: bool | None = None
 
@@ -48,11 +48,11 @@ class Noticer:
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
 
-    def look(self) -> State | None:
+    def look(self) -> SiteState | None:
         """What is to be reported: only what changed. Raises what the client raises, but for CallError."""
         self._next_at = time.monotonic() + LOOK_EVERY
         digest, what = self._digest() if self._digest is not None else ("", "")
-        now = State(self._environment, self._maintenance, self._code, self._database(), digest, what)
+        now = SiteState(self._environment, self._maintenance, self._code, self._database(), digest, what)
         if now == self._last:
             return None
         self._last = now

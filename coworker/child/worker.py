@@ -9,7 +9,7 @@ from typing import Any
 
 from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
-from coworker.child.memory_gauge import Gauge
+from coworker.child.memory_gauge import MemoryGauge
 from coworker.civi import queues
 from coworker.civi.outcome import (
     Outcomes,
@@ -21,15 +21,15 @@ from coworker.civi.outcome import (
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
 from coworker.ipc.messages import (
-    Began,
     Bound,
     Done,
-    Handed,
+    HandedOff,
     Idle,
     NotBegun,
     Note,
     Refused,
     Run,
+    RunSent,
     Unanswered,
     Work,
     pack_outcomes,
@@ -49,7 +49,7 @@ class Worker(Body):
     """
 
     claimer: Claimer
-    gauge: Gauge
+    gauge: MemoryGauge
     remote: bool = False
     own_domain: int | None = None  # that the pipe serves, if it says so
     identity: Identity | None = None
@@ -114,7 +114,7 @@ class Worker(Body):
         begun = [item.id for item in mine] if announced else []
         claim = self.claimer.took(queue, items, asked_at, begun)
         if rest:
-            self.link.post(Handed(claim, [item.id for item in rest]))
+            self.link.post(HandedOff(claim, [item.id for item in rest]))
         if mine:
             self._run_as(claim, queue, mine, announced=announced)
         return not rest
@@ -122,7 +122,7 @@ class Worker(Body):
     def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
         """Bind to the items' identity, if that is still open, and run them.
 
-        `announced`: the master knows already that they are begun (see Began).
+        `announced`: the master knows already that they are begun (see RunSent).
         """
         ids = [item.id for item in items]
         if self.identity is None:
@@ -147,8 +147,8 @@ class Worker(Body):
         """One runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
         if not announced:
             self.journal.began(claim, ids)
-            self.link.post(Began(claim, ids))
-        self.words.begin(queue, ids, self.identity)
+            self.link.post(RunSent(claim, ids))
+        self.output.begin(queue, ids, self.identity)
         if not announced:
             self.link.hurry()
         if self.journal.behind:
@@ -159,7 +159,7 @@ class Worker(Body):
         except ForbiddenError:
             raise
         except CallError as error:
-            self.words.tell(failed=True)
+            self.output.tell(failed=True)
             sent = self.client.pipe.request_sent and not isinstance(error, RequestTooLongError)
             begun_any = sent and not is_unrunnable(str(error))
             self.link.post(Unanswered(claim, ids, str(error), begun_any))
@@ -179,7 +179,7 @@ class Worker(Body):
 
     def _report(self, claim: str, queue: str, answer: Outcomes, took: float) -> None:
         failed = not answer.all_ok
-        errors = self.words.tell(failed=failed)
+        errors = self.output.tell(failed=failed)
         if failed or self.journal.behind:
             self.link.hurry()
         for oddity in answer.oddities:

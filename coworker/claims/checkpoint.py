@@ -29,7 +29,7 @@ def site_file(directory: Path, site: str) -> Path:
     return directory / f"{SITE}{site}.claims"
 
 
-class Books:
+class Checkpoint:
     """Writes the file of one site when the ledger has changed."""
 
     def __init__(
@@ -43,14 +43,14 @@ class Books:
         self._spent: list[Path] = []
         self._failed = False
 
-    def discard(self, *paths: Path) -> None:
+    def supersede(self, *paths: Path) -> None:
         """These files are of no more use once this one is written."""
         self._spent += paths
         self._ledger.changed = True
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write what has changed. What cannot be written now is tried again with the next change."""
-        if not (self._ledger.changed or self._settler.poison.changed):
+        if not (self._ledger.changed or self._settler.crash_counts.changed):
             return
         try:
             self._write()
@@ -64,7 +64,7 @@ class Books:
             self._failed = True
             return
         self._spent.clear()
-        self._ledger.changed = self._settler.poison.changed = self._failed = False
+        self._ledger.changed = self._settler.crash_counts.changed = self._failed = False
 
     def _write(self) -> None:
         content = self._content()
@@ -88,7 +88,7 @@ class Books:
                     "claim": entry.claim.id,
                     "sent": entry.sent,
                     "unsent": entry.unsent,
-                    "ours": entry.ours,
+                    "ours": entry.stopped_by_us,
                     "delay": entry.delay,
                     "blameless": entry.blameless,
                     "out_of_sight": entry.out_of_sight,
@@ -100,7 +100,7 @@ class Books:
                 [list(astuple(lost.queue)), lost.since, lost.until, lost.cause]
                 for lost in self._settler.settlements.lost_claims()
             ],
-            "crashes": self._settler.poison.values(),
+            "crashes": self._settler.crash_counts.values(),
         }
 
 

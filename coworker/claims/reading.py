@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from coworker.claims.checkpoint import SITE, leases_of
 from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.messages import unpack
-from coworker.master.crash_counts import Poison
+from coworker.master.crash_counts import CrashCounts
 from coworker.model import Item, Lease, QueueInfo
 from coworker.unix.proc import Process, boot_id, this_process
 
@@ -58,7 +58,7 @@ class Recovered:
 
     claims: dict[str, OldClaim] = field(default_factory=dict)
     lost: list[OldIntent] = field(default_factory=list)
-    poison: Poison = field(default_factory=Poison)
+    crash_counts: CrashCounts = field(default_factory=CrashCounts)
 
 
 def scan(directory: Path, log: Log) -> list[Remains]:
@@ -159,7 +159,7 @@ class _Reader:
             OldIntent(QueueInfo(*info), clock.ours(since), clock.ours(until), str(cause))
             for info, since, until, cause in head["lost"]
         ]
-        self._recovered.poison = Poison(head["crashes"])
+        self._recovered.crash_counts = CrashCounts(head["crashes"])
 
     def result(self) -> Recovered:
         claims = self._recovered.claims
@@ -257,7 +257,7 @@ def _settlement(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "sent": [str(each) for each in entry["sent"]],
         "unsent": [str(each) for each in entry["unsent"]],
-        "ours": bool(entry["ours"]),
+        "stopped_by_us": bool(entry["ours"]),
         "delay": int(entry["delay"]),
         "blameless": bool(entry["blameless"]),
         "out_of_sight": bool(entry["out_of_sight"]),

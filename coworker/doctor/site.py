@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from coworker.child.connect import adapter_of, client_of, connect, way
-from coworker.child.site_probe import Noticer
+from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import minted
 from coworker.civi import launch
 from coworker.civi.connection import SiteClient
@@ -25,7 +25,7 @@ from coworker.config.settings import SiteSettings
 from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, good
 from coworker.errors import CallError, SiteError
 from coworker.model import QueueInfo, Role
-from coworker.policy.site_health import Seen, holds
+from coworker.policy.site_health import Observed, holds
 from coworker.unix.poller import Poller
 
 SLOW_BOOT, SLOW_CALL = 5.0, 0.5  # seconds
@@ -176,10 +176,10 @@ def _check_features(site: SiteSettings, features: SiteFeatures, queues: dict[str
 
 
 def _check_state(site: SiteSettings, client: SiteClient, welcome: Welcome) -> Findings:
-    noticer = Noticer(client, welcome.version, None, masked=client.masks_errors)
-    noticer.read_settings()
-    state = noticer.look()
-    held = holds(Seen(*state[:4]), allow_non_production=site.allow_non_production) if state else []
+    probe = SiteProbe(client, welcome.version, None, masked=client.masks_errors)
+    probe.read_settings()
+    state = probe.look()
+    held = holds(Observed(*state[:4]), allow_non_production=site.allow_non_production) if state else []
     for hold in held:
         yield bad("state", hold.reason, "nothing is claimed until that is over")
     if not held and state is not None:

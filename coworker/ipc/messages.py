@@ -57,8 +57,8 @@ class Settle(NamedTuple):
     """Control: find out what became of `ids` and end the claim (design, section 4).
 
     `sent` are the ids of the last runItems, in batch order, whose answer is missing; `unsent` were never
-    sent. `ours` says that we ended the process at stop: then what was begun is given back too. `leases` are
-    values of model.Lease; `delay` (seconds) is when given-back rows may be claimed again. `poisoned` and
+    sent. `stopped_by_us`: we ended the process, at a stop; then what was begun is given back, too. `leases`
+    are values of model.Lease; `delay` (seconds) is when given-back rows may be claimed again. `poisoned` and
     `out_of_sight`: see policy.settlement.OpenClaim. `ref` names this order in the answer.
     """
 
@@ -66,7 +66,7 @@ class Settle(NamedTuple):
     queue: str
     sent: list[str]
     unsent: list[str]
-    ours: bool
+    stopped_by_us: bool
     in_order: bool
     leases: list[Any]
     lease_time: int
@@ -110,7 +110,7 @@ class Fetch(NamedTuple):
     info: list[Any]
 
 
-class Mint(NamedTuple):
+class IssueToken(NamedTuple):
     """Control: make a credential for this contact, for that worker (its record's id)."""
 
     worker: int
@@ -171,7 +171,7 @@ class BootFailed(NamedTuple):
     retry_after: float = 0.0
 
 
-class Seen(NamedTuple):
+class WorkFound(NamedTuple):
     """Answer to look: the queues with work, each as the values of a QueueInfo; the look's seconds.
 
     `rowless`: those of the remembered ones that have no rows.
@@ -202,8 +202,8 @@ class TokenWanted(NamedTuple):
     contact: int
 
 
-class Minted(NamedTuple):
-    """Control's answer to Mint. `error`: why there is none."""
+class TokenIssued(NamedTuple):
+    """Control's answer to IssueToken. `error`: why there is none."""
 
     worker: int
     contact: int
@@ -211,7 +211,7 @@ class Minted(NamedTuple):
     error: str = ""
 
 
-class State(NamedTuple):
+class SiteState(NamedTuple):
     """What control saw of the site. `code`: the version of the pipe's code; None: not to be seen.
 
     `digest` changes with the files of the code, `what` is the first that changed since this control booted.
@@ -238,7 +238,7 @@ class Claiming(NamedTuple):
     at: float
 
 
-class Took(NamedTuple):
+class Claimed(NamedTuple):
     """The claim was answered at `at` (monotonic seconds) after `seconds`: its lease began in between."""
 
     claim: str
@@ -248,7 +248,7 @@ class Took(NamedTuple):
     seconds: float
 
 
-class Handed(NamedTuple):
+class HandedOff(NamedTuple):
     """These items of the claim belong to another identity; somebody else must run them."""
 
     claim: str
@@ -270,8 +270,8 @@ class Bound(NamedTuple):
     domain: int | None
 
 
-class Began(NamedTuple):
-    """These items are being sent to the pipe now. Took says so itself for a bound worker's own identity."""
+class RunSent(NamedTuple):
+    """These items are being sent to the pipe now. Claimed says so for a bound worker's own identity."""
 
     claim: str
     ids: list[str]
@@ -296,8 +296,8 @@ class Done(NamedTuple):
     errors: Mapping[str, dict[str, Any]] = {}
 
 
-class Worked(NamedTuple):
-    """A batch from its claim, sent at `asked_at`, to its end: what Claiming, Took and Done would have said.
+class BatchDone(NamedTuple):
+    """A batch from its claim, sent at `asked_at`, to its end: what Claiming, Claimed, Done would have said.
 
     All of it was of one identity, the worker's own.
     """
@@ -364,7 +364,7 @@ class SettleFailed(NamedTuple):
     final: bool
 
 
-class Grown(NamedTuple):
+class MemoryHigh(NamedTuple):
     """Its pipe holds so much memory (MiB) that another shall take its place."""
 
     mebibytes: int
@@ -411,27 +411,27 @@ class Bye(NamedTuple):
     pipe_exit: str
 
 
-Order = Look | Work | Run | Fetch | Mint | Token | Settle | Search | Inspect | Flush | Pause | Retire
+Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire
 Report = (
     Spawned
     | Ready
     | BootFailed
-    | Seen
+    | WorkFound
     | LookFailed
     | Fetched
     | TokenWanted
-    | Minted
-    | State
+    | TokenIssued
+    | SiteState
     | NotClaimed
     | Claiming
-    | Took
-    | Handed
+    | Claimed
+    | HandedOff
     | Refused
     | Bound
-    | Began
+    | RunSent
     | NotBegun
     | Done
-    | Worked
+    | BatchDone
     | Unanswered
     | Flushed
     | Ended
@@ -439,7 +439,7 @@ Report = (
     | ClaimFailed
     | Settled
     | SettleFailed
-    | Grown
+    | MemoryHigh
     | Inspected
     | InspectFailed
     | Failed
@@ -469,23 +469,23 @@ def decode(line: bytes) -> Any:
 def condense(reports: Sequence[Report]) -> list[Report]:
     """The same in fewer reports, for those that leave together: a batch that began and ended is one.
 
-    The master knows as much afterwards. What was reported in between (Bound, Began, Handed, a Note) stays.
+    The master knows as much afterwards. What was said in between (Bound, RunSent, HandedOff, a Note) stays.
     """
     kept: list[Report] = []
     for report in reports:
         last = kept[-1] if kept else None
-        if isinstance(report, Took) and isinstance(last, Claiming):
+        if isinstance(report, Claimed) and isinstance(last, Claiming):
             kept[-1] = report
-        elif isinstance(report, Done) and isinstance(last, Took) and _is_all_of(report, last):
+        elif isinstance(report, Done) and isinstance(last, Claimed) and _is_all_of(report, last):
             contact, domain, _ = last.items[0]
             asked_at = round(last.at - last.seconds, 6)
-            kept[-1] = Worked(last.claim, last.queue, asked_at, contact, domain, *report[1:])
+            kept[-1] = BatchDone(last.claim, last.queue, asked_at, contact, domain, *report[1:])
         else:
             kept.append(report)
     return kept
 
 
-def _is_all_of(done: Done, took: Took) -> bool:
+def _is_all_of(done: Done, took: Claimed) -> bool:
     """Whether nothing of the claim is open after this. Items of several identities are told one by one."""
     ended = sum(len(ids) for _, ids in done.outcomes)
     return done.claim == took.claim and len(took.items) == 1 and ended == len(took.items[0][2])

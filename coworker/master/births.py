@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from coworker.config.settings import SiteSettings
-from coworker.master.effects import Hands
+from coworker.master.effects import Effects
 from coworker.model import Role, WorkerRecord
 from coworker.policy import recycling
 
 
 def new_record(
-    hands: Hands,
+    effects: Effects,
     settings: SiteSettings,
     role: Role,
     *,
@@ -17,22 +17,22 @@ def new_record(
     generation: int,
     now: float,
     canary: bool = False,
-    entry: int | None = None,
+    boot_domain: int | None = None,
 ) -> WorkerRecord:
-    """Its limits are drawn now. `entry`: the domain with whose own pipe it boots."""
+    """Its limits are drawn now. `boot_domain`: the domain with whose own pipe it boots."""
     limits, worker = settings.workers, role is Role.WORKER
     return WorkerRecord(
-        id=hands.next_id(),
+        id=effects.next_id(),
         slot=slot,
         site=settings.name,
         role=role,
         generation=generation,
-        born=now,
-        max_requests=recycling.draw_count(limits.max_requests, hands.rng) if worker else 0,
-        max_age=recycling.draw_age(limits.max_age, hands.rng),
+        started_at=now,
+        max_requests=recycling.draw_count(limits.max_requests, effects.rng) if worker else 0,
+        max_age=recycling.draw_age(limits.max_age, effects.rng),
         idle_since=now,
         canary=canary,
-        remote=settings.for_domain(entry).is_remote,
-        entry=entry,
-        domain=entry,
+        remote=settings.for_domain(boot_domain).is_remote,
+        boot_domain=boot_domain,
+        domain=boot_domain,
     )

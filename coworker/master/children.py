@@ -24,7 +24,7 @@ REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has clo
 LAST_READS = 64  # of what a dead child said: more than a socket holds
 
 
-class Links:
+class Children:
     """By pid. Reports go to `site.reports`, deaths to `site.on_gone`."""
 
     def __init__(self, poller: Poller, timers: Timers) -> None:

@@ -17,7 +17,7 @@ ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
 
 
-class Asking:
+class ControlOrders:
     """Of one site."""
 
     def __init__(self, site: Site) -> None:
@@ -46,12 +46,12 @@ class Asking:
         """Have it look for work, if it is time for that."""
         site, watch = self._site, self._site.dispatch.watch
         if site.may_look and not watch.looking and now >= watch.next_look_at:
-            remembered = site.settler.poison.queues()
+            remembered = site.settler.crash_counts.queues()
             self.ask(control, watch.look(now, free=free, control=control.id, remembered=remembered), now)
 
     def _settle(self, control: WorkerRecord, now: float) -> None:
         site = self._site
-        due = site.settler.due(now, in_haste=site.stopping or site.recovering.active)
+        due = site.settler.due(now, in_haste=site.stopping or site.recovery.active)
         if not due:
             return
         if self._to_settle is None:
@@ -70,7 +70,7 @@ class Asking:
         site = self._site
         busy = [r for r in site.staff.roster.of(Role.WORKER) if r.queue is not None and not r.said_bye]
         for record in busy:
-            site.hands.send(record, m.Flush())
+            site.effects.send(record, m.Flush())
         self._to_settle, self._silent = due, {record.id for record in busy}
         self.flush_until = now + FLUSH_PATIENCE
 
@@ -81,9 +81,9 @@ class Asking:
     def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int = 0) -> None:
         """Send it, and expect all answers of this control within a time that grows with what it was asked."""
         site = self._site
-        site.hands.send(control, order)
+        site.effects.send(control, order)
         control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
-        site.staff.expect(control, control.answers_at + site.settings.workers.boot_timeout)
+        site.staff.set_deadline(control, control.answers_at + site.settings.workers.boot_timeout)
 
     def answered(self, control: WorkerRecord, now: float) -> None:
         """Control is at work: the rest of what it was asked has its whole time again."""
@@ -93,7 +93,9 @@ class Asking:
         control.answers_at = now + rows * ROW_SECONDS
         looks = site.deadlines.asked(control.id) or site.dispatch.watch.looking == control.id
         busy = asked or looks or self.fetching.asked or self._minting
-        site.staff.expect(control, control.answers_at + site.settings.workers.boot_timeout if busy else None)
+        site.staff.set_deadline(
+            control, control.answers_at + site.settings.workers.boot_timeout if busy else None
+        )
 
     def control_gone(self, control: int, now: float) -> None:
         """It answers nothing any more."""
@@ -114,9 +116,9 @@ class Asking:
             self._hand(worker.id, m.Token(contact, "", m.NO_CONTROL))
         else:
             self._minting[worker.id, contact] = control.id
-            self.ask(control, m.Mint(worker.id, contact), now)
+            self.ask(control, m.IssueToken(worker.id, contact), now)
 
-    def minted(self, report: m.Minted) -> None:
+    def minted(self, report: m.TokenIssued) -> None:
         """Here it is."""
         self._minting.pop((report.worker, report.contact), None)
         self._hand(report.worker, m.Token(report.contact, report.credential, report.error))
@@ -124,4 +126,4 @@ class Asking:
     def _hand(self, worker: int, token: m.Token) -> None:
         record = self._site.staff.roster.get(worker)
         if record is not None:
-            self._site.hands.send(record, token)
+            self._site.effects.send(record, token)

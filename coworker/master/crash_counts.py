@@ -16,7 +16,7 @@ class Crashes(NamedTuple):
     at: float
 
 
-class Poison:
+class CrashCounts:
     """The counts of one site. `changed` until somebody has kept them."""
 
     def __init__(self, values: dict[str, dict[str, list[Any]]] | None = None) -> None:

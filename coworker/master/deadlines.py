@@ -28,22 +28,22 @@ class Asked(NamedTuple):
 
 
 class Deadlines:
-    """Of one site. `expect(record, at)` sets the moment at which its worker is looked after next."""
+    """Of one site. `set_deadline(record, at)` sets the moment at which its worker is looked after next."""
 
     def __init__(
-        self, settings: SiteSettings, dispatch: Dispatch, expect: Callable[[WorkerRecord, float], None]
+        self, settings: SiteSettings, dispatch: Dispatch, set_deadline: Callable[[WorkerRecord, float], None]
     ) -> None:
         self.settings = settings
         self._dispatch = dispatch
         self._ledger = dispatch.ledger
-        self._expect = expect
+        self._set_deadline = set_deadline
         self._asked: dict[str, Asked] = {}  # claim → …
 
     def claiming(self, record: WorkerRecord, now: float) -> None:
         """It has sent a claim."""
         self.idle(record)
         record.deadline = now + self.settings.workers.boot_timeout
-        self._expect(record, record.deadline)
+        self._set_deadline(record, record.deadline)
 
     @staticmethod
     def idle(record: WorkerRecord) -> None:
@@ -71,7 +71,7 @@ class Deadlines:
                 record.look_at = max(
                     now, min(record.look_at, claim.lease_from + leases.renew_after(lease_time))
                 )
-        self._expect(record, min(record.deadline, record.look_at))
+        self._set_deadline(record, min(record.deadline, record.look_at))
 
     def asked(self, control: int) -> bool:
         """Whether this control has something to look at."""
@@ -153,7 +153,7 @@ class Deadlines:
 
     def _again(self, record: WorkerRecord, now: float) -> None:
         record.look_at = now + RETRY
-        self._expect(record, min(record.deadline, record.look_at))
+        self._set_deadline(record, min(record.deadline, record.look_at))
 
     @staticmethod
     def _running(claim: Claim, records: Iterable[WorkerRecord]) -> list[WorkerRecord]:

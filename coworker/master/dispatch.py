@@ -11,10 +11,10 @@ from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Order, Run, Took, Unanswered, Work, pack, unpack
+from coworker.ipc.messages import Claimed, Order, Run, Unanswered, Work, pack, unpack
 from coworker.master.handoff import Refusals
 from coworker.master.ledger import HandedGroup, Ledger, Place
-from coworker.master.queue_states import Log, Watch
+from coworker.master.queue_states import Log, QueueStates
 from coworker.master.settler import Settler
 from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo, WorkerRecord
 from coworker.policy import backoff, matching, polling, scheduling
@@ -28,7 +28,7 @@ class Dispatch:
 
     def __init__(self, settings: SiteSettings, log: Log, rng: Random) -> None:
         self.settings = settings
-        self.watch = Watch(settings, log, rng)
+        self.watch = QueueStates(settings, log, rng)
         self.queues = self.watch.queues
         self.handed: list[HandedGroup] = []
         self.ledger = Ledger()
@@ -149,13 +149,13 @@ class Dispatch:
 
     def next_at(self) -> float:
         """When something changes by itself: a queue's back-off ends, handed items have waited long enough."""
-        moments = [state.retry_at for state in self.queues.values() if state.more and state.retry_at]
+        moments = [state.retry_at for state in self.queues.values() if state.demand and state.retry_at]
         moments += [self._give_back_at(group) for group in self.handed]
         return min(moments, default=inf)
 
     # --- reports ---
 
-    def took(self, worker: WorkerRecord, report: Took, now: float) -> int:
+    def took(self, worker: WorkerRecord, report: Claimed, now: float) -> int:
         """A claim came back with items. Returns how many the worker runs itself."""
         items = unpack(report.items)
         state = self.watch.state(self._info(report.queue))
@@ -239,19 +239,19 @@ class Dispatch:
         if why == "empty":
             self._found_empty(state, batches, now)
         elif why != "failed":
-            state.more = max(1, state.more)
+            state.demand = max(1, state.demand)
 
     def fetched(self, queue: str, *, got: bool, failed: bool, now: float) -> None:
         """Control's turn at this queue is over; see Fetching."""
         if (state := self.queues.get(queue)) is not None:
             state.working -= 1
             if got:
-                state.more = max(1, state.more)
+                state.demand = max(1, state.demand)
             elif not failed:
                 self._found_empty(state, 0, now)
 
     def _found_empty(self, state: QueueState, batches: int, now: float) -> None:
-        state.more = 0
+        state.demand = 0
         if batches:
             self.watch.next_look_at = now  # after work the next look follows at once
             return
@@ -281,21 +281,23 @@ class Dispatch:
         )  # fmt: skip
         state.failure = message
 
-    def lost(self, worker: WorkerRecord, cause: str, now: float, *, ours: bool, blameless: bool) -> None:
+    def lost(
+        self, worker: WorkerRecord, cause: str, now: float, *, stopped_by_us: bool, blameless: bool
+    ) -> None:
         """The worker is gone and its pipe with it: what it had in hand must be settled.
 
-        `ours`: we ended it, at a stop. `blameless`: the site failed, not what it ran.
+        `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran.
         """
         self._batches.pop(worker.id, None)
         if state := self.queues.get(worker.queue or ""):
             state.working -= 1
-            state.more = max(1, state.more)
+            state.demand = max(1, state.demand)
         if worker.claiming is not None:
             self.settler.lose(self._info(worker.claiming), worker.claiming_at, now, cause)
         for claim, held in self.ledger.held_by(worker.id):
             sent = [entry.item.id for entry in held if entry.begun]
             unsent = [entry.item.id for entry in held if not entry.begun]
             self.settler.settle(
-                claim, Place.HELD, sent=in_running_order(sent), unsent=unsent, cause=cause, ours=ours,
-                blameless=blameless, out_of_sight=worker.remote,
+                claim, Place.HELD, sent=in_running_order(sent), unsent=unsent, cause=cause,
+                stopped_by_us=stopped_by_us, blameless=blameless, out_of_sight=worker.remote,
             )  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coworker.master.site import Site
 
 
-class Hands(Protocol):
+class Effects(Protocol):
     """The master, as its sites see it."""
 
     timers: Timers

@@ -18,7 +18,7 @@ class Fetching:
         self.asked: list[tuple[str, int]] = []  # queue and control of each order that has not ended
 
     def orders(self, free: list[WorkerRecord], control: int, now: float) -> list[Fetch]:
-        """What control is to fetch. Handed items that wait have the first right to who is free."""
+        """What control is to fetch. HandedOff items that wait have the first right to who is free."""
         dispatch = self._dispatch
         orders = []
         for _ in range(len(free) - len(dispatch.handed) - len(self.asked)):

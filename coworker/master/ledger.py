@@ -60,7 +60,7 @@ class Claim:
 
 @dataclass(slots=True)
 class HandedGroup:
-    """Handed items of one claim and one identity; they wait for a worker `since` then (monotonic s)."""
+    """HandedOff items of one claim and one identity; they wait for a worker `since` then (monotonic s)."""
 
     claim: Claim
     identity: Identity
@@ -102,7 +102,7 @@ class Ledger:
         return [entry.item for entry in self._move(claim_id, ids, Place.HELD, Place.HANDED, worker)]
 
     def give(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
-        """Handed items go to this worker."""
+        """HandedOff items go to this worker."""
         for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
             entry.worker = worker
             entry.given = True

@@ -21,7 +21,7 @@ from coworker.config.settings import Config, SiteSettings
 from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
-from coworker.master.children import Links
+from coworker.master.children import Children
 from coworker.master.recovery import recover
 from coworker.master.reload import Reload
 from coworker.master.site import Site
@@ -53,8 +53,8 @@ class Master:
         self._name = name
         self._title = MasterTitle(name)
         self._poller = Poller()
-        self._links = Links(self._poller, self.timers)
-        self.send, self.signal = self._links.send, self._links.signal  # see Hands
+        self._links = Children(self._poller, self.timers)
+        self.send, self.signal = self._links.send, self._links.signal  # see Effects
         self._last_id = 0
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
@@ -192,7 +192,7 @@ class Master:
                 site.stop(phase, now)
             return
         for site in self.sites.values():
-            site.go_on(phase)
+            site.resume(phase)
 
     def _on_hup(self) -> None:
         if self.phase in (Phase.STOPPING, Phase.HALTING):
@@ -281,20 +281,20 @@ class Master:
     # --- children ---
 
     def next_id(self) -> int:
-        """See Hands."""
+        """See Effects."""
         self._last_id += 1
         return self._last_id
 
     def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
-        """See Hands."""
-        birth = child.Birth(record.id, record.slot, record.role, settings, self.claims, record.entry)
+        """See Effects."""
+        birth = child.Birth(record.id, record.slot, record.role, settings, self.claims, record.boot_domain)
         record.pid, channel = fork_child(partial(child.run, birth))
         self._links.add(site, record, channel)
 
     def wants(self, level: str) -> bool:
-        """See Hands."""
+        """See Effects."""
         return self._log.wants(level)
 
     def log(self, level: str, event: str, /, **fields: Any) -> None:
-        """See Hands."""
+        """See Effects."""
         self._log.event(level, event, **fields)

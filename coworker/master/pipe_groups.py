@@ -17,7 +17,7 @@ PATIENCE = 10.0  # seconds, where somebody waits, for what cannot be killed
 
 
 @dataclass(slots=True, eq=False)
-class Grave:
+class PipeGroup:
     """A process group, and the child that led its pipe if that is no child of this master.
 
     `bury` is called when it is empty. `who` names it in the log.
@@ -46,15 +46,15 @@ class Grave:
             signal_group(self.group, signal.SIGKILL)
 
 
-class Graveyard:
+class PipeGroups:
     """Of one site. `log(level, event, **fields)`."""
 
     def __init__(self, log: Callable[..., None]) -> None:
-        self.graves: list[Grave] = []
+        self.graves: list[PipeGroup] = []
         self._log = log
         self._look_at = 0.0
 
-    def add(self, grave: Grave, now: float) -> None:
+    def add(self, grave: PipeGroup, now: float) -> None:
         """KILL what is left of it."""
         if not grave.is_empty:
             grave.kill()

@@ -21,15 +21,15 @@ class Progress:
         self.site = site
         self.dispatch = site.dispatch
 
-    def took(self, record: WorkerRecord, report: m.Took, now: float) -> None:
+    def took(self, record: WorkerRecord, report: m.Claimed, now: float) -> None:
         own = self.dispatch.took(record, report, now)
         self._claimed(record, report.at - report.seconds, now)
         if record.role is Role.CONTROL:
-            return  # Handed follows
+            return  # HandedOff follows
         self.site.deadlines.begun(record, self.dispatch.ledger.claims[report.claim], max(1, own), now)
         self._look_for_more_hands(report.queue, now)
 
-    def worked(self, record: WorkerRecord, report: m.Worked, now: float) -> None:
+    def worked(self, record: WorkerRecord, report: m.BatchDone, now: float) -> None:
         """Its next deadline is set by what it says next: this is never the last that it says."""
         self._claimed(record, report.asked_at, now)
         ids = self._note(record, report, report.queue, now)
@@ -58,7 +58,7 @@ class Progress:
         if state.assignable(now) and self.site.staff.can_join():
             self.site.dirty = True
         else:
-            state.more = min(1, state.more)  # what it proves now says nothing of later
+            state.demand = min(1, state.demand)  # what it proves now says nothing of later
 
     def _count(self, record: WorkerRecord, items: int) -> None:
         before = record.done
@@ -66,9 +66,9 @@ class Progress:
         if before < record.max_requests <= record.done:
             self.site.dirty = True
 
-    def _note(self, record: WorkerRecord, report: m.Done | m.Worked, queue: str, now: float) -> list[str]:
+    def _note(self, record: WorkerRecord, report: m.Done | m.BatchDone, queue: str, now: float) -> list[str]:
         """Log outcomes, and remember what settling must know of them. Returns the ids of the items."""
-        log_ok = self.site.hands.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
+        log_ok = self.site.effects.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         ids = [item_id for _, run in report.outcomes for item_id in run]
         settler = self.dispatch.settler
         for outcome, run in report.outcomes:
@@ -84,6 +84,6 @@ class Progress:
                 self.site.dirty = True
             if outcome not in _GONE:
                 settler.remember(queue, run, now)
-        if settler.poison:
-            settler.poison.forget(queue, ids)
+        if settler.crash_counts:
+            settler.crash_counts.forget(queue, ids)
         return ids

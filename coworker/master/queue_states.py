@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Look, Seen
+from coworker.ipc.messages import Look, WorkFound
 from coworker.model import QueueInfo
 from coworker.policy import backoff, polling
 from coworker.policy.scheduling import QueueState
@@ -15,7 +15,7 @@ LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
 Log = Callable[..., None]
 
 
-class Watch:
+class QueueStates:
     """The states of queues by name. `clock` is the scheduler's; times are monotonic seconds."""
 
     def __init__(self, settings: SiteSettings, log: Log, rng: Random) -> None:
@@ -50,7 +50,7 @@ class Watch:
         level = "error" if self._failures == 1 else "debug"
         self._log(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
 
-    def seen(self, report: Seen, now: float) -> None:
+    def seen(self, report: WorkFound, now: float) -> None:
         """Control saw these queues with work, and none in others but those it was to skip."""
         self.looking = 0
         self._failures = 0
@@ -64,12 +64,12 @@ class Watch:
             found.add(info.name)
             state = self.state(info)
             state.seen = True
-            if not state.more:
+            if not state.demand:
                 state.enter(self.clock)
-                state.more = 1
+                state.demand = 1
         for name, state in list(self.queues.items()):
             if name not in found and name not in self._skipped:
-                state.more = 0
+                state.demand = 0
                 if not state.working and not state.handed:
                     del self.queues[name]
 
@@ -77,7 +77,7 @@ class Watch:
         """The state of a queue, new if need be, with its settings as just read."""
         state = self.queues.get(info.name)
         if state is None:
-            state = self.queues[info.name] = QueueState(info, more=0, turn=self.clock)
+            state = self.queues[info.name] = QueueState(info, demand=0, virtual_time=self.clock)
             self.configure(state)
         state.info = info
         return state

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coworker.claims import reading as recovery
-from coworker.claims.checkpoint import Books
+from coworker.claims.checkpoint import Checkpoint
 from coworker.master.dispatch import Dispatch
-from coworker.master.pipe_groups import Grave, Graveyard
+from coworker.master.pipe_groups import PipeGroup, PipeGroups
 from coworker.master.reopening import reopen
 
 if TYPE_CHECKING:
@@ -19,19 +19,24 @@ if TYPE_CHECKING:
 SLACK = 10.0  # seconds beyond its own time-out that a claim may have taken
 
 
-class Recovering:
+class Recovery:
     """Of one site. Its claims go through the dispatch's ledger, as all do."""
 
     def __init__(
-        self, dispatch: Dispatch, books: Books, graveyard: Graveyard, log: Callable[..., None]
+        self, dispatch: Dispatch, checkpoint: Checkpoint, pipe_groups: PipeGroups, log: Callable[..., None]
     ) -> None:
-        self._dispatch, self._books, self._graveyard, self._log = dispatch, books, graveyard, log
+        self._dispatch, self._checkpoint, self._pipe_groups, self._log = (
+            dispatch,
+            checkpoint,
+            pipe_groups,
+            log,
+        )
         self._remains: list[recovery.Remains] = []  # to be read when their writers are gone
 
     @property
     def active(self) -> bool:
         """Whether nothing may be claimed yet: settled first, claimed then (design, section 4, rule 10)."""
-        waiting = self._remains and any(not grave.given_up for grave in self._graveyard.graves)
+        waiting = self._remains and any(not grave.given_up for grave in self._pipe_groups.graves)
         return bool(waiting) or self._dispatch.settler.settlements.recovering()
 
     def begin(self, remains: Sequence[recovery.Remains], now: float) -> None:
@@ -40,11 +45,11 @@ class Recovering:
         for each in remains:
             group = each.pipe.pid if each.pipe is not None else 0
             who = {"role": "former", "pid": each.child.pid if each.child is not None else None}
-            self._graveyard.add(Grave(group, now, self._exhume, who, each.child, each.pipe), now)
+            self._pipe_groups.add(PipeGroup(group, now, self._exhume, who, each.child, each.pipe), now)
 
     def _exhume(self, now: float) -> None:
         """One of them is gone. When all are, their journals say what is open."""
-        if not self._remains or any(grave.bury == self._exhume for grave in self._graveyard.graves):
+        if not self._remains or any(grave.bury == self._exhume for grave in self._pipe_groups.graves):
             return
         paths = [each.path for each in self._remains]
         self._remains = []
@@ -56,7 +61,7 @@ class Recovering:
             now=now,
             patience=self._dispatch.settings.workers.boot_timeout + SLACK,
         )
-        self._books.discard(*paths)
+        self._checkpoint.supersede(*paths)
         items = sum(len(claim.entries) for claim in self._dispatch.ledger.claims.values())
         if items or found.lost:
             lost = len(found.lost) or None
@@ -69,7 +74,7 @@ def recover(
     """What a former daemon left of `sites` goes to them; what is of none of those `known` is named."""
     remains = recovery.scan(directory, log)
     for name, site in sites.items():
-        site.recovering.begin([each for each in remains if each.site == name], time.monotonic())
+        site.recovery.begin([each for each in remains if each.site == name], time.monotonic())
     for each in remains:
         if each.site not in known:
             what = "what it had claimed stays leased until the leases end, or the site is back"

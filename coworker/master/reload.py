@@ -33,8 +33,8 @@ class Reload:
             if name in old and site.staff.breaker.is_open:
                 continue
             site.on_canary = self._on_canary
-            for entry in (None, *(domain.number for domain in new[name].domains)):
-                record = site.staff.boot_canary(new[name], now, entry)
+            for boot_domain in (None, *(domain.number for domain in new[name].domains)):
+                record = site.staff.boot_canary(new[name], now, boot_domain)
                 if record is None:
                     self.fail(f"site {name}: cannot fork")
                     return

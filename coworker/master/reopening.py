@@ -26,8 +26,8 @@ def reopen(recovered: Recovered, ledger: Ledger, settler: Settler, *, now: float
     for old in recovered.lost:
         until = old.until or max(old.since, min(now, old.since + patience))
         settler.lose(old.queue, old.since, until, old.cause, recovered=True)
-    settler.poison = recovered.poison
-    settler.poison.changed = True
+    settler.crash_counts = recovered.crash_counts
+    settler.crash_counts.changed = True
 
 
 def _parts(claim: OldClaim, open_ids: list[str]) -> Iterator[dict[str, Any]]:

@@ -26,28 +26,28 @@ class Reports:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.staff, self.dispatch, self.timers = site.staff, site.dispatch, site.hands.timers
+        self.staff, self.dispatch, self.timers = site.staff, site.dispatch, site.effects.timers
         progress = Progress(site)
         self._handlers: dict[type, Callable[[WorkerRecord, Any, float], None]] = {
             m.Spawned: self._on_spawned,
             m.Ready: self._on_ready,
             m.BootFailed: self._on_boot_failed,
-            m.Seen: self._on_seen,
+            m.WorkFound: self._on_seen,
             m.LookFailed: self._on_look_failed,
             m.Fetched: self._on_fetched,
             m.TokenWanted: self._on_token_wanted,
-            m.Minted: self._on_minted,
-            m.State: self._on_state,
+            m.TokenIssued: self._on_minted,
+            m.SiteState: self._on_state,
             m.NotClaimed: self._on_not_claimed,
             m.Claiming: self._on_claiming,
-            m.Took: progress.took,
-            m.Handed: self._on_handed,
+            m.Claimed: progress.took,
+            m.HandedOff: self._on_handed,
             m.Refused: self._on_refused,
             m.Bound: self._on_bound,
-            m.Began: self._on_began,
+            m.RunSent: self._on_began,
             m.NotBegun: self._on_not_begun,
             m.Done: progress.done,
-            m.Worked: progress.worked,
+            m.BatchDone: progress.worked,
             m.Unanswered: self._on_unanswered,
             m.Flushed: self._on_flushed,
             m.Ended: progress.ended,
@@ -55,7 +55,7 @@ class Reports:
             m.ClaimFailed: self._on_claim_failed,
             m.Settled: self._on_settled,
             m.SettleFailed: self._on_settle_failed,
-            m.Grown: self._on_grown,
+            m.MemoryHigh: self._on_grown,
             m.Inspected: self._on_inspected,
             m.InspectFailed: self._on_inspect_failed,
             m.Failed: self._on_failed,
@@ -69,7 +69,7 @@ class Reports:
 
     def take_unheard(self, record: WorkerRecord, now: float) -> None:
         """It died before it could say all: the rest is in its journal (design, section 4, rule 10)."""
-        path = child_file(self.site.hands.claims, record.pid, record.id)
+        path = child_file(self.site.effects.claims, record.pid, record.id)
         try:
             for report in unheard(path, record, self.dispatch.ledger):
                 self.take(record, report, now)
@@ -89,7 +89,7 @@ class Reports:
             self.dispatch.can_give_back = report.gives_back
         else:
             record.domain = report.domain
-            if record.entry is None:
+            if record.boot_domain is None:
                 self.staff.home_domain = self.dispatch.home_domain = report.domain
         # Control is replaced every two minutes: that is nobody's news.
         routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
@@ -109,15 +109,15 @@ class Reports:
             self.site.on_canary(record, report.message)
         elif not told_to_go:
             wait = min(report.retry_after, LONGEST_WAIT)
-            self.staff.boot_failed(report.message, now, begun=record.born, retry_after=wait)
+            self.staff.boot_failed(report.message, now, begun=record.started_at, retry_after=wait)
 
-    def _on_seen(self, record: WorkerRecord, report: m.Seen, now: float) -> None:
+    def _on_seen(self, record: WorkerRecord, report: m.WorkFound, now: float) -> None:
         record.done += 1
         idle = not (report.queues or self.dispatch.queues)
         self.dispatch.watch.seen(report, now)
-        self.dispatch.settler.poison.forget_queues(report.rowless)
-        self.site.asking.answered(record, now)
-        if self.site.hands.log_looking:
+        self.dispatch.settler.crash_counts.forget_queues(report.rowless)
+        self.site.control_orders.answered(record, now)
+        if self.site.effects.log_looking:
             names = ",".join(str(values[0]) for values in report.queues)
             self.site.log("info", "looked", queues=names or None, seconds=report.seconds)
         if idle:
@@ -127,7 +127,7 @@ class Reports:
 
     def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:
         self.dispatch.watch.failed(report.message, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.answered(record, now)
         self.site.dirty = True
 
     def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
@@ -138,28 +138,28 @@ class Reports:
     def _on_not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> None:
         record.claiming = None
 
-    def _on_state(self, record: WorkerRecord, report: m.State, now: float) -> None:
+    def _on_state(self, record: WorkerRecord, report: m.SiteState, now: float) -> None:
         if record is not self.staff.control():
             return  # its successor has seen the settings afresh
-        if self.site.awareness.noticed(report, now):
+        if self.site.health.noticed(report, now):
             self.site.pause()
-        record.max_age = min(record.max_age or inf, self.site.awareness.fresh_every)
+        record.max_age = min(record.max_age or inf, self.site.health.fresh_every)
         self.site.dirty = True
 
     def _on_fetched(self, record: WorkerRecord, report: m.Fetched, now: float) -> None:
         record.claiming = None
-        self.site.asking.fetching.fetched(report, record.id, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.fetching.fetched(report, record.id, now)
+        self.site.control_orders.answered(record, now)
         self.site.dirty = True
 
     def _on_token_wanted(self, record: WorkerRecord, report: m.TokenWanted, now: float) -> None:
-        self.site.asking.mint(record, report.contact, now)
+        self.site.control_orders.mint(record, report.contact, now)
 
-    def _on_minted(self, record: WorkerRecord, report: m.Minted, now: float) -> None:
-        self.site.asking.minted(report)
-        self.site.asking.answered(record, now)
+    def _on_minted(self, record: WorkerRecord, report: m.TokenIssued, now: float) -> None:
+        self.site.control_orders.minted(report)
+        self.site.control_orders.answered(record, now)
 
-    def _on_handed(self, record: WorkerRecord, report: m.Handed, now: float) -> None:
+    def _on_handed(self, record: WorkerRecord, report: m.HandedOff, now: float) -> None:
         self.dispatch.hand_on(record, report.claim, report.ids, now)
         self.site.dirty = True
 
@@ -170,7 +170,7 @@ class Reports:
     def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
         record.identity, record.promised = Identity(report.contact, report.domain), None
 
-    def _on_began(self, record: WorkerRecord, report: m.Began, now: float) -> None:
+    def _on_began(self, record: WorkerRecord, report: m.RunSent, now: float) -> None:
         claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
         self.site.deadlines.begun(record, claim, len(report.ids), now)
 
@@ -182,12 +182,12 @@ class Reports:
         self.site.dirty = True
 
     def _on_flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> None:
-        self.site.asking.flushed(record)
+        self.site.control_orders.flushed(record)
         self.site.dirty = True
 
     def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
         self.dispatch.idle(record, report.why, now)
-        self.site.asking.flushed(record)
+        self.site.control_orders.flushed(record)
         self.timers.cancel(("child", record.id))
         self.site.deadlines.idle(record)
         record.promised = None
@@ -204,15 +204,15 @@ class Reports:
 
     def _on_settled(self, record: WorkerRecord, report: m.Settled, now: float) -> None:
         self.dispatch.settler.settled(report, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.answered(record, now)
         self.site.dirty = True
 
     def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
         self.dispatch.settler.failed(report, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.answered(record, now)
         self.site.dirty = True
 
-    def _on_grown(self, record: WorkerRecord, report: m.Grown, _now: float) -> None:
+    def _on_grown(self, record: WorkerRecord, report: m.MemoryHigh, _now: float) -> None:
         limit = self.site.settings.workers.max_memory
         self.site.log("notice", "memory_grown", record, mebibytes=report.mebibytes, max_memory=limit)
         record.expired = record.expired or RetireReason.MAX_MEMORY
@@ -221,12 +221,12 @@ class Reports:
     def _on_inspected(self, record: WorkerRecord, report: m.Inspected, now: float) -> None:
         for late in self.site.deadlines.inspected(report, self.staff.roster, now):
             self.site.overdue(late, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.answered(record, now)
 
     def _on_inspect_failed(self, record: WorkerRecord, report: m.InspectFailed, now: float) -> None:
         self.site.log("warning", "inspection_failed", claim=report.claim, reason=report.message)
         self.site.deadlines.failed(report, self.staff.roster, now)
-        self.site.asking.answered(record, now)
+        self.site.control_orders.answered(record, now)
 
     def _on_failed(self, record: WorkerRecord, report: m.Failed, now: float) -> None:
         if record.state is not S.RETIRING:
@@ -239,7 +239,7 @@ class Reports:
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.done:
             # It boots, but is of no use: back off all the same.
-            self.staff.boot_failed(report.message, now, begun=record.born)
+            self.staff.boot_failed(report.message, now, begun=record.started_at)
         self.site.dirty = True
 
     def _on_note(self, record: WorkerRecord, report: m.Note, _now: float) -> None:

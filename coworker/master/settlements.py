@@ -39,7 +39,7 @@ class Settlement(Pending):
     claim: Claim
     sent: list[str]
     unsent: list[str]
-    ours: bool = False
+    stopped_by_us: bool = False
     delay: int = 0
     poisoned: list[str] = field(default_factory=list)
     blameless: bool = False  # whatever ended its pipe, it was not the task
@@ -125,7 +125,7 @@ def settle_order(ref: int, entry: Settlement) -> Settle:
         queue=queue.name,
         sent=entry.sent,
         unsent=entry.unsent,
-        ours=entry.ours,
+        stopped_by_us=entry.stopped_by_us,
         in_order=queue.runner == "task",
         leases=[list(lease) for lease in entry.claim.leases],
         lease_time=queue.lease_time,

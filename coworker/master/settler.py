@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Search, Settle, Settled, SettleFailed
-from coworker.master.crash_counts import Poison
+from coworker.master.crash_counts import CrashCounts
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.settlements import LostClaim, Settlement, Settlements, search_order, settle_order
 from coworker.model import QueueInfo
@@ -38,7 +38,7 @@ class Settler:
     def __init__(self, settings: SiteSettings, ledger: Ledger, log: Callable[..., None], rng: Random) -> None:
         self.settings = settings
         self.settlements = Settlements()
-        self.poison = Poison()
+        self.crash_counts = CrashCounts()
         self._ledger = ledger
         self._log = log
         self._rng = rng
@@ -56,11 +56,11 @@ class Settler:
         unsent: Iterable[str] = (),
         **more: Any,
     ) -> None:
-        """Control is to find out about these items. `more`: the fields of a Settlement."""
+        """Control is to find out about these items. `demand`: the fields of a Settlement."""
         entry = Settlement(claim, list(sent), list(unsent), cause=cause, **more)
         limit = self.settings.workers.crash_limit
-        if limit and not (entry.ours or entry.blameless):
-            entry.poisoned = self.poison.would_be(claim.queue.name, entry.sent, limit)
+        if limit and not (entry.stopped_by_us or entry.blameless):
+            entry.poisoned = self.crash_counts.would_be(claim.queue.name, entry.sent, limit)
         self._ledger.settle(claim.id, entry.ids, place)
         self.settlements.add(entry)
 
@@ -157,11 +157,11 @@ class Settler:
         """An item that brings down one worker after another is not called again (design: poison)."""
         for item_id, fate, _ in report.fates:
             if fate in ENDED:
-                self.poison.forget(queue, [item_id])
-            elif fate == Fate.RELEASED.value and not (entry.ours or entry.blameless):
-                crashes = self.poison.count(queue, item_id)
+                self.crash_counts.forget(queue, [item_id])
+            elif fate == Fate.TRY_COUNTED.value and not (entry.stopped_by_us or entry.blameless):
+                crashes = self.crash_counts.count(queue, item_id)
                 if item_id in entry.poisoned:
-                    self.poison.forget(queue, [item_id])
+                    self.crash_counts.forget(queue, [item_id])
                     self._log(
                         "critical", "poisoned", queue=queue, item=item_id, crashes=crashes,
                         cause=entry.cause, what=POISONED,

@@ -8,18 +8,18 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from coworker.claims.checkpoint import Books
+from coworker.claims.checkpoint import Checkpoint
 from coworker.claims.journal import child_file
 from coworker.config.settings import SiteSettings
 from coworker.ipc import messages as m
-from coworker.master.control_orders import Asking
+from coworker.master.control_orders import ControlOrders
 from coworker.master.deadlines import Deadlines
 from coworker.master.dispatch import Dispatch
-from coworker.master.effects import Hands
-from coworker.master.pipe_groups import Grave, Graveyard
-from coworker.master.recovery import Recovering
+from coworker.master.effects import Effects
+from coworker.master.pipe_groups import PipeGroup, PipeGroups
+from coworker.master.recovery import Recovery
 from coworker.master.reports import Reports
-from coworker.master.site_health import Awareness
+from coworker.master.site_health import SiteHealth
 from coworker.master.staff import Staff
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
@@ -37,18 +37,18 @@ class Site:
     `on_trial`: a reload wants to add this site; until its canary said hello, it has no other child.
     """
 
-    def __init__(self, settings: SiteSettings, hands: Hands, *, on_trial: bool = False) -> None:
+    def __init__(self, settings: SiteSettings, effects: Effects, *, on_trial: bool = False) -> None:
         self.settings = settings
-        self.hands = hands
-        self.staff = Staff(settings, hands, partial(hands.spawn, self))
-        log = partial(hands.log, site=settings.name)
-        self.dispatch = Dispatch(settings, log, hands.rng)
-        self.deadlines = Deadlines(settings, self.dispatch, self.staff.expect)
+        self.effects = effects
+        self.staff = Staff(settings, effects, partial(effects.spawn, self))
+        log = partial(effects.log, site=settings.name)
+        self.dispatch = Dispatch(settings, log, effects.rng)
+        self.deadlines = Deadlines(settings, self.dispatch, self.staff.set_deadline)
         ledger, self.settler = self.dispatch.ledger, self.dispatch.settler
-        self.books = Books(hands.claims, settings.name, ledger, self.settler, log)
-        self.graveyard = Graveyard(log)
-        self.recovering = Recovering(self.dispatch, self.books, self.graveyard, log)
-        self.awareness = Awareness(settings, self.log, self.staff.renew)
+        self.checkpoint = Checkpoint(effects.claims, settings.name, ledger, self.settler, log)
+        self.pipe_groups = PipeGroups(log)
+        self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
+        self.health = SiteHealth(settings, self.log, self.staff.bump_generation)
         self._oom = OomWatch()
         self.phase = MasterPhase.RUNNING
         self.dirty = True
@@ -57,7 +57,7 @@ class Site:
         self._settle_patience = SETTLE_PATIENCE
         self._settle_until = inf
         self._wound_up = False  # every claim is settled, or time was up
-        self.asking = Asking(self)
+        self.control_orders = ControlOrders(self)
         self.reports = Reports(self)
 
     def log(self, level: str, event: str, record: WorkerRecord | None = None, /, **fields: Any) -> None:
@@ -65,7 +65,7 @@ class Site:
         if record is not None:
             who = {"worker": record.slot} if record.role is Role.WORKER else {"role": record.role.value}
             fields = {**who, "pid": record.pid, **fields}
-        self.hands.log(level, event, site=self.settings.name, **fields)
+        self.effects.log(level, event, site=self.settings.name, **fields)
 
     # --- the end of a child ---
 
@@ -82,8 +82,8 @@ class Site:
         level = "error" if not expected else "debug" if routine else "info"
         self.log(level, "gone", record, reason=reason or "crashed", status=str(status), done=done)
         if record.role is Role.CONTROL:
-            self.asking.control_gone(record.id, now)
-        self.asking.flushed(record)
+            self.control_orders.control_gone(record.id, now)
+        self.control_orders.flushed(record)
         cause = record.last_words or f"{reason or 'crashed'}, {status}"
         if self._oom.has_killed() and status.signal == signal.SIGKILL:
             cause = "the worker was killed by the kernel, which had no memory left"
@@ -93,16 +93,16 @@ class Site:
             self.dispatch.claim_failed(record.claiming, cause, now, cap=PROBE_CAP)
         who = {"role": record.role.value, "worker": record.slot or None, "pid": record.pid}
         bury = partial(self._bury, record, cause, self._ended_by_us(record))
-        self.graveyard.add(Grave(record.pipe_group, now, bury, who), now)
+        self.pipe_groups.add(PipeGroup(record.pipe_group, now, bury, who), now)
         if canary:
             self.on_canary(record, cause)
         self.dirty = True
 
-    def _bury(self, record: WorkerRecord, cause: str, ours: bool, now: float) -> None:
+    def _bury(self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float) -> None:
         """Nothing of its pipe runs any more: what it had in hand can be settled."""
         blameless = record.retire_reason is RetireReason.DATABASE
-        self.dispatch.lost(record, cause, now, ours=ours, blameless=blameless)
-        self.books.discard(child_file(self.hands.claims, record.pid, record.id))
+        self.dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
+        self.checkpoint.supersede(child_file(self.effects.claims, record.pid, record.id))
 
     def _ended_by_us(self, record: WorkerRecord) -> bool:
         """Whether the stop ended its pipe, whatever it was leaving for: no fault of the task that ran."""
@@ -118,14 +118,14 @@ class Site:
     @property
     def empty(self) -> bool:
         """Nothing of it is left, nor to be done: the master may forget it, or go."""
-        return self._wound_up and len(self.staff.roster) == 0 and not self.graveyard.graves
+        return self._wound_up and len(self.staff.roster) == 0 and not self.pipe_groups.graves
 
     def forget(self) -> None:
         """It is empty: nothing shall wake for it again. What is open stays in the journal."""
-        self.books.keep()
+        self.checkpoint.save()
         self.settler.report_open()
         for kind in ("site", "look"):
-            self.hands.timers.cancel((kind, self))
+            self.effects.timers.cancel((kind, self))
 
     def stop(self, phase: MasterPhase, now: float) -> None:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now."""
@@ -141,7 +141,7 @@ class Site:
         self.stop(MasterPhase.STOPPING, now)
         self._settle_patience = REMOVED_PATIENCE
 
-    def go_on(self, phase: MasterPhase) -> None:
+    def resume(self, phase: MasterPhase) -> None:
         """RUNNING, or QUIET: then nothing is claimed any more, also by those at work."""
         self.phase = phase
         self.dirty = True
@@ -152,14 +152,14 @@ class Site:
         """Those at work claim nothing more after their batch."""
         for record in self.staff.workers():
             if record.state is S.BUSY:
-                self.hands.send(record, m.Pause())
+                self.effects.send(record, m.Pause())
 
     def adopt(self, settings: SiteSettings) -> None:
         """New settings are in force: all children are of the old generation now, but for the canary."""
         self.settings = settings
         self.on_trial = False
         self.dispatch.reconfigure(settings)
-        self.deadlines.settings = self.awareness.settings = settings
+        self.deadlines.settings = self.health.settings = settings
         self.staff.adopt(settings)
         self.dirty = True
 
@@ -172,12 +172,12 @@ class Site:
         """The next look needs no decision: an idle daemon does nothing but to look."""
         watch = self.dispatch.watch
         if not watch.looking and self.phase is MasterPhase.RUNNING and watch.next_look_at > now:
-            self.hands.timers.set(("look", self), watch.next_look_at)
+            self.effects.timers.set(("look", self), watch.next_look_at)
 
     def look_due(self, now: float) -> None:
         """Its time has come."""
         if (control := self.staff.control()) is not None:
-            self.asking.look(control, now, free=bool(self.staff.free(now)))
+            self.control_orders.look(control, now, free=bool(self.staff.free(now)))
 
     def change_count(self, change: int) -> None:
         """TTIN and TTOU: one worker more or less."""
@@ -188,8 +188,8 @@ class Site:
         """One step: bury, staff, assign, look, settle; then say when to be asked again."""
         self.dirty = False
         stopping = self.stopping
-        self.graveyard.tend(now, give_up=stopping)
-        self.awareness.tend(now)
+        self.pipe_groups.tend(now, give_up=stopping)
+        self.health.tend(now)
         if self.on_trial and not stopping:
             return
         control = self._control_wanted(now) if stopping else 1
@@ -198,7 +198,7 @@ class Site:
             for group in list(self.dispatch.handed):
                 self.dispatch.give_back_handed(group)
         inspections = self._inspections(now)
-        self.books.keep()  # before anybody is told to go on
+        self.checkpoint.save()  # before anybody is told to go on
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         wants = [] if stopping else self._wants(now)
@@ -207,14 +207,14 @@ class Site:
         self.staff.domain_wanted = lambda: matching.domain_to_boot(self.staff.workers(), wants, numbers)
         waiting = len(matching.unserved(self.staff.workers(), wants))
         self.staff.reconcile(now, waiting=waiting, workers_stop=stopping, control=control)
-        self.asking.turn(now, inspections, free=bool(free))
-        self.hands.timers.set(("site", self), self._next_at(now))
+        self.control_orders.turn(now, inspections, free=bool(free))
+        self.effects.timers.set(("site", self), self._next_at(now))
         self.await_look(now)
 
     @property
     def may_claim(self) -> bool:
         """Not in a pause, at a site that is down, nor before everything old is settled."""
-        return self.may_look and not self.recovering.active and not self.awareness.held
+        return self.may_look and not self.recovery.active and not self.health.held
 
     @property
     def may_look(self) -> bool:
@@ -236,9 +236,9 @@ class Site:
             free, now, claim=self.may_claim, workers=self.staff.workers()
         ):
             self.staff.roster.move(record, S.BUSY)
-            self.hands.send(record, order)
-            # Until it says Claiming, or Began.
-            self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout)
+            self.effects.send(record, order)
+            # Until it says Claiming, or RunSent.
+            self.effects.timers.set(("child", record.id), now + self.settings.workers.boot_timeout)
 
     def _evict(self, wants: list[matching.Want]) -> None:
         """Work that nobody free may do: somebody bound to another identity makes room."""
@@ -253,7 +253,7 @@ class Site:
         if now >= self._settle_until:
             return -1
         pending = self.settler.settlements.pending
-        if self.staff.roster.of(Role.WORKER) or self.graveyard.graves:
+        if self.staff.roster.of(Role.WORKER) or self.pipe_groups.graves:
             return int(bool(self.dispatch.ledger.claims or pending))
         if not (pending or self.dispatch.handed):
             return -1
@@ -266,16 +266,16 @@ class Site:
         """Whoever waits for control's look need not wait until it is gone."""
         self.dirty = True
         if record.look_at <= now < record.deadline and not self.staff.on_ladder(record):
-            self.hands.timers.set(("child", record.id), record.deadline)  # control is to look after it
+            self.effects.timers.set(("child", record.id), record.deadline)  # control is to look after it
             return
         self.staff.overdue(record, now)
         if self.dispatch.watch.looking == record.id:
             self.dispatch.watch.lost(now)
 
     def _next_at(self, now: float) -> float:
-        moments = [self.staff.next_at(now), self.dispatch.next_at(), self.graveyard.next_at]
-        moments.append(self.awareness.due_at())
-        moments += (self.settler.next_at(), self.asking.flush_until)
+        moments = [self.staff.next_at(now), self.dispatch.next_at(), self.pipe_groups.next_at]
+        moments.append(self.health.due_at())
+        moments += (self.settler.next_at(), self.control_orders.flush_until)
         if self._settle_until != inf:
             moments.append(self._settle_until)
         patience = (self.staff.boot_seconds, matching.STARVING)

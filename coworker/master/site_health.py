@@ -7,15 +7,15 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from coworker.ipc.messages import State
+from coworker.ipc.messages import SiteState
 from coworker.policy import site_health as awareness
-from coworker.policy.site_health import Hold, Seen
+from coworker.policy.site_health import Hold, Observed
 
 if TYPE_CHECKING:
     from coworker.config.settings import SiteSettings
 
 
-class Awareness:
+class SiteHealth:
     """Of one site. `log` as Site's; `roll(why)` replaces all children, one after the other."""
 
     def __init__(self, settings: SiteSettings, log: Callable[..., None], roll: Callable[[], None]) -> None:
@@ -39,9 +39,9 @@ class Awareness:
         passing = any(hold.passing for hold in self.holds)
         return awareness.FRESH_WHILE_HELD if passing else awareness.FRESH_EVERY
 
-    def noticed(self, state: State, now: float) -> bool:
+    def noticed(self, state: SiteState, now: float) -> bool:
         """Take a report of control. Whether it now holds and did not before."""
-        seen = Seen(*state[:4])
+        seen = Observed(*state[:4])
         before = self.holds
         self.holds = awareness.holds(seen, allow_non_production=self.settings.allow_non_production)
         if awareness.is_stale(seen) and self._rolled_for != state.database:
@@ -63,7 +63,7 @@ class Awareness:
         elif before and not self.holds:
             self._log("notice", "site_free", held_seconds=round(now - self.since, 1))
 
-    def _code(self, state: State, now: float) -> None:
+    def _code(self, state: SiteState, now: float) -> None:
         if not self._digest:
             self._digest = state.digest
         elif state.digest == self._digest:

@@ -10,7 +10,7 @@ from math import inf
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Retire
 from coworker.master.births import new_record
-from coworker.master.effects import Hands
+from coworker.master.effects import Effects
 from coworker.master.roster import Roster
 from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
@@ -28,9 +28,9 @@ BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
 class Staff:
     """`count` is how many workers the site should have at most, `target` how many it should have now."""
 
-    def __init__(self, settings: SiteSettings, hands: Hands, spawn: Spawn) -> None:
+    def __init__(self, settings: SiteSettings, effects: Effects, spawn: Spawn) -> None:
         self.settings = settings
-        self.hands = hands
+        self.effects = effects
         self._spawn = spawn
         self.roster = Roster()
         self.breaker = Breaker()
@@ -136,33 +136,35 @@ class Staff:
             if record is not None:
                 self.retire(record, reason, now)
         for _ in range(plan.boot):
-            entry = self.domain_wanted() if role is Role.WORKER else None
-            if not self._may_boot(now) or self.boot(role, now, entry=entry) is None:
+            boot_domain = self.domain_wanted() if role is Role.WORKER else None
+            if not self._may_boot(now) or self.boot(role, now, boot_domain=boot_domain) is None:
                 break
 
     # --- what is done to one child ---
 
     def boot(
-        self, role: Role, now: float, *, canary: bool = False, entry: int | None = None
+        self, role: Role, now: float, *, canary: bool = False, boot_domain: int | None = None
     ) -> WorkerRecord | None:
         """Fork a child; a canary is one of the next generation. None when that is impossible now."""
         where = {"slot": self.roster.free_slot(role), "generation": self.generation}
-        record = new_record(self.hands, self.settings, role, **where, now=now, canary=canary, entry=entry)
+        record = new_record(
+            self.effects, self.settings, role, **where, now=now, canary=canary, boot_domain=boot_domain
+        )
         record.domain = record.domain or self.home_domain
         try:
-            self._spawn(record, self.settings.for_domain(entry))
+            self._spawn(record, self.settings.for_domain(boot_domain))
         except OSError as error:
             self.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
             return None
         self.roster.add(record)
-        self.hands.timers.set(("child", record.id), now + self.settings.workers.boot_timeout + BOOT_GRACE)
+        self.effects.timers.set(("child", record.id), now + self.settings.workers.boot_timeout + BOOT_GRACE)
         return record
 
-    def boot_canary(self, settings: SiteSettings, now: float, entry: int | None) -> WorkerRecord | None:
+    def boot_canary(self, settings: SiteSettings, now: float, boot_domain: int | None) -> WorkerRecord | None:
         """Boot one worker with settings that are not in force yet."""
         mine, self.settings = self.settings, settings
         try:
-            return self.boot(Role.WORKER, now, canary=True, entry=entry)
+            return self.boot(Role.WORKER, now, canary=True, boot_domain=boot_domain)
         finally:
             self.settings = mine
 
@@ -177,7 +179,7 @@ class Staff:
                 record.canary = False
                 record.generation = self.generation
 
-    def renew(self) -> None:
+    def bump_generation(self) -> None:
         """All who are there shall be replaced, as after a reload but with the same settings."""
         self.generation += 1
 
@@ -185,30 +187,30 @@ class Staff:
         """One worker more or less, until the next reload."""
         self.count = max(1, self.count + change)
         self.target = max(1, min(self.count, self.target + change))
-        self.hands.log("notice", "count_changed", site=self.settings.name, workers=self.count)
+        self.effects.log("notice", "count_changed", site=self.settings.name, workers=self.count)
 
     def ready(self, record: WorkerRecord, boot_seconds: float, now: float) -> None:
         """It said hello. A canary proves only the settings to come."""
         self.roster.move(record, S.READY)
         record.idle_since = record.progress_at = now
-        self.hands.timers.cancel(("child", record.id))
+        self.effects.timers.cancel(("child", record.id))
         self.boot_seconds = boot_seconds
         if not record.canary:
             if self.breaker.is_open:
                 down = round(now - (self.breaker.open_since or now), 1)
-                self.hands.log("notice", "site_up", site=self.settings.name, down_seconds=down)
+                self.effects.log("notice", "site_up", site=self.settings.name, down_seconds=down)
             self.breaker = self.breaker.succeeded()
 
     def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
         """Back off; after some in a row the site counts as down (design, section 3, rule 7)."""
         before = self.breaker
-        self.breaker = before.failed(now, message, self.hands.rng, begun=begun)
+        self.breaker = before.failed(now, message, self.effects.rng, begun=begun)
         if retry_after:
             later = max(self.breaker.next_boot_at, now + retry_after)
             self.breaker = replace(self.breaker, next_boot_at=later)
         counted = self.breaker.failures > before.failures
         repeated = before.reason == message and (before.is_open or not counted)
-        self.hands.log(
+        self.effects.log(
             "debug" if repeated else "error",
             "boot_failed",
             site=self.settings.name,
@@ -218,7 +220,7 @@ class Staff:
         )
         if self.breaker.is_open and not before.is_open:
             what = "nothing is claimed; one boot is tried every few seconds"
-            self.hands.log("critical", "site_down", site=self.settings.name, reason=message, what=what)
+            self.effects.log("critical", "site_down", site=self.settings.name, reason=message, what=what)
 
     def retire(
         self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False
@@ -229,25 +231,25 @@ class Staff:
         if record.state is not S.RETIRING:
             self.roster.move(record, S.RETIRING, reason)
             who = {"role": record.role.value, "worker": record.slot or None, "pid": record.pid}
-            self.hands.log("debug", "retiring", site=record.site, **who, reason=reason.value)
+            self.effects.log("debug", "retiring", site=record.site, **who, reason=reason.value)
         elif not at_once:
             return
-        self.hands.send(record, Retire(reason.value, at_once))
+        self.effects.send(record, Retire(reason.value, at_once))
         if at_once:
             self._rungs[record.id] = 1
-            self.hands.timers.set(("child", record.id), now + escalation.PATIENCE[escalation.Step.MESSAGE])
+            self.effects.timers.set(("child", record.id), now + escalation.PATIENCE[escalation.Step.MESSAGE])
         elif idle:
-            self.hands.timers.set(("child", record.id), now + LEAVE_GRACE)
+            self.effects.timers.set(("child", record.id), now + LEAVE_GRACE)
 
-    def expect(self, record: WorkerRecord, at: float | None) -> None:
+    def set_deadline(self, record: WorkerRecord, at: float | None) -> None:
         """Its next deadline, or none. The ladder, and a control that leaves, have theirs already."""
         leaves = record.role is Role.CONTROL and record.state is S.RETIRING
         if record.id in self._rungs or leaves:
             return
         if at is None:
-            self.hands.timers.cancel(("child", record.id))
+            self.effects.timers.cancel(("child", record.id))
         else:
-            self.hands.timers.set(("child", record.id), at)
+            self.effects.timers.set(("child", record.id), at)
 
     def on_ladder(self, record: WorkerRecord) -> bool:
         return record.id in self._rungs
@@ -258,7 +260,7 @@ class Staff:
         self._rungs[record.id] = rung + 1
         # Control runs no task, and others wait for what it was asked: no ladder for it.
         step = escalation.next_step(rung) if record.role is Role.WORKER else escalation.Step.KILL
-        self.hands.log(
+        self.effects.log(
             "error", "overdue", site=record.site, role=record.role.value, worker=record.slot or None,
             pid=record.pid, state=record.state.value, queue=record.queue,
             seconds=round(now - record.progress_at, 1) if record.progress_at else None,
@@ -267,23 +269,23 @@ class Staff:
         if record.state is not S.RETIRING:
             self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
         if step is escalation.Step.MESSAGE:
-            self.hands.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
+            self.effects.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
         elif step is escalation.Step.TERM:
-            self.hands.signal(record, signal.SIGTERM)
+            self.effects.signal(record, signal.SIGTERM)
         else:
-            self.hands.signal(record, signal.SIGKILL)
+            self.effects.signal(record, signal.SIGKILL)
             if record.pipe_group:
                 signal_group(record.pipe_group, signal.SIGKILL)
-        self.hands.timers.set(("child", record.id), now + escalation.PATIENCE[step])
+        self.effects.timers.set(("child", record.id), now + escalation.PATIENCE[step])
 
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
         """It has exited. A boot that ended without a word is a failed one."""
         was = record.state
         self.roster.move(record, S.GONE)
         self._rungs.pop(record.id, None)
-        self.hands.timers.cancel(("child", record.id))
+        self.effects.timers.cancel(("child", record.id))
         if was is S.BOOTING and not record.canary:
-            self.boot_failed(f"the child ended while it booted ({status})", now, begun=record.born)
+            self.boot_failed(f"the child ended while it booted ({status})", now, begun=record.started_at)
 
     def next_at(self, now: float) -> float:
         """When something changes by itself: an age or an idle time is reached, a boot is due."""
@@ -291,7 +293,7 @@ class Staff:
         moments = [self.breaker.next_boot_at]
         for record in self.roster:
             if record.max_age:
-                moments.append(record.born + record.max_age)
+                moments.append(record.started_at + record.max_age)
             if record.state is S.READY and limits.idle_timeout and self.target > limits.min_idle:
                 moments.append(record.idle_since + limits.idle_timeout)
         return min((moment for moment in moments if moment > now), default=inf)

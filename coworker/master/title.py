@@ -25,7 +25,7 @@ class MasterTitle:
         """Cheap while nothing has changed: it is called in each turn of the loop that decides something."""
         sites = list(sites)
         down = tuple(
-            each for site in sites for each in (site.staff.breaker.open_since, tuple(site.awareness.holds))
+            each for site in sites for each in (site.staff.breaker.open_since, tuple(site.health.holds))
         )
         if down != self._down:
             self._down = down
@@ -36,7 +36,7 @@ class MasterTitle:
 def _text(site: Site) -> str:
     breaker = site.staff.breaker
     if not breaker.is_open:
-        held = site.awareness.title()
+        held = site.health.title()
         return f"{site.settings.name} {held}"[: MOST + 60] if held else ""
     since = time.time() - (time.monotonic() - (breaker.open_since or 0.0))
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))

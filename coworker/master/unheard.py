@@ -15,7 +15,7 @@ from coworker.master.ledger import Ledger, Place
 from coworker.model import WorkerRecord
 
 ROUNDED = 1e-5  # seconds, above the error of times with six decimals
-Unheard = m.Claiming | m.NotClaimed | m.Took | m.Began | m.NotBegun | m.Ended
+Unheard = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ended
 
 
 def unheard(path: Path, record: WorkerRecord, ledger: Ledger) -> Iterator[Unheard]:
@@ -45,9 +45,9 @@ def unheard(path: Path, record: WorkerRecord, ledger: Ledger) -> Iterator[Unhear
 def _report(kind: str, values: list[Any], queue: str, record: WorkerRecord, ledger: Ledger) -> Unheard | None:
     if kind == "took":
         claim, items, (at, seconds), _begun = values
-        return m.Took(claim, queue, items, at, seconds) if _number(claim) > record.claims else None
+        return m.Claimed(claim, queue, items, at, seconds) if _number(claim) > record.claims else None
     if kind == "began":
-        return m.Began(values[0], _held(values[0], values[1], record, ledger))
+        return m.RunSent(values[0], _held(values[0], values[1], record, ledger))
     if kind == "notbegun":
         return m.NotBegun(values[0], _held(values[0], values[1], record, ledger))
     return m.Ended(*values) if kind == "ended" else None

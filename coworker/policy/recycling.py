@@ -25,6 +25,6 @@ def expired(record: WorkerRecord, now: float) -> RetireReason | None:
         return RetireReason.MAX_REQUESTS
     if record.state is WorkerState.BOOTING:
         return None  # or one that boots for longer would never be of use
-    if record.max_age and now >= record.born + record.max_age:
+    if record.max_age and now >= record.started_at + record.max_age:
         return RetireReason.MAX_AGE
     return None

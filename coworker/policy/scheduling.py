@@ -12,15 +12,15 @@ from coworker.model import Identity, QueueInfo
 class QueueState:
     """What the master knows of one queue with work. Times are monotonic seconds.
 
-    `turn` is the queue's virtual time: each slice moves it on by 1/weight, and the lowest is next.
-    `more`: for how many more workers there is work, as far as a look or full batches have proved it.
+    `virtual_time` is the queue's virtual time: each slice moves it on by 1/weight, and the lowest is next.
+    `demand`: for how many more workers there is work, as far as a look or full batches have proved it.
     """
 
     info: QueueInfo
     weight: int = 1
     concurrency: int = 0  # 0: no limit
-    turn: float = 0.0
-    more: int = 1
+    virtual_time: float = 0.0
+    demand: int = 1
     working: int = 0  # orders out
     retry_at: float = 0.0  # not before, after claims that failed or came back empty
     failures: int = 0  # claims in a row that the site refused
@@ -38,13 +38,13 @@ class QueueState:
         return 1 if self.info.linear else self.concurrency
 
     def assignable(self, now: float) -> bool:
-        if not self.more or self.handed or now < self.retry_at:
+        if not self.demand or self.handed or now < self.retry_at:
             return False
         return not self.limit or self.working < self.limit
 
     def enter(self, clock: float) -> None:
         """A queue that had nothing to do gains no credit for that time."""
-        self.turn = max(self.turn, clock)
+        self.virtual_time = max(self.virtual_time, clock)
 
     def took(self, items: int, now: float) -> None:
         """A batch was claimed: a full one proves there is more."""
@@ -54,7 +54,7 @@ class QueueState:
         self.failure = ""
         self.progress_at = now
         if items >= self.info.batch_limit:
-            self.more += 1
+            self.demand += 1
 
 
 def pick(
@@ -68,7 +68,7 @@ def pick(
     for queue in queues:
         if (
             queue.assignable(now)
-            and (best is None or (queue.turn, queue.working) < (best.turn, best.working))
+            and (best is None or (queue.virtual_time, queue.working) < (best.virtual_time, best.working))
             and served(queue)
         ):
             best = queue
@@ -77,9 +77,9 @@ def pick(
 
 def begin(queue: QueueState) -> float:
     """An order for `queue` goes out: its next turn comes later. Returns the scheduler's clock."""
-    clock = queue.turn
-    queue.turn += 1.0 / queue.weight
+    clock = queue.virtual_time
+    queue.virtual_time += 1.0 / queue.weight
     queue.working += 1
-    queue.more -= 1
+    queue.demand -= 1
     queue.unserved_since = 0.0
     return clock

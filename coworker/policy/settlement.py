@@ -3,9 +3,9 @@
 Fates of an item:
  finished  the row is gone: the task ended, with an outcome nobody heard
  left      CiviCRM settled it already, or somebody else has it: not ours any more
- returned  never begun (or ended by us at stop): given back with its try restored
- restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
- released  begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
+ given_back  never begun (or ended by us at stop): given back with its try restored
+ try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
+ try_counted  begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
  unknown   begun where nobody can see whether it still runs: to be looked at again (rule 9)
 """
 
@@ -23,9 +23,9 @@ CLOCK_SLACK = 2  # seconds by which the end of our lease may be misjudged
 class Fate(str, Enum):
     FINISHED = "finished"
     LEFT = "left"
-    RETURNED = "returned"
-    RESTORED = "restored"
-    RELEASED = "released"
+    GIVEN_BACK = "given_back"
+    TRY_RESTORED = "try_restored"
+    TRY_COUNTED = "try_counted"
     UNKNOWN = "unknown"
 
 
@@ -55,7 +55,7 @@ class OpenClaim:
     lease_time: int
     retry_interval: int
     retry_limit: int = 0
-    ours: bool = False  # we ended the process, at stop
+    stopped_by_us: bool = False  # we ended the process, at stop
     in_order: bool = True  # runner `task` runs in order; of another runner the whole batch counts as begun
     delay: int = 0  # seconds until what was never begun may be claimed again
     poisoned: Collection[str] = ()  # if one of these was begun, it is not to be called again
@@ -132,12 +132,12 @@ def _verdict(
     if begun and claim.out_of_sight:
         over = row.release_in is not None and row.release_in <= 0
         return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
-    if begun and not claim.ours:
+    if begun and not claim.stopped_by_us:
         return _released(row, claim)
     release = ("release_time",) if may_touch_release(row) else ()
     if row.run_count < 1:
-        return Verdict(item_id, Fate.RETURNED, release, release=claim.delay or None)
-    return Verdict(item_id, Fate.RETURNED, ("run_count", *release), row.run_count - 1, claim.delay or None)
+        return Verdict(item_id, Fate.GIVEN_BACK, release, release=claim.delay or None)
+    return Verdict(item_id, Fate.GIVEN_BACK, ("run_count", *release), row.run_count - 1, claim.delay or None)
 
 
 def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
@@ -147,9 +147,9 @@ def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
         tried = max(tried, claim.retry_limit + 2)
     count = ("run_count",) if tried != row.run_count else ()
     if not may_touch_release(row):
-        return Verdict(row.id, Fate.RELEASED, count, tried if count else 0)
+        return Verdict(row.id, Fate.TRY_COUNTED, count, tried if count else 0)
     write = (*count, "release_time")
-    return Verdict(row.id, Fate.RELEASED, write, tried if count else 0, claim.retry_interval)
+    return Verdict(row.id, Fate.TRY_COUNTED, write, tried if count else 0, claim.retry_interval)
 
 
 def orphans(
@@ -166,5 +166,7 @@ def orphans(
             continue
         free = sole and may_touch_release(row)
         write = ("run_count", "release_time") if free else ("run_count",)
-        verdicts.append(Verdict(row.id, Fate.RETURNED if free else Fate.RESTORED, write, row.run_count - 1))
+        verdicts.append(
+            Verdict(row.id, Fate.GIVEN_BACK if free else Fate.TRY_RESTORED, write, row.run_count - 1)
+        )
     return verdicts

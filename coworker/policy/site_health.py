@@ -14,7 +14,7 @@ FRESH_EVERY = 120.0  # seconds: settings are cached by each process, so control 
 FRESH_WHILE_HELD = 15.0  # the same while what holds may end any moment
 
 
-class Seen(NamedTuple):
+class Observed(NamedTuple):
     """What is known of a site. Versions as it writes them; None: not to be seen."""
 
     environment: str | None
@@ -30,7 +30,7 @@ class Hold(NamedTuple):
     passing: bool
 
 
-def holds(seen: Seen, *, allow_non_production: bool) -> list[Hold]:
+def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
     """Why nothing shall be claimed now; [] if nothing speaks against it."""
     found = []
     if seen.environment not in (None, "Production") and not allow_non_production:
@@ -45,7 +45,7 @@ def holds(seen: Seen, *, allow_non_production: bool) -> list[Hold]:
     return found
 
 
-def is_stale(seen: Seen) -> bool:
+def is_stale(seen: Observed) -> bool:
     """Whether the database is newer than the code of the process that looked: it was booted before."""
     if not seen.code or not seen.database:
         return False

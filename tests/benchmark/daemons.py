@@ -18,7 +18,7 @@ _TITLE = re.compile(r"coworker: (control|worker)\b")
 
 @contextmanager
 def running(folder, site, workers, **more):
-    """A daemon with all its `workers` ready and idle; no worker leaves by itself, unless `more` says so."""
+    """A daemon with all its `workers` ready and idle; no worker leaves by itself, unless `demand` says so."""
     kept = {"max_requests": 0, "max_age": 0, "idle_timeout": 0, "boot_budget": min(workers, 8), **more}
     text = settings(site_table(site.pipe, **POLLING), count=workers, **kept)
     # support.Daemon logs at debug level: there each task is a line, which no administrator would have.
@@ -40,7 +40,7 @@ def load(daemon, site, tasks, **more):
     site.fill(tasks, **more)
 
 
-def go_on(daemon):
+def resume(daemon):
     """From now on it claims again; it looks at once."""
     daemon.send(signal.SIGCONT)
 

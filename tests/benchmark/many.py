@@ -15,7 +15,7 @@ from coworker.civi.client import Client
 from coworker.civi.pipe import Pipe
 from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Seen
+from coworker.ipc.messages import WorkFound
 from coworker.master.dispatch import Dispatch
 from coworker.model import SYSTEM, Role, WorkerRecord, WorkerState
 from coworker.unix.poller import Poller
@@ -95,7 +95,7 @@ def _decision(queues):
     worker = WorkerRecord(1, 1, "s", Role.WORKER, 1, 0.0, 0, 0.0, identity=SYSTEM, state=WorkerState.READY)
     dispatch.watch.look(1.0, free=True, control=2)
     dispatch.watch.seen(
-        Seen([[f"q{n}", "SqlParallel", 1, 3600, 0, 0, None] for n in range(queues)], 0.001), 1.0
+        WorkFound([[f"q{n}", "SqlParallel", 1, 3600, 0, 0, None] for n in range(queues)], 0.001), 1.0
     )
     took = 0.0
     for _ in range(DECISIONS if queues <= 1000 else 20):

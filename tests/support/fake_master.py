@@ -6,7 +6,7 @@ from coworker.master.timers import Timers
 
 
 class FakeMaster:
-    """Hands that note what they are asked."""
+    """Effects that note what they are asked."""
 
     def __init__(self, claims):
         self.timers, self.rng, self.log_looking = Timers(), Random(1), False

@@ -38,7 +38,7 @@ def environment(**more):
 
 
 def refusal(*arguments, as_nobody=False, **more):
-    """The lines that a start which must fail says on stderr, "coworker: " cut off; `more`: environment."""
+    """The lines that a start which must fail says on stderr, "coworker: " cut off; `demand`: environment."""
     how = ["-c", AS_NOBODY] if as_nobody and IS_ROOT else ["-m", "coworker"]
     result = subprocess.run(
         [sys.executable, *how, *map(str, arguments)],

@@ -139,7 +139,7 @@ def test_leases_are_judged_by_the_sites_clock_when_a_pipe_is_killed_in_the_middl
     gate.touch()
     running.event("settled", count=4)
     fates = {e["item"]: e["fate"] for e in running.events("settled")}
-    assert fates == {first: "finished", failed: "left", held: "released", rest: "returned"}
+    assert fates == {first: "finished", failed: "left", held: "try_counted", rest: "given_back"}
     wait_until(lambda: site.left() == 0, "all items gone")
     assert sorted(site.started(), key=int) == [first, failed, failed, held, held, rest]
     assert not running.events("task_done", outcome="delete"), "no try was lost"

@@ -76,7 +76,7 @@ def test_a_batch_is_at_most_four_messages_and_two_calls(site, master, tmp_path, 
     reports = master.until(m.Idle)
     assert site.left() == 0
     # Once the worker is bound; several batches may leave in one write, and then in fewer words.
-    ended = [place for place, report in enumerate(reports) if isinstance(report, (m.Done, m.Worked))]
+    ended = [place for place, report in enumerate(reports) if isinstance(report, (m.Done, m.BatchDone))]
     assert len(ended) == batches
     assert max(end - begin for begin, end in pairwise(ended)) <= MOST_MESSAGES
     (made,) = calls(tmp_path)
@@ -133,4 +133,4 @@ def test_reports_of_several_short_batches_reach_the_master_in_one_write(site, ma
     master.link.channel.receive = lambda: writes.append(receive()) or writes[-1]
     master.link.send(m.Work(["a"], PATIENCE))
     master.until(m.Idle)
-    assert max(data.count(b'["Worked"') for data in writes) > 1
+    assert max(data.count(b'["BatchDone"') for data in writes) > 1

@@ -53,7 +53,7 @@ def test_a_database_that_goes_away_costs_pipes_and_at_most_the_tries_of_what_the
     wait_until(lambda: site.left() == 0, "all items gone")
     # An error of runItems does not tell whether its first item ran: it counts as begun, its try is spent
     # (design, section 4, rules 4 and 8), and with no retry left CiviCRM deletes it at the next claim.
-    begun = {event["item"] for event in running.events("settled", fate="released")}
+    begun = {event["item"] for event in running.events("settled", fate="try_counted")}
     assert repeated(site.started()) == []
     assert set(ids) - set(site.started()) <= begun
     assert len(begun) <= 2
@@ -102,7 +102,7 @@ def test_a_queue_of_an_unknown_runner_backs_off_and_keeps_its_items(site, daemon
     good = site.push("good", "empty", times=10)
     running = daemon(settings(site_table(site), count=1))
     running.event("claim_failed", queue="odd")
-    running.event("settled", count=2, fate="returned")
+    running.event("settled", count=2, fate="given_back")
     wait_until(lambda: site.left("good") == 0, "the good queue is done")
     assert run_once(site, good)
     running.stop()  # in the middle of the next try, maybe

@@ -101,7 +101,7 @@ def test_a_domain_without_pipes_is_said_once_and_its_tasks_are_given_back(site, 
     site.queue("a", batch_limit=2, retry_limit=0, error="delete")
     foreign = site.push("a", "say_domain", times=6, run_as={"contactId": 100, "domainId": 9})
     running = daemon(settings(site_table(site), domain_table(site, 2), count=2))
-    running.event("settled", count=6, fate="returned")
+    running.event("settled", count=6, fate="given_back")
     assert [tries for tries, _ in site.rows("a").values()] == [0] * 6
     (told,) = running.events("items_refused", level="error")
     assert "domain 9" in told["reason"]
@@ -158,7 +158,7 @@ def test_what_waits_for_a_full_contact_is_not_claimed_again_and_again(site, daem
     wait_until(lambda: site.started() == [held], "one runs")
     waiting = site.push("b", "empty", times=3, run_as=100)
     others = site.push("b", "empty", times=1)
-    running.event("settled", fate="returned")  # handed on, and nobody may take it
+    running.event("settled", fate="given_back")  # handed on, and nobody may take it
     site.push("a", "empty", times=30)
     running.event("task_done", count=30, queue="a")
     assert len(running.events("settled")) <= 8

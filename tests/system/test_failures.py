@@ -44,7 +44,7 @@ def test_a_killed_pipe_costs_the_running_task_one_try_and_the_rest_of_its_batch_
     os.kill(pipe, SIGKILL)
     before = int(time.time())
     found = fates(running, 4)
-    assert found == {done: "finished", held: "released", rest[0]: "returned", rest[1]: "returned"}
+    assert found == {done: "finished", held: "try_counted", rest[0]: "given_back", rest[1]: "given_back"}
     rows = site.rows("a")
     assert [rows[item] for item in rest] == [(0, None)] * 2
     run_count, release_time = rows[held]
@@ -90,7 +90,7 @@ def test_a_killed_worker_takes_its_pipe_with_it_and_its_claim_is_settled(site, d
     (worker,) = running.workers()
     quiet(running)
     os.kill(worker, SIGKILL)
-    assert fates(running, 2) == {ids[0]: "released", ids[1]: "returned"}
+    assert fates(running, 2) == {ids[0]: "try_counted", ids[1]: "given_back"}
     wait_gone([pipe], seconds=0.5)  # it was gone before anything was settled
     gate.touch()
     running.send(signal.SIGCONT)
@@ -123,7 +123,7 @@ def test_a_claim_is_settled_although_control_is_killed_at_the_same_time(site, da
     os.kill(running.control(), SIGKILL)
     os.kill(pipe, SIGKILL)
     gate.touch()
-    assert fates(running, 2) == {ids[0]: "released", ids[1]: "returned"}
+    assert fates(running, 2) == {ids[0]: "try_counted", ids[1]: "given_back"}
     wait_until(lambda: site.left() == 0, "all items gone")
     assert sorted(site.started()) == sorted([*ids, ids[0]])
 
@@ -141,7 +141,7 @@ def test_a_task_that_ends_its_process_harms_no_other(site, daemon, task, argumen
     wait_until(lambda: site.left() == 0, "all items gone")
     assert sorted(site.ended(), key=int) == [*before, *after]
     assert site.started().count(culprit) == 1
-    assert how in running.event("settled", item=culprit, fate="released")["cause"]
+    assert how in running.event("settled", item=culprit, fate="try_counted")["cause"]
     wait_until(lambda: len(running.workers()) == 2, "the place is filled again")
 
 
@@ -165,7 +165,7 @@ def test_a_frozen_pipe_is_killed_after_task_timeout(site, daemon, gate):
     pipe = psutil.Process(pipe_that_runs(site, held))
     pipe.send_signal(SIGSTOP)
     gate.touch()
-    settled = running.event("settled", item=held, fate="released")
+    settled = running.event("settled", item=held, fate="try_counted")
     assert "timeout" in settled["cause"]
     wait_gone([pipe], seconds=0.5)
     running.event("task_done", item=held, outcome="delete")

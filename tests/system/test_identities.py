@@ -115,7 +115,7 @@ def test_a_task_of_another_domain_is_given_back_untried_for_a_minute_and_said(si
     (last,) = site.push("a", "empty", run_as=100)
     running = daemon(settings(site_table(site), count=2))
     settled = running.event("settled", item=foreign)
-    assert settled["fate"] == "returned"
+    assert settled["fate"] == "given_back"
     run_count, release_time = site.rows("a")[foreign]
     assert run_count == 0
     assert 55 <= release_time - time.time() <= 61
@@ -134,7 +134,7 @@ def test_a_site_without_login_gives_its_contacts_tasks_back_and_runs_the_systems
     site.execute("DELETE FROM civicrm_contact WHERE id = 100")
     running = daemon(settings(site_table(command), count=1))
     running.event("task_done", item=systems, outcome="ok")
-    assert running.event("settled", item=mine)["fate"] == "returned"
+    assert running.event("settled", item=mine)["fate"] == "given_back"
     assert site.rows("a")[mine][0] == 0
     assert "Authx is not configured" in running.event("items_refused")["reason"]
 
@@ -175,7 +175,7 @@ def test_handed_tasks_that_nobody_can_take_in_time_go_back_untried(site, daemon,
     (handed,) = site.push("a", "empty", run_as=101)
     running = daemon(settings(site_table(site), count=1, overlap=False))
     settled = running.event("settled", item=handed)
-    assert settled["fate"] == "returned"
+    assert settled["fate"] == "given_back"
     assert "no worker" in settled["cause"]
     assert site.rows("a")[handed] == (0, None)
     assert site.started() == [held]

@@ -40,7 +40,7 @@ def test_after_kill_9_what_was_begun_counts_as_a_try_and_the_rest_is_given_back(
     second = daemon(settings(site_table(site), count=1), share=first)
     wait_gone(survivors)
     second.event("settled", count=3)
-    assert fates(second) == {held: "released", **dict.fromkeys(rest, "returned")}
+    assert fates(second) == {held: "try_counted", **dict.fromkeys(rest, "given_back")}
     gate.touch()
     second.event("task_done", count=3)
     assert site.left() == 0
@@ -111,7 +111,7 @@ def test_a_claim_without_an_answer_is_found_by_its_lease(site, daemon, tmp_path,
     first.kill_all()
     second = daemon(settings(site_table(site, sole_agent=sole), count=1), share=first)
     second.event("settled", count=2)
-    assert fates(second) == dict.fromkeys(ids, "returned" if sole else "restored")
+    assert fates(second) == dict.fromkeys(ids, "given_back" if sole else "try_restored")
     if sole:
         second.event("task_done", count=2)
         assert run_once(site, ids)
@@ -153,7 +153,7 @@ def test_what_a_stop_cannot_settle_the_next_start_does(site, daemon, gate, tmp_p
     gate.touch()
     second = daemon(settings(site_table(command), count=1), share=first)
     second.event("task_done", count=2)
-    assert fates(second) == {held: "returned", other: "returned"}  # it was ended by us, at a stop
+    assert fates(second) == {held: "given_back", other: "given_back"}  # it was ended by us, at a stop
     assert site.ended() == [held, other]
     assert second.stop() == 0
     assert not journals(second)
@@ -201,7 +201,7 @@ def test_garbage_within_a_journal_is_named_and_the_rest_of_it_counts(site, daemo
     second.event("task_done", count=2)
     damaged = [e["line"] for e in second.events("journal_damaged")]
     assert len(damaged) == 3
-    assert fates(second) == {held: "released", other: "returned"}
+    assert fates(second) == {held: "try_counted", other: "given_back"}
 
 
 def test_claims_of_a_site_that_is_no_longer_there_are_named_and_kept(site, other, daemon, gate):
@@ -215,7 +215,7 @@ def test_claims_of_a_site_that_is_no_longer_there_are_named_and_kept(site, other
     assert second.event("claims_of_no_site")["site"] == "one"
     second.configure(settings(site_table(site, "one"), site_table(other, "two"), count=1))
     second.send(signal.SIGHUP)
-    second.event("settled", item=held, fate="released")
+    second.event("settled", item=held, fate="try_counted")
     gate.touch()
     second.event("task_done", item=held)
     assert site.ended() == [held]

@@ -69,7 +69,10 @@ def test_a_renewed_lease_is_known_as_ours_when_its_pipe_is_killed(site, daemon, 
         running = daemon(settings(site_table(site), count=1), share=running)
     gate.touch()
     running.event("task_done", count=2)
-    assert {e["item"]: e["fate"] for e in running.events("settled")} == {held: "released", other: "returned"}
+    assert {e["item"]: e["fate"] for e in running.events("settled")} == {
+        held: "try_counted",
+        other: "given_back",
+    }
     assert sorted(site.started()) == [held, held, other]
 
 
@@ -79,7 +82,7 @@ def test_one_item_of_a_batch_that_takes_too_long_is_ended_and_the_others_run(sit
     (held,) = site.push("a", "hold", str(gate))
     after = site.push("a", "empty", times=91)
     running = daemon(settings(site_table(site), count=1, task_timeout=2))  # 200 seconds for the batch
-    running.event("settled", item=held, fate="released")
+    running.event("settled", item=held, fate="try_counted")
     gate.touch()
     running.event("task_done", item=held, outcome="delete")
     wait_until(lambda: site.left() == 0, "all items gone")
@@ -127,7 +130,7 @@ def test_crashes_are_remembered_across_a_restart(site, daemon, gate, how):
     first.send(signal.SIGTSTP)
     first.event("quiet")
     os.kill(runner(site, held), SIGKILL)
-    first.event("settled", item=held, fate="released")
+    first.event("settled", item=held, fate="try_counted")
     books = first.folder / "state/claims/site-example.claims"
     wait_until(lambda: f'"{held}"' in books.read_text().partition('"crashes"')[2], "the crash is noted")
     if how is SIGKILL:

@@ -52,7 +52,7 @@ def test_a_pipe_that_holds_far_too_much_is_killed_with_its_task_and_the_cause_is
     lost = running.event("pipe_lost", cause="memory")
     assert lost["queue"] == "a"
     assert "hard_memory is 160" in lost["reason"]
-    assert "hard_memory" in running.event("settled", item=greedy, fate="released")["cause"]
+    assert "hard_memory" in running.event("settled", item=greedy, fate="try_counted")["cause"]
     running.event("task_done", item=greedy, outcome="delete")
     running.event("task_done", count=6)
     assert site.started().count(greedy) == 1

@@ -108,7 +108,7 @@ def test_tasks_that_bring_down_one_worker_after_the_other_affect_nobody_but_them
     assert sorted(site.ended(), key=int) == fine
     for item, how in culprits.items():
         (settled,) = running.events("settled", item=item)
-        assert settled["fate"] == "released"
+        assert settled["fate"] == "try_counted"
         assert how in settled["cause"]
     assert any("Allowed memory size" in e["reason"] for e in running.events("pipe_lost"))
     wait_until(lambda: len(running.workers()) == 2, "both places are filled")

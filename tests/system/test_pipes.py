@@ -40,7 +40,7 @@ def test_a_deaf_pipe_with_a_task_that_hangs_is_killed_with_its_whole_group(site,
     group = group_of(running, worker)
     assert len(group) == 3  # two shells and the site
     (held,) = site.push("a", "hold", str(tmp_path / "never"))
-    assert running.event("settled")["fate"] == "released"
+    assert running.event("settled")["fate"] == "try_counted"
     wait_gone(group)
     ids = site.push("a", "empty", times=2)
     wait_until(lambda: site.left() == 0, "all items gone")
@@ -73,7 +73,7 @@ def test_a_pipe_that_dies_and_leaves_a_child_with_its_output_is_noticed_and_its_
     os.kill(int(site.written()[-1][4]), SIGKILL)
     wait_gone([child])
     (tmp_path / "gate").touch()
-    assert running.event("settled", item=held)["fate"] == "released"
+    assert running.event("settled", item=held)["fate"] == "try_counted"
     wait_until(lambda: site.left() == 0, "all items gone")
     assert site.ended()[-1] == held
 

@@ -95,7 +95,7 @@ def test_a_daemon_that_is_started_again_settles_its_claims_long_before_their_lea
     assert set(site.ended()) == {first, *rest, *([held] if retry_limit else [])}
     assert repeated(site.started()) == ([held] if retry_limit else [])
     fates = {e["item"]: e["fate"] for e in again.events("settled")}
-    assert fates == {first: "finished", held: "released", **dict.fromkeys(rest, "returned")}
+    assert fates == {first: "finished", held: "try_counted", **dict.fromkeys(rest, "given_back")}
 
 
 def test_every_worker_s_claim_is_settled_by_a_daemon_that_is_started_again(site, daemon, gate):

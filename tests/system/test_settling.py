@@ -69,7 +69,7 @@ def test_a_claim_whose_answer_never_came_is_named_and_the_other_items_run(site, 
     (left,) = site.rows("a")
     assert sorted([*site.ended(), left], key=int) == ids
     assert left not in site.started()
-    assert running.event("settled", item=left)["fate"] == "restored"
+    assert running.event("settled", item=left)["fate"] == "try_restored"
     run_count, release_time = site.rows("a")[left]
     assert (run_count, release_time is None) == (0, False)  # perhaps another daemon's: its lease must end
 
@@ -81,7 +81,7 @@ def test_a_sole_agent_gives_back_what_a_claim_without_an_answer_took(site, daemo
     command = spoil(site, marker, CLAIM, "die").replace("--store", f"--clock-offset={offset} --store")
     running = daemon(settings(site_table(command, sole_agent=True), count=2))
     running.event("settled", count=2)
-    assert {e["fate"] for e in running.events("settled")} == {"returned"}
+    assert {e["fate"] for e in running.events("settled")} == {"given_back"}
     wait_until(lambda: site.left() == 0, "all items gone")
     assert run_once(site, ids)
 
@@ -117,7 +117,10 @@ def test_the_sites_clock_may_differ_from_ours(site, daemon, gate, offset):
     os.kill(int(site.written()[0][4]), SIGKILL)
     gate.touch()
     running.event("settled", count=2)
-    assert {e["item"]: e["fate"] for e in running.events("settled")} == {held: "released", second: "returned"}
+    assert {e["item"]: e["fate"] for e in running.events("settled")} == {
+        held: "try_counted",
+        second: "given_back",
+    }
     wait_until(lambda: site.left() == 0, "all items gone")
     assert sorted(site.ended()) == [held, second]
     assert site.started().count(held) == 2
@@ -145,7 +148,7 @@ def test_a_large_batch_is_settled_whole(site, daemon, gate):
     os.kill(int(site.written()[0][4]), SIGKILL)
     gate.touch()
     running.event("settled", count=300)
-    assert len(running.events("settled", fate="returned")) == 299
+    assert len(running.events("settled", fate="given_back")) == 299
     wait_until(lambda: site.left() == 0, "all items gone")
     assert sorted(site.ended(), key=int) == [held, *ids]
     assert repeated(site.started()) == [held]

@@ -66,7 +66,7 @@ def test_a_task_longer_than_graceful_timeout_is_killed_and_given_back(site, daem
     assert running.stop() == 0
     assert site.rows() == {held: FREE, later: FREE}
     assert running.event("halting")["signal"] == "graceful_timeout"
-    assert running.event("settled")["fate"] == "returned"
+    assert running.event("settled")["fate"] == "given_back"
     assert_nothing_left(running, processes)
 
 

@@ -94,7 +94,7 @@ def test_a_kill_over_minipipe_before_6_4_is_settled_by_the_adapter(tmp_path, dae
         os.kill(pipe_of(site, held), SIGKILL)
         running.event("settled", count=4)
         found = {e["item"]: e["fate"] for e in running.events("settled")}
-        assert found == {held: "released", **dict.fromkeys(rest, "returned")}
+        assert found == {held: "try_counted", **dict.fromkeys(rest, "given_back")}
         gate.touch()
         wait_until(lambda: site.left() == 0, "all items gone")
         assert site.started().count(held) == 2
@@ -243,7 +243,7 @@ def test_a_task_that_hangs_is_ended_and_the_others_go_on(tmp_path, daemon, gate,
         running = daemon(settings(table(), count=2, task_timeout=1), wait=None)
         wait_until(lambda: sorted(site.ended()) == sorted(rest), "the others are done")
         fate = running.event("settled", item=hangs)["fate"]
-        assert fate == ("unknown" if way == "ssh" else "released")
+        assert fate == ("unknown" if way == "ssh" else "try_counted")
         gate.touch()
         wait_until(lambda: site.left() == 0, "all items gone")
         assert site.started().count(hangs) == 1

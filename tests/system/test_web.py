@@ -88,7 +88,7 @@ def test_what_was_surely_not_begun_goes_back_with_its_try(tmp_path, daemon, faul
         (item,) = site.push("a", "empty")
         site.configure(http_fault=fault, http_fault_on="runItems")
         running = daemon(settings(table(), count=1), wait=None)
-        assert running.event("settled", item=item)["fate"] == "returned"
+        assert running.event("settled", item=item)["fate"] == "given_back"
         site.configure(http_fault=None)
         wait_until(lambda: site.left() == 0, "it has run")
         assert site.started() == [item]

@@ -8,10 +8,10 @@ import pytest
 from support.daemon import wait_until
 
 from coworker.child import memory_gauge as gauge
-from coworker.child.memory_gauge import MIB, Gauge
+from coworker.child.memory_gauge import MIB, MemoryGauge
 from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError
-from coworker.ipc.messages import Grown
+from coworker.ipc.messages import MemoryHigh
 from coworker.model import ExitStatus
 from coworker.policy.memory import Verdict, judge
 from coworker.unix.memory import OomWatch, tree_rss
@@ -95,7 +95,7 @@ def test_without_a_counter_nobody_was_killed(tmp_path, content):
 
 
 def gauge_that_finds(mebibytes, monkeypatch):
-    found = Gauge(1, FakeLink(), 100, 200)
+    found = MemoryGauge(1, FakeLink(), 100, 200)
     monkeypatch.setattr(gauge, "tree_rss", lambda _pid: mebibytes * MIB)
     return found
 
@@ -124,7 +124,7 @@ def test_too_much_is_told_once_and_far_too_much_ends_the_pipe(monkeypatch):
     assert meter.link.posted == []  # the task that runs may end
     meter.after_batch()
     meter.after_batch()
-    assert meter.link.posted == [Grown(150)]
+    assert meter.link.posted == [MemoryHigh(150)]
     monkeypatch.setattr(gauge, "tree_rss", lambda _pid: 201 * MIB)
     with pytest.raises(MemoryExceededError, match="201 MiB, hard_memory is 200"):
         meter.while_busy()
@@ -133,7 +133,7 @@ def test_too_much_is_told_once_and_far_too_much_ends_the_pipe(monkeypatch):
 @pytest.mark.parametrize("status", [ExitStatus(signal=9), ExitStatus(code=137)])
 def test_the_end_of_a_pipe_is_the_kernels_doing_only_if_it_counted_one(cgroup, status):
     watch, events = cgroup
-    meter = Gauge(1, FakeLink(), 100, 200)
+    meter = MemoryGauge(1, FakeLink(), 100, 200)
     meter._oom = watch
     error = PipeEndedError("the pipe closed its output", status)
     assert meter.explain(error) is error

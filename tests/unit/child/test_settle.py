@@ -81,7 +81,7 @@ def order(ids, *, begun):
         queue="q",
         sent=ids if begun else [],
         unsent=[] if begun else ids,
-        ours=False,
+        stopped_by_us=False,
         in_order=True,
         leases=[[START, 0.0]],
         lease_time=LEASE,
@@ -157,7 +157,7 @@ def test_an_item_that_ends_meanwhile_stays_ended_and_the_others_have_their_tries
     other = connect().service.store
     fates = settle(client, clock, ids, passed=50, step=step, other=lambda: other.remove("q", 2), begun=False)
     assert rows(client) == {ids[0]: (0, None), ids[2]: (0, None)}
-    assert fates[ids[0]] == fates[ids[2]] == "returned"
+    assert fates[ids[0]] == fates[ids[2]] == "given_back"
 
 
 @pytest.mark.parametrize("step", [*SELECTS, *UPDATES])
@@ -177,4 +177,4 @@ def test_a_settlement_that_is_cut_off_anywhere_and_begun_anew_ends_as_if_it_had_
     again = connect()
     fates = settle(again, clock, ids, passed=0, step=99, other=None)
     assert rows(again) == {ids[0]: (1, int(clock.now) + 60), ids[1]: (0, None), ids[2]: (0, None)}
-    assert fates[ids[0]] == "released"
+    assert fates[ids[0]] == "try_counted"

@@ -14,7 +14,7 @@ EVERY = [
     m.Search(2, "q", 1.5, 2.5, 3600, ["1"], sole=False),
     m.Inspect("1.1", "q", ["1"], [[1.5, 0.1]], 3600, renew=True),
     m.Fetch(["q", "SqlParallel", 1, 3600, 0, 0, None, "task"]),
-    m.Mint(3, 100),
+    m.IssueToken(3, 100),
     m.Token(100, "jwt", ""),
     m.Flush(),
     m.Pause(),
@@ -22,22 +22,22 @@ EVERY = [
     m.Spawned(123),
     m.Ready("6.13.3", 0.7, gives_back=True, domain=1),
     m.BootFailed("no\nluck", 3.0),
-    m.Seen([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
+    m.WorkFound([["q", "Sql", 1, 3600, 0, 0, None, "task"]], 0.002, ["d"]),
     m.LookFailed("x"),
     m.Fetched("q", got=True),
     m.TokenWanted(100),
-    m.Minted(3, 100, "jwt"),
-    m.State("Production", False, "6.13.3", "6.13.3", "abc", ""),
+    m.TokenIssued(3, 100, "jwt"),
+    m.SiteState("Production", False, "6.13.3", "6.13.3", "abc", ""),
     m.NotClaimed("q"),
     m.Claiming("q", 1.5),
-    m.Took("1.1", "q", [[None, None, ["1"]]], 1.5, 0.1),
-    m.Handed("1.1", ["1"]),
+    m.Claimed("1.1", "q", [[None, None, ["1"]]], 1.5, 0.1),
+    m.HandedOff("1.1", ["1"]),
     m.Refused("1.1", ["1"], "é ☃"),
     m.Bound(100, 1),
-    m.Began("1.1", ["1"]),
+    m.RunSent("1.1", ["1"]),
     m.NotBegun("1.1", ["1"]),
     m.Done("1.1", [["ok", ["1"]]], 0.1, {"1": {"error": "x"}}),
-    m.Worked("1.1", "q", 1.5, 100, 1, [["ok", ["1"]]], 0.1, {}),
+    m.BatchDone("1.1", "q", 1.5, 100, 1, [["ok", ["1"]]], 0.1, {}),
     m.Unanswered("1.1", ["1"], "x", False),
     m.Flushed(),
     m.Ended("1.1", ["1"]),
@@ -45,7 +45,7 @@ EVERY = [
     m.ClaimFailed("q", "x"),
     m.Settled(1, [["1", "finished", ""]]),
     m.SettleFailed(1, "x", True),
-    m.Grown(600),
+    m.MemoryHigh(600),
     m.Inspected("1.1", ["1"], 1.5, 0.1),
     m.InspectFailed("1.1", "x"),
     m.Failed("died", "x"),
@@ -79,7 +79,7 @@ def test_items_and_queues_survive():
     items = [Item("1"), Item("2", Identity(100, 1)), Item("3", Identity(-1))]
     assert m.unpack(m.pack(items)) == items
     assert m.unpack(m.pack(items))[0].identity == SYSTEM
-    assert QueueInfo(*next(e for e in EVERY if isinstance(e, m.Seen)).queues[0]).linear
+    assert QueueInfo(*next(e for e in EVERY if isinstance(e, m.WorkFound)).queues[0]).linear
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from coworker.master import crash_counts as poison
-from coworker.master.crash_counts import Poison
+from coworker.master.crash_counts import CrashCounts
 
 
 def test_the_limit_is_reached_by_the_next_crash():
-    counts = Poison()
+    counts = CrashCounts()
     assert counts.would_be("q", ["1", "2"], 1) == ["1", "2"]
     assert counts.would_be("q", ["1", "2"], 2) == []
     assert [counts.count("q", "1"), counts.count("q", "1"), counts.count("other", "1")] == [1, 2, 1]
@@ -18,7 +18,7 @@ def test_the_limit_is_reached_by_the_next_crash():
 
 
 def test_an_item_that_ended_otherwise_is_forgotten():
-    counts = Poison()
+    counts = CrashCounts()
     counts.count("q", "1")
     counts.changed = False
     counts.forget("q", ["2"])
@@ -30,15 +30,15 @@ def test_an_item_that_ended_otherwise_is_forgotten():
 
 
 def test_it_survives_a_file():
-    counts = Poison()
+    counts = CrashCounts()
     counts.count("q", "1")
-    again = Poison(json.loads(json.dumps(counts.values())))
+    again = CrashCounts(json.loads(json.dumps(counts.values())))
     assert again.values() == counts.values()
     assert again.would_be("q", ["1"], 2) == ["1"]
 
 
 def test_after_a_week_it_is_forgotten(monkeypatch):
-    counts = Poison()
+    counts = CrashCounts()
     counts.count("q", "1")
     now = poison.time.time() + poison.REMEMBERED + 1
     monkeypatch.setattr(poison.time, "time", lambda: now)
@@ -49,4 +49,4 @@ def test_after_a_week_it_is_forgotten(monkeypatch):
 @pytest.mark.parametrize("garbage", [{"q": 1}, {"q": {"1": 1}}, {"q": {"1": ["x", 1]}}])
 def test_garbage_raises_what_its_reader_expects(garbage):
     with pytest.raises((ValueError, TypeError, AttributeError)):
-        Poison(garbage)
+        CrashCounts(garbage)

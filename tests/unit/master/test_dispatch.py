@@ -34,7 +34,7 @@ class Bench:
             [name, info.get("type", "SqlParallel"), info.get("batch_limit", 1), 3600, 0, 0, None]
             for name in names
         ]
-        self.dispatch.watch.seen(m.Seen(rows, 0.001), now)
+        self.dispatch.watch.seen(m.WorkFound(rows, 0.001), now)
 
     def assign(self, *numbers, now=1.0, claim=True):
         free = [self.workers[n] for n in numbers or self.workers]
@@ -42,7 +42,7 @@ class Bench:
 
     def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
         items = [[contact, domain, list(ids)]]
-        return self.dispatch.took(self.workers[number], m.Took(claim, queue, items, now, 0.0), now)
+        return self.dispatch.took(self.workers[number], m.Claimed(claim, queue, items, now, 0.0), now)
 
     def settlements(self):
         return [(e.sent, e.unsent, e.delay) for e in self.dispatch.settler.settlements.pending.values()]
@@ -165,8 +165,8 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.seen("q", batch_limit=3)
     bench.assign(1)
     items = [[None, None, ["1"]], [100, 1, ["2"]], [None, None, ["3"]]]
-    bench.dispatch.took(bench.workers[1], m.Took("1.1", "q", items, 1.0, 0.0), 1.0)
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
+    bench.dispatch.took(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), 1.0)
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
     assert bench.dispatch.queues["q"].working == 0
 
@@ -237,7 +237,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     settler = bench.dispatch.settler
     book = settler.settlements
 
@@ -263,7 +263,8 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
 def test_the_info_of_an_unknown_queue_is_a_default():
     bench = Bench()
     assert (
-        bench.dispatch.took(bench.workers[1], m.Took("1.1", "new", [[None, None, ["1"]]], 1.0, 0.0), 1.0) == 1
+        bench.dispatch.took(bench.workers[1], m.Claimed("1.1", "new", [[None, None, ["1"]]], 1.0, 0.0), 1.0)
+        == 1
     )
     assert bench.dispatch.queues["new"].info == QueueInfo("new")
 
@@ -277,6 +278,6 @@ def test_whose_processes_are_out_of_reach_is_the_workers_own_matter_whatever_a_r
     bench.took(1, "1.1", ["1"])
     entry = bench.dispatch.ledger.claims["1.1"].entries["1"]
     assert entry.begun is not remote  # a remote worker says so for each item
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, ours=False, blameless=False)
+    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     (settlement,) = bench.dispatch.settler.settlements.of_claims()
     assert settlement.out_of_sight is remote

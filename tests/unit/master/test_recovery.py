@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coworker.claims import reading as recovery
-from coworker.claims.checkpoint import Books, site_file
+from coworker.claims.checkpoint import Checkpoint, site_file
 from coworker.claims.journal import CUT, Journal, child_file
 from coworker.config.settings import SiteSettings
 from coworker.master.ledger import Ledger, Place
@@ -222,45 +222,45 @@ def test_garbage_is_named_and_never_fatal(tmp_path_factory, garbage):
 
 
 @pytest.fixture
-def books(tmp_path):
+def checkpoint(tmp_path):
     ledger = Ledger()
     settler = Settler(SiteSettings("s", None, "cmd"), ledger, nobody, None)
-    return ledger, settler, Books(tmp_path, "s", ledger, settler, nobody), site_file(tmp_path, "s")
+    return ledger, settler, Checkpoint(tmp_path, "s", ledger, settler, nobody), site_file(tmp_path, "s")
 
 
-def test_what_only_the_master_knows_survives(books):
-    ledger, settler, book, path = books
+def test_what_only_the_master_knows_survives(checkpoint):
+    ledger, settler, book, path = checkpoint
     claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
     ledger.hand("7.1", ["2"], 7)
-    settler.settle(claim, Place.HELD, cause="SIGKILL", sent=["1"], ours=True, delay=60)
+    settler.settle(claim, Place.HELD, cause="SIGKILL", sent=["1"], stopped_by_us=True, delay=60)
     settler.lose(QUEUE, 3.0, 4.0, "died")
-    settler.poison.count("q", "9")
-    book.keep()
+    settler.crash_counts.count("q", "9")
+    book.save()
     settlements, (lost,) = reopened(path)
-    assert [(e.sent, e.unsent, e.ours, e.delay, e.cause) for e in settlements] == [
+    assert [(e.sent, e.unsent, e.stopped_by_us, e.delay, e.cause) for e in settlements] == [
         (["1"], [], True, 60, "SIGKILL"),
         ([], ["2"], False, 0, recovery.CAUSE),
     ]
     assert (lost.queue, lost.since, lost.until, lost.cause) == (QUEUE, 3.0, 4.0, "died")
-    assert recovery.read([path], nobody).poison.would_be("q", ["8", "9"], 2) == ["9"]
+    assert recovery.read([path], nobody).crash_counts.would_be("q", ["8", "9"], 2) == ["9"]
 
 
-def test_its_file_is_gone_when_there_is_nothing_to_keep(books):
-    ledger, _, book, path = books
+def test_its_file_is_gone_when_there_is_nothing_to_keep(checkpoint):
+    ledger, _, book, path = checkpoint
     ledger.open("7.1", QUEUE, 7, ITEMS[:1], (), [LEASE])
     ledger.hand("7.1", ["1"], 7)
-    book.keep()
+    book.save()
     assert path.exists()
     ledger.settle("7.1", ["1"], Place.HANDED)
     ledger.settled("7.1", ["1"])
-    book.keep()
+    book.save()
     assert not path.exists()
 
 
 def test_a_renewed_lease_is_that_of_the_childs_claim_and_one_that_was_asked_for_may_have_begun(
-    books, path, monkeypatch
+    checkpoint, path, monkeypatch
 ):
-    ledger, _, book, site = books
+    ledger, _, book, site = checkpoint
     monkeypatch.setattr(os, "getppid", os.getpid)  # the same master made both
     journal = Journal(path, "s", os.getpid())
     journal.claiming(INFO, 4.5)
@@ -269,7 +269,7 @@ def test_a_renewed_lease_is_that_of_the_childs_claim_and_one_that_was_asked_for_
     ledger.renew(claim, 50.0)
     ledger.renewed(claim, Lease(51.0, 0.5), certain=True)
     ledger.renew(claim, 90.0)
-    book.keep()
+    book.save()
     ((entry,), _) = reopened(path, site)
     first, second, third = entry.claim.leases
     assert (first, second) == (LEASE, Lease(51.0, 0.5))
@@ -300,10 +300,10 @@ def test_a_settlement_keeps_its_flags():
         recovery._settlement(fields)
 
 
-def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_path, books, monkeypatch):
-    _ledger, settler, book, path = books
+def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_path, checkpoint, monkeypatch):
+    _ledger, settler, book, path = checkpoint
     settler.lose(QUEUE, 3.0, 4.0, "died")
-    book.keep()
+    book.save()
     half = path.with_suffix(".new")
     half.touch()
     monkeypatch.setattr(recovery, "this_process", lambda: proc.Process(1, 1))
@@ -311,9 +311,9 @@ def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_pa
     away = recovery.put_away(found)
     assert not half.exists()
     fresh = Ledger()
-    ours = Books(tmp_path, "s", fresh, Settler(settler.settings, fresh, nobody, None), nobody)
-    ours.discard()
-    ours.keep()  # ours is empty: there shall be no file of that name
+    ours = Checkpoint(tmp_path, "s", fresh, Settler(settler.settings, fresh, nobody, None), nobody)
+    ours.supersede()
+    ours.save()  # ours is empty: there shall be no file of that name
     assert recovery.scan(tmp_path, nobody) == [away]
     assert len(reopened(away.path)[1]) == 1
 

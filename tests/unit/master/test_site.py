@@ -5,7 +5,7 @@ from support.fake_master import FakeMaster
 
 from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.ipc import messages as m
-from coworker.master.pipe_groups import Grave
+from coworker.master.pipe_groups import PipeGroup
 from coworker.master.site import SETTLE_PATIENCE, Site
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerState
 
@@ -32,9 +32,9 @@ def orders(master, kind):
 
 def lose_worker_with_a_claim(master, site, now):
     """It dies in the middle of a task: a claim is to be settled."""
-    site.reports.take(master.records[1], m.Seen([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), now)
+    site.reports.take(master.records[1], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), now)
     site.decide(now)
-    site.reports.take(master.records[1], m.Took("2.1", "q", [[None, None, ["7"]]], now, 0.0), now)
+    site.reports.take(master.records[1], m.Claimed("2.1", "q", [[None, None, ["7"]]], now, 0.0), now)
     site.on_gone(master.records[1], ExitStatus(signal=9), now)
 
 
@@ -66,7 +66,7 @@ def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site, monkey
     site.decide(late)
     assert control.state is WorkerState.RETIRING
     control.pipe_group = 1 << 22  # of nobody: as good as gone
-    monkeypatch.setattr(Grave, "is_empty", False)  # but not seen so yet
+    monkeypatch.setattr(PipeGroup, "is_empty", False)  # but not seen so yet
     site.on_gone(control, ExitStatus(signal=9), late)
     site.decide(late + 0.1)
     assert len(master.records) == booted
@@ -78,38 +78,38 @@ def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site, monkey
 def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
     site.decide(2.0)
     worker = master.records[1]
-    site.reports.take(master.records[0], m.Seen([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), 2.0)
+    site.reports.take(master.records[0], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), 2.0)
     site.decide(2.0)
     assert orders(master, m.Work) == [worker.id]
     site.staff.retire(worker, RetireReason.SHUTDOWN, 3.0, at_once=True)
     site.reports.take(worker, m.Claiming("q", 3.1), 3.1)
-    site.reports.take(worker, m.Took("2.1", "q", [[None, None, ["7"]]], 3.1, 0.0), 3.2)
+    site.reports.take(worker, m.Claimed("2.1", "q", [[None, None, ["7"]]], 3.1, 0.0), 3.2)
     assert ("child", worker.id) in master.timers.due(8.0)
 
 
 def test_while_there_is_nothing_to_do_a_look_takes_no_decision(master, site):
     site.decide(2.0)
-    site.reports.take(master.records[0], m.Seen([], 0.001), 2.1)
+    site.reports.take(master.records[0], m.WorkFound([], 0.001), 2.1)
     site.dirty = False
     before = len(orders(master, m.Look))
     due = site.dispatch.watch.next_look_at
-    assert site.hands.timers.next_at <= due
-    assert ("look", site) in site.hands.timers.due(due)
+    assert site.effects.timers.next_at <= due
+    assert ("look", site) in site.effects.timers.due(due)
     site.look_due(due)
     assert len(orders(master, m.Look)) == before + 1
-    site.reports.take(master.records[0], m.Seen([], 0.001), due + 0.1)
+    site.reports.take(master.records[0], m.WorkFound([], 0.001), due + 0.1)
     assert not site.dirty
     site.look_due(due + 100)
     site.reports.take(
-        master.records[0], m.Seen([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), due + 100
+        master.records[0], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), due + 100
     )
     assert site.dirty
 
 
 def test_a_site_that_may_not_be_looked_at_has_no_timer_for_it(master, site):
     site.decide(2.0)
-    site.reports.take(master.records[0], m.Seen([], 0.001), 2.1)
-    site.go_on(MasterPhase.QUIET)
+    site.reports.take(master.records[0], m.WorkFound([], 0.001), 2.1)
+    site.resume(MasterPhase.QUIET)
     site.decide(2.2)
     site.look_due(50.0)
     assert len(orders(master, m.Look)) == 1

@@ -3,18 +3,18 @@
 import pytest
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import State
-from coworker.master.site_health import Awareness
-from coworker.policy.site_health import FRESH_EVERY, FRESH_WHILE_HELD, Seen, holds, is_stale
+from coworker.ipc.messages import SiteState
+from coworker.master.site_health import SiteHealth
+from coworker.policy.site_health import FRESH_EVERY, FRESH_WHILE_HELD, Observed, holds, is_stale
 
-FINE = Seen("Production", False, "6.13.3", "6.13.3")
+FINE = Observed("Production", False, "6.13.3", "6.13.3")
 
 
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
         (FINE, []),
-        (Seen(None, None, None, None), []),
+        (Observed(None, None, None, None), []),
         (FINE._replace(environment="Staging"), ["environment is Staging, not Production"]),
         (FINE._replace(maintenance=True), ["maintenance mode"]),
         (FINE._replace(database="6.12.0"), ["its code is 6.13.3, its database 6.12.0"]),
@@ -49,7 +49,7 @@ def test_a_database_that_is_newer_than_the_code_that_runs(older, newer):
 class Bench:
     def __init__(self, **settings):
         self.lines, self.rolled = [], 0
-        self.awareness = Awareness(
+        self.health = SiteHealth(
             SiteSettings("a", None, "x", **settings),
             lambda level, event, **fields: self.lines.append(event),
             self.roll,
@@ -59,7 +59,7 @@ class Bench:
         self.rolled += 1
 
     def see(self, now, digest="", what="", **changes):
-        return self.awareness.noticed(State(*FINE._replace(**changes), digest, what), now)
+        return self.health.noticed(SiteState(*FINE._replace(**changes), digest, what), now)
 
 
 def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
@@ -67,14 +67,14 @@ def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
     assert not bench.see(0)
     assert bench.see(1, maintenance=True)
     assert not bench.see(2, maintenance=True)
-    assert bench.awareness.held
-    assert bench.awareness.fresh_every == FRESH_WHILE_HELD
-    assert "maintenance" in bench.awareness.title()
+    assert bench.health.held
+    assert bench.health.fresh_every == FRESH_WHILE_HELD
+    assert "maintenance" in bench.health.title()
     assert not bench.see(3)
-    assert not bench.awareness.held
-    assert bench.awareness.fresh_every == FRESH_EVERY
+    assert not bench.health.held
+    assert bench.health.fresh_every == FRESH_EVERY
     assert bench.lines == ["site_held", "site_free"]
-    assert bench.awareness.title() == ""
+    assert bench.health.title() == ""
 
 
 def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
@@ -82,13 +82,13 @@ def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
     bench.see(0, digest="one")
     bench.see(10, digest="two", what="/x")
     bench.see(15, digest="three", what="/x")
-    bench.awareness.tend(20)
+    bench.health.tend(20)
     assert bench.rolled == 0
-    assert bench.awareness.due_at() == 25
-    bench.awareness.tend(25)
+    assert bench.health.due_at() == 25
+    bench.health.tend(25)
     assert bench.rolled == 1
     bench.see(30, digest="three")
-    bench.awareness.tend(100)
+    bench.health.tend(100)
     assert (bench.rolled, bench.lines) == (1, ["renewing"])
 
 
@@ -97,7 +97,7 @@ def test_code_that_is_as_it_was_again_replaces_nobody():
     bench.see(0, digest="one")
     bench.see(10, digest="two")
     bench.see(15, digest="one")
-    bench.awareness.tend(100)
+    bench.health.tend(100)
     assert bench.rolled == 0
 
 
@@ -105,7 +105,7 @@ def test_watch_code_false_replaces_nobody():
     bench = Bench(watch_code=False)
     bench.see(0, digest="one")
     bench.see(10, digest="two")
-    bench.awareness.tend(100)
+    bench.health.tend(100)
     assert bench.rolled == 0
 
 
@@ -116,4 +116,4 @@ def test_a_newer_database_replaces_the_workers_once_and_holds_until_the_code_is_
     bench.see(11, database="6.14.0")
     assert bench.rolled == 1
     bench.see(12, code="6.14.0", database="6.14.0")
-    assert not bench.awareness.held
+    assert not bench.health.held

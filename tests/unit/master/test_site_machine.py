@@ -156,7 +156,7 @@ class Life(RuleBasedStateMachine):
             if child.record.identity is None:
                 self.report(child, m.Bound(contact, domain))
             child.claim = order.claim, order.queue, ids, "ran"
-            self.report(child, m.Began(order.claim, ids))
+            self.report(child, m.RunSent(order.claim, ids))
         elif isinstance(order, m.Retire):
             self.report(child, m.Bye(order.reason, "exit status 0"))
             self.die(child, 0)
@@ -177,19 +177,19 @@ class Life(RuleBasedStateMachine):
         name = f"{child.record.id}.{self.claims}"
         self.open.update(item_id for item_id, *_ in items)
         packed = [[who, domain, [each]] for each, who, domain in items]
-        self.report(child, m.Took(name, order.queue, packed, self.now, 0.001))
+        self.report(child, m.Claimed(name, order.queue, packed, self.now, 0.001))
         bound = child.record.identity
         own = [i for i in items if order.bind or i[1] is None] if bound is None else items
         me = (own[0][1] if own else -1) if bound is None else bound.contact
         mine = [item_id for item_id, who, _ in items if who == me]
         rest = [item_id for item_id, who, _ in items if who != me]
         if rest:
-            self.report(child, m.Handed(name, rest))
+            self.report(child, m.HandedOff(name, rest))
         if not mine:
             self.report(child, m.Idle(order.queue, "handed"))
             return
         if bound is None:
-            self.report(child, m.Bound(me, None if me is None else 1), m.Began(name, mine))
+            self.report(child, m.Bound(me, None if me is None else 1), m.RunSent(name, mine))
         child.claim = name, order.queue, mine, "handed" if rest else "slice"
 
     def end_batch(self, child):
@@ -211,7 +211,7 @@ class Life(RuleBasedStateMachine):
         order = child.inbox.pop(0)
         if isinstance(order, m.Look):
             seen = [list(astuple(queue)) for queue in QUEUES if queue.name not in order.skip]
-            self.report(child, m.Seen(seen, 0.001))
+            self.report(child, m.WorkFound(seen, 0.001))
         elif isinstance(order, m.Retire):
             self.report(child, m.Bye(order.reason, "exit status 0"))
             self.die(child, 0)
@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
         else:
             ids = [*order.sent, *order.unsent] if isinstance(order, m.Settle) else []
             self.open.difference_update(ids)
-            fate = "released" if ids and isinstance(order, m.Settle) and order.sent else "returned"
+            fate = "try_counted" if ids and isinstance(order, m.Settle) and order.sent else "given_back"
             self.report(child, m.Settled(order.ref, [[item_id, fate, ""] for item_id in ids]))
 
     @rule(data=st.data(), signal=st.sampled_from([9, 11, 0]))
@@ -243,9 +243,9 @@ class Life(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["quiet", "on", "reload", "more", "fewer"]))
     def a_signal_comes(self, what):
         if what == "quiet":
-            self.site.go_on(MasterPhase.QUIET)
+            self.site.resume(MasterPhase.QUIET)
         elif what == "on":
-            self.site.go_on(MasterPhase.RUNNING)
+            self.site.resume(MasterPhase.RUNNING)
         elif what == "reload":
             self.site.adopt(self.site.settings)
         else:
@@ -276,7 +276,7 @@ class Life(RuleBasedStateMachine):
         assert asked == {item_id for item_id, entry in entries if entry.place is Place.SETTLING}
         waiting = {item_id for group in self.site.dispatch.handed for item_id in group.ids}
         assert waiting == {item_id for item_id, entry in entries if entry.place is Place.HANDED}
-        if not self.site.graveyard.graves:
+        if not self.site.pipe_groups.graves:
             holders = {entry.worker for _, entry in entries if entry.place is Place.HELD}
             assert all(self.site.staff.roster.get(worker) is not None for worker in holders)
 

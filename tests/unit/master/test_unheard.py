@@ -33,7 +33,7 @@ def make(folder, count=1):
     for record in master.records:
         site.reports.take(record, m.Ready("6.13.3", 0.5), 1.5)
     site.decide(1.6)
-    site.reports.take(master.records[0], m.Seen([INFO], 0.001), 1.7)
+    site.reports.take(master.records[0], m.WorkFound([INFO], 0.001), 1.7)
     site.decide(1.8)
     (worker,) = (record for record in master.records if record.queue)
     site.reports.take(worker, m.Bound(None, None), 1.9)
@@ -62,7 +62,7 @@ class Child:
         claim, ids = f"{self.record.id}.{self._claims}", [str(self._items + n) for n in range(size)]
         self._items += size
         items, lease, begun = [Item(each, SYSTEM) for each in ids], Lease(at + 0.1, 0.1), ids if runs else []
-        took = m.Took(claim, "q", [[None, None, ids]], *lease)
+        took = m.Claimed(claim, "q", [[None, None, ids]], *lease)
         self._step(took, lambda j: j.took(claim, items, lease, begun=begun))
         if runs and ends:
             done = m.Done(claim, [["ok", ids]], 0.1)
@@ -80,7 +80,7 @@ def heard(site, record, steps, flushes=()):
                 site.reports.take(record, each, 5.0)
             outgoing = []
         if isinstance(report, m.Idle):  # the next order
-            site.dispatch.watch.state(site.dispatch.queues["q"].info).more = 1
+            site.dispatch.watch.state(site.dispatch.queues["q"].info).demand = 1
             site.decide(5.0)
 
 
@@ -150,16 +150,23 @@ def test_reports_that_leave_together_say_the_same_in_fewer_words(tmp_path_factor
             (
                 *known(site, record),
                 (record.done, record.claims, record.queue, record.deadline, record.state),
-                (state.more, state.working, state.empty, state.last_identity, state.turn, state.seen),
+                (
+                    state.demand,
+                    state.working,
+                    state.empty,
+                    state.last_identity,
+                    state.virtual_time,
+                    state.seen,
+                ),
             )
         )
     assert told[0] == told[1]
 
 
 def test_a_batch_that_began_and_ended_meanwhile_is_one_report():
-    took = m.Took("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5)
+    took = m.Claimed("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5)
     done = m.Done("2.1", [["ok", ["1"]], ["retry", ["2"]]], 0.1, {"2": {"error": "x"}})
-    worked = m.Worked("2.1", "q", 5.0, None, None, done.outcomes, 0.1, done.errors)
+    worked = m.BatchDone("2.1", "q", 5.0, None, None, done.outcomes, 0.1, done.errors)
     assert m.condense([m.Claiming("q", 5.0), took, done, m.Claiming("q", 6.0)]) == [
         worked,
         m.Claiming("q", 6.0),
@@ -170,16 +177,16 @@ def test_a_batch_that_began_and_ended_meanwhile_is_one_report():
     "reports",
     [
         [
-            m.Took("2.1", "q", [[None, None, ["1"]], [100, 1, ["2"]]], 5.5, 0.5),
+            m.Claimed("2.1", "q", [[None, None, ["1"]], [100, 1, ["2"]]], 5.5, 0.5),
             m.Done("2.1", [["ok", ["1"]]], 0.1),
         ],
-        [m.Took("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5), m.Done("2.1", [["ok", ["1"]]], 0.1)],
+        [m.Claimed("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5), m.Done("2.1", [["ok", ["1"]]], 0.1)],
         [
-            m.Took("2.1", "q", [[100, 1, ["1"]]], 5.5, 0.5),
+            m.Claimed("2.1", "q", [[100, 1, ["1"]]], 5.5, 0.5),
             m.Bound(100, 1),
             m.Done("2.1", [["ok", ["1"]]], 0.1),
         ],
-        [m.Done("2.1", [["ok", ["1"]]], 0.1), m.Took("2.2", "q", [[None, None, ["1"]]], 5.5, 0.5)],
+        [m.Done("2.1", [["ok", ["1"]]], 0.1), m.Claimed("2.2", "q", [[None, None, ["1"]]], 5.5, 0.5)],
         [m.Claiming("q", 5.0), m.Idle("q", "empty")],
     ],
     ids=["two identities", "not all", "a login between", "another's", "nothing came"],
@@ -193,7 +200,7 @@ def test_a_journal_that_could_not_be_written_takes_nothing_back_that_was_said(wo
     journal = Journal(child_file(master.claims, record.pid, record.id), "s", os.getpid())
     journal.claiming(INFO, 3.0)
     site.reports.take(record, m.Claiming("q", 3.0), 3.1)  # the disk is full then: the answer was said at once
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 3.1, 0.1), 3.1)
+    site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 3.1, 0.1), 3.1)
     site.reports.take_unheard(record, 6.0)
     assert known(site, record) == ({"7": True}, None)
 
@@ -226,8 +233,8 @@ def test_what_was_claimed_unheard_is_settled_when_its_worker_is_gone(world):
 def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_path):
     master, site, record = make(tmp_path, count=2)
     other = next(r for r in master.records if r.role is Role.WORKER and r is not record)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].more = True
+    site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
+    site.dispatch.queues["q"].demand = True
     site.decide(2.1)
     assert other.queue == "q"
     site.on_gone(record, ExitStatus(signal=9), 3.0)
@@ -235,7 +242,7 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
     assert (other.id, m.Flush()) in master.sent
     assert not [order for _, order in master.sent if isinstance(order, m.Settle)]
     # What it kept back: it has claimed the row again, so that is no more the dead one's.
-    site.reports.take(other, m.Took(f"{other.id}.1", "q", [[None, None, ["7"]]], 3.0, 0.0), 3.2)
+    site.reports.take(other, m.Claimed(f"{other.id}.1", "q", [[None, None, ["7"]]], 3.0, 0.0), 3.2)
     site.reports.take(other, m.Flushed(), 3.2)
     site.decide(3.2)
     assert not [order for _, order in master.sent if isinstance(order, m.Settle)]
@@ -244,21 +251,21 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
 
 def test_who_is_stopped_and_says_nothing_holds_up_settling_for_a_moment_only(tmp_path):
     master, site, record = make(tmp_path, count=2)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].more = True
+    site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
+    site.dispatch.queues["q"].demand = True
     site.decide(2.1)
     site.on_gone(record, ExitStatus(signal=9), 3.0)
     site.decide(3.1)
     late = 3.1 + FLUSH_PATIENCE
-    assert site.hands.timers.next_at <= late
+    assert site.effects.timers.next_at <= late
     site.decide(late)
     assert [order.sent for _, order in master.sent if isinstance(order, m.Settle)] == [["7"]]
 
 
 def test_at_a_stop_nobody_waits_for_those_who_have_left(tmp_path):
     master, site, record = make(tmp_path, count=2)
-    site.reports.take(record, m.Took(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].more = True
+    site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
+    site.dispatch.queues["q"].demand = True
     site.decide(2.1)
     other = next(r for r in master.records if r.queue and r is not record)
     site.on_gone(record, ExitStatus(signal=9), 3.0)

@@ -17,7 +17,7 @@ def record(number, identity=None, state=WorkerState.READY, **more):
         "site": "s",
         "role": Role.WORKER,
         "generation": 1,
-        "born": 0.0,
+        "started_at": 0.0,
         "max_requests": 0,
         "max_age": 0.0,
     }
@@ -84,8 +84,8 @@ class TestRecycling:
         [
             ({"max_requests": 5, "done": 4}, 0, None),
             ({"max_requests": 5, "done": 5}, 0, RetireReason.MAX_REQUESTS),
-            ({"max_age": 10.0, "born": 100.0}, 109.9, None),
-            ({"max_age": 10.0, "born": 100.0}, 110.0, RetireReason.MAX_AGE),
+            ({"max_age": 10.0, "started_at": 100.0}, 109.9, None),
+            ({"max_age": 10.0, "started_at": 100.0}, 110.0, RetireReason.MAX_AGE),
             ({"done": 10**9}, 10**9, None),
         ],
     )
@@ -104,29 +104,29 @@ class TestScheduling:
         for _ in range(50):
             chosen = scheduling.pick(queues, 0.0)
             scheduling.begin(chosen)
-            chosen.working, chosen.more = 0, True
+            chosen.working, chosen.demand = 0, True
             served.append(chosen.info.name)
         assert [served.count(name) for name in "abc"] == [30, 10, 10]
 
     def test_a_queue_that_no_free_worker_fits_is_passed_over(self):
         mine, theirs, unknown = queue("mine", last_identity=A), queue("theirs", last_identity=B), queue("new")
-        theirs.turn, mine.turn, unknown.turn = 0.0, 1.0, 2.0
+        theirs.virtual_time, mine.virtual_time, unknown.virtual_time = 0.0, 1.0, 2.0
         assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(A)) is mine
         assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(SYSTEM)) is unknown
         assert scheduling.pick([mine, theirs, unknown], 0.0) is theirs
         assert scheduling.pick([mine, theirs], 0.0, served_by(SYSTEM)) is None
 
     def test_a_queue_that_had_nothing_gains_no_credit(self):
-        old, new = queue("old", turn=100.0), queue("new", turn=0.0)
+        old, new = queue("old", virtual_time=100.0), queue("new", virtual_time=0.0)
         new.enter(100.0)
-        assert new.turn == 100.0
+        assert new.virtual_time == 100.0
         assert scheduling.pick([old, new], 0.0) is old
 
     @pytest.mark.parametrize(
         ("state", "expected"),
         [
             (queue(), True),
-            (queue(more=False), False),
+            (queue(demand=False), False),
             (queue(working=3), True),
             (queue(working=3, concurrency=3), False),
             (queue(working=2, concurrency=3), True),
@@ -141,12 +141,12 @@ class TestScheduling:
         assert state.assignable(5.0) is expected
 
     def test_a_full_batch_proves_there_is_more(self):
-        state = queue(batch_limit=20, more=False, empty=3, failures=2, failure="x")
+        state = queue(batch_limit=20, demand=False, empty=3, failures=2, failure="x")
         state.took(19, 1.0)
-        assert not state.more
+        assert not state.demand
         assert (state.empty, state.failures, state.failure) == (0, 0, "")
         state.took(20, 1.0)
-        assert state.more
+        assert state.demand
 
 
 class TestMatching:

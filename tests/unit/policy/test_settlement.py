@@ -17,7 +17,7 @@ def row(item, run_count=1, release_in=OURS):
     return RowSeen(item, run_count, release_in)
 
 
-RETURNED = ("run_count", "release_time")
+GIVEN_BACK = ("run_count", "release_time")
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ RETURNED = ("run_count", "release_time")
             [row("1"), row("2", 3)],
             claim("12"),
             [
-                Verdict("1", Fate.RELEASED, ("release_time",), release=7),
-                Verdict("2", Fate.RETURNED, RETURNED, run_count=2),
+                Verdict("1", Fate.TRY_COUNTED, ("release_time",), release=7),
+                Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=2),
             ],
             id="the first was begun, the later ones were not",
         ),
@@ -54,47 +54,47 @@ RETURNED = ("run_count", "release_time")
             [
                 Verdict("0", Fate.FINISHED),
                 Verdict("1", Fate.LEFT),
-                Verdict("2", Fate.RELEASED, ("release_time",), release=7),
-                Verdict("3", Fate.RETURNED, RETURNED, run_count=0),
+                Verdict("2", Fate.TRY_COUNTED, ("release_time",), release=7),
+                Verdict("3", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0),
             ],
             id="the culprit is the first row still under the lease, not the first row left",
         ),
         pytest.param(
             [row("1"), row("2")],
             claim("12", in_order=False),
-            [Verdict(i, Fate.RELEASED, ("release_time",), release=7) for i in "12"],
+            [Verdict(i, Fate.TRY_COUNTED, ("release_time",), release=7) for i in "12"],
             id="a runner that keeps no order: all count as begun",
         ),
         pytest.param(
             [row("1"), row("2")],
-            claim("12", ours=True),
-            [Verdict(i, Fate.RETURNED, RETURNED, run_count=0) for i in "12"],
+            claim("12", stopped_by_us=True),
+            [Verdict(i, Fate.GIVEN_BACK, GIVEN_BACK, run_count=0) for i in "12"],
             id="killed by us at stop: the begun one is given back too",
         ),
         pytest.param(
             [row("1"), row("2")],
             claim("", "12", delay=60),
-            [Verdict(i, Fate.RETURNED, RETURNED, run_count=0, release=60) for i in "12"],
+            [Verdict(i, Fate.GIVEN_BACK, GIVEN_BACK, run_count=0, release=60) for i in "12"],
             id="never sent: given back, later if asked",
         ),
         pytest.param(
             [row("1", 1, 8.0), row("2", 1, 8.0)],
             claim("12", ago=3592),
-            [Verdict("1", Fate.RELEASED), Verdict("2", Fate.RETURNED, ("run_count",), run_count=0)],
+            [Verdict("1", Fate.TRY_COUNTED), Verdict("2", Fate.GIVEN_BACK, ("run_count",), run_count=0)],
             id="a lease about to end: only the try is restored",
         ),
         pytest.param(
             [row("2", 1, -50.0)],
             claim("", "2", ago=3650),
-            [Verdict("2", Fate.RETURNED, ("run_count",), run_count=0)],
+            [Verdict("2", Fate.GIVEN_BACK, ("run_count",), run_count=0)],
             id="a lease that has ended: only the try is restored",
         ),
         pytest.param(
             [row("1", 0), row("2", 0)],
             claim("1", "2"),
             [
-                Verdict("1", Fate.RELEASED, RETURNED, run_count=1, release=7),
-                Verdict("2", Fate.RETURNED, ("release_time",)),
+                Verdict("1", Fate.TRY_COUNTED, GIVEN_BACK, run_count=1, release=7),
+                Verdict("2", Fate.GIVEN_BACK, ("release_time",)),
             ],
             id="somebody took our tries for a lost claim's: what was begun counts all the same",
         ),
@@ -102,23 +102,23 @@ RETURNED = ("run_count", "release_time")
             [row("1", 2), row("2", 2)],
             claim("12", retry_limit=5, poisoned=["1", "2"]),
             [
-                Verdict("1", Fate.RELEASED, RETURNED, run_count=7, release=7),
-                Verdict("2", Fate.RETURNED, RETURNED, run_count=1),
+                Verdict("1", Fate.TRY_COUNTED, GIVEN_BACK, run_count=7, release=7),
+                Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=1),
             ],
             id="poison: only what was begun is not called again",
         ),
         pytest.param(
             [row("1", 2, 8.0)],
             claim("1", ago=3592, retry_limit=5, poisoned=["1"]),
-            [Verdict("1", Fate.RELEASED, ("run_count",), run_count=7)],
+            [Verdict("1", Fate.TRY_COUNTED, ("run_count",), run_count=7)],
             id="poison with a lease about to end: it need not be touched",
         ),
         pytest.param(
             [row("1", release_in=3590.0), row("2", release_in=OURS), row("3", release_in=3555.0)],
             claim("123", leases=[Begun(100.0), Begun(10.0)]),
             [
-                Verdict("1", Fate.RELEASED, ("release_time",), release=7),
-                Verdict("2", Fate.RETURNED, RETURNED, run_count=0),
+                Verdict("1", Fate.TRY_COUNTED, ("release_time",), release=7),
+                Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0),
                 Verdict("3", Fate.LEFT),
             ],
             id="a lease that was renewed, for some of them",
@@ -126,7 +126,7 @@ RETURNED = ("run_count", "release_time")
         pytest.param(
             [row("1"), row("2")],
             claim("1", "2", out_of_sight=True),
-            [Verdict("1", Fate.UNKNOWN), Verdict("2", Fate.RETURNED, RETURNED, run_count=0)],
+            [Verdict("1", Fate.UNKNOWN), Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0)],
             id="what runs out of sight is waited for",
         ),
         pytest.param(
@@ -144,13 +144,13 @@ def test_verdicts(rows, given, expected):
 @pytest.mark.parametrize(("off", "ours"), [(-13, False), (-12, True), (0, True), (2, True), (3, False)])
 def test_a_claim_that_waited_for_the_table_may_have_begun_its_lease_earlier(off, ours):
     (verdict,) = settle([row("1", release_in=OURS + off)], claim("1", within=10.0))
-    assert (verdict.fate is Fate.RELEASED) is ours
+    assert (verdict.fate is Fate.TRY_COUNTED) is ours
 
 
 @pytest.mark.parametrize(("off", "ours"), [(-3, False), (-2, True), (0, True), (2, True), (3, False)])
 def test_the_end_of_our_lease_may_be_off_by_two_seconds(off, ours):
     (verdict,) = settle([row("1", release_in=OURS + off)], claim("1"))
-    assert (verdict.fate is Fate.RELEASED) is ours
+    assert (verdict.fate is Fate.TRY_COUNTED) is ours
 
 
 LOST = Begun(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
@@ -159,9 +159,9 @@ LOST = Begun(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
 @pytest.mark.parametrize(
     ("found", "sole", "expected"),
     [
-        pytest.param(row("1"), True, Verdict("1", Fate.RETURNED, RETURNED), id="nobody else is there"),
+        pytest.param(row("1"), True, Verdict("1", Fate.GIVEN_BACK, GIVEN_BACK), id="nobody else is there"),
         pytest.param(
-            row("1", 3), False, Verdict("1", Fate.RESTORED, ("run_count",), run_count=2), id="or perhaps"
+            row("1", 3), False, Verdict("1", Fate.TRY_RESTORED, ("run_count",), run_count=2), id="or perhaps"
         ),
         pytest.param(
             row("1", 1, 8.0),
@@ -176,7 +176,7 @@ LOST = Begun(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
         pytest.param(
             row("1", release_in=3478.0),
             True,
-            Verdict("1", Fate.RETURNED, RETURNED),
+            Verdict("1", Fate.GIVEN_BACK, GIVEN_BACK),
             id="claimed at the first",
         ),
         pytest.param(row("1", release_in=3503.0), True, None, id="claimed since"),
@@ -190,11 +190,11 @@ def test_what_a_lost_claim_took(found, sole, expected):
 def test_a_lost_claim_whose_lease_is_about_to_end_frees_nothing():
     found = RowSeen("1", 1, 5.0)
     (verdict,) = orphans([found], Begun(3590.0, 10.0), 3600, (), sole=True)
-    assert verdict == Verdict("1", Fate.RESTORED, ("run_count",), run_count=0)
+    assert verdict == Verdict("1", Fate.TRY_RESTORED, ("run_count",), run_count=0)
 
 
 def test_of_one_claims_rows_those_that_end_later_were_claimed_by_somebody_else_since():
     rows = [row("1", 2, OURS + 1), row("2", 1, OURS), row("3", 1, OURS)]
     first, second, third = settle(rows, claim("123"))
     assert first == Verdict("1", Fate.LEFT)
-    assert (second.fate, third.fate) == (Fate.RELEASED, Fate.RETURNED)
+    assert (second.fate, third.fate) == (Fate.TRY_COUNTED, Fate.GIVEN_BACK)

@@ -43,7 +43,7 @@ class Claim:
     seconds: float
     sent: bool = False
     dead: bool = False
-    ours: bool = False
+    stopped_by_us: bool = False
     todo: list = field(default_factory=list)
     read_at: float | None = None  # when its settlement read the rows
     seen: dict = field(default_factory=dict)
@@ -59,7 +59,7 @@ def open_claim(claim, now, lease_time, retry_interval):
         leases=[Begun(now - claim.answered_at, claim.seconds)],
         lease_time=lease_time,
         retry_interval=retry_interval,
-        ours=claim.ours,
+        stopped_by_us=claim.stopped_by_us,
     )
 
 
@@ -161,10 +161,10 @@ class Settlement(RuleBasedStateMachine):
             self.begin_next(claim)
 
     @precondition(lambda self: any(not claim.dead for claim in self.claims))
-    @rule(data=st.data(), ours=st.booleans())
-    def pipe_dies(self, data, ours):
+    @rule(data=st.data(), stopped_by_us=st.booleans())
+    def pipe_dies(self, data, stopped_by_us):
         claim = self.pick(data, [c for c in self.claims if not c.dead])
-        claim.dead, claim.ours, claim.todo = True, ours, []
+        claim.dead, claim.stopped_by_us, claim.todo = True, stopped_by_us, []
 
     @rule(seconds=WHILE)
     def time_passes(self, seconds):
@@ -188,7 +188,7 @@ class Settlement(RuleBasedStateMachine):
         ]
         verdicts = settle(rows, open_claim(claim, self.now, self.lease_time, self.retry_interval))
         assert sorted(v.id for v in verdicts) == sorted(claim.ids), "each item has one fate"
-        claim.verdicts = sorted(verdicts, key=lambda verdict: verdict.fate is Fate.RELEASED)
+        claim.verdicts = sorted(verdicts, key=lambda verdict: verdict.fate is Fate.TRY_COUNTED)
         claim.read_at = self.now
 
     @precondition(lambda self: any(claim.read_at is not None for claim in self.dead()))
@@ -254,4 +254,4 @@ def test_what_civicrm_freed_for_a_retry_and_another_claimed_at_once_is_left_to_h
     rows = [RowSeen("1", 2, 3600.0 - 1), RowSeen("2", 1, 3600.0 - 2)]  # his lease began a second later
     first, second = settle(rows, open_claim(claim, 1002.0, 3600, retry_interval=0))
     assert first.fate is Fate.LEFT
-    assert second.fate is Fate.RELEASED
+    assert second.fate is Fate.TRY_COUNTED
