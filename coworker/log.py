@@ -1,7 +1,8 @@
 """The log: every line is an event's name with fields. The only place that formats.
 
-Only the master writes; children send their lines to it as notes, so that lines never mix and USR1 reopens
-the file in one place.
+Whoever logs holds an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
+the master writes; children send their lines to it as notes, so that lines never mix and USR1 reopens the file
+in one place.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from coworker.errors import SetupError
 
@@ -18,72 +20,95 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
 
+class EventLog(Protocol):
+    """Where events go. `Log.events` is the real one: a bound logger of structlog."""
+
+    def bind(self, **fields: Any) -> EventLog:
+        """The same log for lines that all have these fields."""
+
+    def wants(self, level: str) -> bool:
+        """Whether the log shows this level."""
+
+    def event(self, level: str, name: str, /, **fields: Any) -> None:
+        """Log the event `name` (snake_case) with its fields; None values are left out."""
+
+
+class _Silence:
+    """An EventLog that nobody reads."""
+
+    def bind(self, **_fields: Any) -> EventLog:
+        return self
+
+    def wants(self, _level: str) -> bool:
+        return False
+
+    def event(self, level: str, name: str, /, **fields: Any) -> None:
+        pass
+
+
+SILENCE: EventLog = _Silence()
+
+
 class Log:
-    """A stream, a threshold and a renderer. `file` "-" is standard error."""
+    """A stream, a threshold and a renderer, for the life of the daemon. `file` "-" is standard error.
+
+    `events` and all that is bound from it follow when the file is reopened or the settings change.
+    """
 
     def __init__(self, level: str = "info", form: str = "auto", file: str = "-") -> None:
-        self._file = file
         self._lost = 0  # lines that could not be written since the last one that could
-        self._stream: TextIO = sys.stderr
-        self._threshold = _RANK[level]
-        self._open()
-        self._form = form
-        self._colours = form == "auto" and self._stream.isatty() and "NO_COLOR" not in os.environ
-        self._logger = self._make_logger()
+        self._stream = _open(file)
+        self._file, self._form, self._threshold = file, form, _RANK[level]
+        self._processors: list[Any] = []
+        self._render()
+        self.events: EventLog = _bound_logger()(self, self._processors, {})
 
-    def _open(self) -> None:
-        if self._file == "-":
-            return
-        try:
-            self._stream = Path(self._file).open("a", 1, "utf-8", "replace")  # noqa: SIM115
-        except OSError as error:
-            raise SetupError(_cannot_open(self._file, error)) from error
-
-    def _make_logger(self) -> Any:
+    def _render(self) -> None:
+        """Choose how lines look. The list is changed in place: all bound loggers share it."""
         structlog = _import_structlog()
         if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
             chain = [stamp, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
         else:
+            colours = self._form == "auto" and self._stream.isatty() and "NO_COLOR" not in os.environ
             stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S", utc=False)
-            chain = [stamp, _on_one_line, self._console(structlog, self._colours)]
-        return structlog.wrap_logger(structlog.WriteLogger(self._stream), processors=chain)
-
-    @staticmethod
-    def _console(structlog: Any, colours: bool) -> Any:
-        styles = {**structlog.dev.ConsoleRenderer.get_default_level_styles(colours)}
-        styles["notice"] = styles["info"]
-        return structlog.dev.ConsoleRenderer(
-            colors=colours,
-            sort_keys=False,
-            level_styles=styles,
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+            chain = [stamp, _on_one_line, _console(structlog, colours)]
+        self._processors[:] = [_without_nones, *chain]
 
     def wants(self, level: str) -> bool:
+        """Whether lines of this level are written."""
         return _RANK.get(level, 1) >= self._threshold
 
-    def event(self, level: str, name: str, /, **fields: Any) -> None:
-        """Log the event `name` (snake_case) with its fields; None values are left out."""
-        if not self.wants(level):
-            return
-        kept = {key: value for key, value in fields.items() if value is not None}
+    def write(self, bound: Any, level: str, name: str, fields: dict[str, Any]) -> None:
+        """Called by the bound loggers. A full disk or a closed terminal must not stop the daemon."""
         try:
             if self._lost:
-                self._logger.msg("log_lines_lost", level="error", lines=self._lost)
+                self.events._proxy_to_logger("msg", "log_lines_lost", level="error", lines=self._lost)  # type: ignore[attr-defined]  # noqa: SLF001
                 self._lost = 0
-            self._logger.msg(name, level=level, **kept)
+            bound._proxy_to_logger("msg", name, level=level, **fields)  # noqa: SLF001 - structlog's own protocol
         except (OSError, ValueError):
-            self._lost += 1  # a full disk or a closed terminal must not stop the daemon
+            self._lost += 1
+
+    def msg(self, line: str) -> None:
+        """What structlog calls with a rendered line."""
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
     @staticmethod
     def check(file: str) -> None:
         """See that a log can be written there. Raises SetupError."""
         if file != "-":
-            try:
-                Path(file).open("a").close()
-            except OSError as error:
-                raise SetupError(_cannot_open(file, error)) from error
+            _open(file).close()
+
+    def change(self, level: str, form: str, file: str) -> None:
+        """Go on with other settings. Raises SetupError, with nothing changed."""
+        old = self._stream
+        if file != self._file:
+            self._stream = _open(file)
+        self._file, self._form, self._threshold = file, form, _RANK[level]
+        self._render()
+        if self._stream is not old:
+            _close(old)
 
     def reopen(self) -> None:
         """After logrotate: go on in a new file of the same name. Keeps the old one if that fails."""
@@ -91,18 +116,46 @@ class Log:
             return
         old = self._stream
         try:
-            self._open()
+            self._stream = _open(self._file)
         except SetupError as error:
-            self.event("error", "log_not_reopened", reason=str(error))
+            self.events.event("error", "log_not_reopened", reason=str(error))
             return
-        self._logger = self._make_logger()
+        _close(old)
+        self.events.event("notice", "logs_reopened")
+
+
+@cache
+def _bound_logger() -> Any:
+    """The class of `Log.events`: structlog's bound logger with our levels. Made once structlog is wanted."""
+
+    class BoundLog(_import_structlog().BoundLoggerBase):  # type: ignore[misc]
+        """See EventLog."""
+
+        def wants(self, level: str) -> bool:
+            return bool(self._logger.wants(level))
+
+        def event(self, level: str, name: str, /, **fields: Any) -> None:
+            if self._logger.wants(level):
+                self._logger.write(self, level, name, fields)
+
+    return BoundLog
+
+
+def _open(file: str) -> TextIO:
+    """The stream of a log. Raises SetupError."""
+    if file == "-":
+        return sys.stderr
+    try:
+        return Path(file).open("a", 1, "utf-8", "replace")
+    except OSError as error:
+        what = "it must be a file that the user of the daemon may write"
+        raise SetupError(f"log.file = {file}: {error.strerror}; {what}") from error
+
+
+def _close(stream: TextIO) -> None:
+    if stream is not sys.stderr:
         with contextlib.suppress(OSError):
-            old.close()
-        self.event("notice", "logs_reopened")
-
-
-def _cannot_open(file: str, error: OSError) -> str:
-    return f"log.file = {file}: {error.strerror}; it must be a file that the user of the daemon may write"
+            stream.close()
 
 
 def preload() -> None:
@@ -121,6 +174,21 @@ def _import_structlog() -> Any:
         for name in absent:
             del sys.modules[name]
     return structlog
+
+
+def _console(structlog: Any, colours: bool) -> Any:
+    styles = {**structlog.dev.ConsoleRenderer.get_default_level_styles(colours)}
+    styles["notice"] = styles["info"]
+    return structlog.dev.ConsoleRenderer(
+        colors=colours,
+        sort_keys=False,
+        level_styles=styles,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _without_nones(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _on_one_line(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,18 @@ them under an *identity*, and each ends in an *outcome*. A *record* is what the 
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 from typing import Any, NamedTuple
 
+from coworker.errors import IllegalMoveError
+from coworker.log import SILENCE, EventLog
+
 
 class Identity(NamedTuple):
-    """Whom a task runs as: a contact in a domain; without a contact it is the system (design, section 5)."""
+    """Whom a task runs as: a contact in a domain; without a contact it is the system (identity rules)."""
 
     contact: int | None = None
     domain: int | None = None
@@ -23,7 +27,7 @@ class Identity(NamedTuple):
     def from_run_as(cls, run_as: Any) -> Identity:
         """Normalise `run_as` of claimItems: null, missing keys and numeric strings occur.
 
-        Raises ValueError for a contact that is no number: such an item cannot be run as anybody.
+        Raises ValueError for a contact that is not a number: such an item cannot be run as anybody.
         """
         if not isinstance(run_as, dict):
             return SYSTEM
@@ -102,12 +106,31 @@ class RetireReason(str, Enum):
 
 
 class MasterPhase(str, Enum):
-    """What the master is about. HALTING: pipes are being killed."""
+    """What the master, or one of its sites, is about. HALTING: pipes are being killed."""
 
     RUNNING = "running"
     QUIET = "quiet"
     STOPPING = "stopping"
     HALTING = "halting"
+
+    @property
+    def ends(self) -> bool:
+        """Whether there is no way back from it."""
+        return self in (MasterPhase.STOPPING, MasterPhase.HALTING)
+
+    def to(self, phase: MasterPhase) -> MasterPhase:
+        """The next phase, if it can follow this one; to stay is always possible. Raises IllegalMoveError."""
+        if phase is not self and phase not in _PHASES[self]:
+            raise IllegalMoveError(f"the phase cannot go from {self.value} to {phase.value}")
+        return phase
+
+
+_PHASES = {
+    MasterPhase.RUNNING: (MasterPhase.QUIET, MasterPhase.STOPPING, MasterPhase.HALTING),
+    MasterPhase.QUIET: (MasterPhase.RUNNING, MasterPhase.STOPPING, MasterPhase.HALTING),
+    MasterPhase.STOPPING: (MasterPhase.HALTING,),
+    MasterPhase.HALTING: (),
+}
 
 
 class ExitStatus(NamedTuple):
@@ -132,8 +155,7 @@ class ExitStatus(NamedTuple):
         return f"exit status {self.code}" if self.code is not None else "unknown exit"
 
 
-@dataclass(frozen=True, slots=True)
-class QueueInfo:
+class QueueInfo(NamedTuple):
     """What `Queue.get` says of a queue with work, as far as the daemon cares. Times in seconds."""
 
     name: str
@@ -161,46 +183,100 @@ class Lease(NamedTuple):
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class WorkerRecord:
-    """The master's view of one child. The child's own body is tasks.working or tasks.looking.
+class Unsettled(NamedTuple):
+    """Items of one claim whose end nobody knows: what the master, its checkpoint and control say of them.
 
-    `state` is set by `Roster.move` alone. Times are monotonic seconds.
+    `sent` are the ids of the last runItems, in running order, whose answer is missing; `unsent` were never
+    sent. `stopped_by_us`: we ended the process, at a stop; then what was begun is given back, too.
+    `blameless`: whatever ended it, it was not the task. `out_of_sight`: what was begun may run on where we cannot see it
+    (rule 9). `delay`: seconds until what is given back may be claimed again. If one of the `poisoned` was
+    begun, it is not to be called again. `cause` is for the log.
     """
 
-    id: int  # unique for the life of the master
-    slot: int  # 1..count, the number in the title; 0 for control
-    site: str
-    role: Role
+    sent: list[str]
+    unsent: list[str]
+    cause: str = ""
+    stopped_by_us: bool = False
+    blameless: bool = False
+    out_of_sight: bool = False
+    delay: int = 0
+    poisoned: list[str] = []  # noqa: RUF012 - it is never changed
+
+    @property
+    def ids(self) -> list[str]:
+        """All of them."""
+        return [*self.sent, *self.unsent]
+
+    def without(self, ids: Collection[str]) -> Unsettled:
+        """The same but for these."""
+        return self._replace(
+            sent=[each for each in self.sent if each not in ids],
+            unsent=[each for each in self.unsent if each not in ids],
+        )
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Where a child is in its life. Written by `Roster` alone. Times are monotonic seconds."""
+
     generation: int
-    started_at: float
-    max_requests: int  # drawn at birth, with jitter; 0: no limit
-    max_age: float  # seconds, drawn at birth, with jitter; 0: no limit
-    remote: bool = False  # its pipe's PHP is out of our reach
-    boot_domain: int | None = None  # the domain with whose own pipe it was booted
-    domain: int | None = None  # that its pipe serves, as far as is known
+    max_age: float  # seconds, drawn at birth, with jitter; 0: no limit. Control's may be shortened
+    idle_since: float
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
+    domain: int | None = None  # that its pipe serves, as far as is known
     state: WorkerState = WorkerState.BOOTING
     retire_reason: RetireReason | None = None
+    expired: RetireReason | None = None  # a successor is to replace it, whatever its limits say
+    canary: bool = False  # boots with settings that are not in force yet
+    last_words: str = ""  # why its pipe was lost
+    said_bye: bool = False  # then it had said all
+    log: EventLog = SILENCE  # bound to who it is
+
+
+@dataclass(slots=True)
+class Assignment:
+    """What a child works on. Written by `Dispatch` alone."""
+
     identity: Identity | None = None  # None: not bound yet
     promised: Identity | None = None  # of whom it was sent items, while it is unbound
     queue: str | None = None  # what it works on while BUSY
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered
-    claiming_at: float = 0.0  # when it was sent
+    claiming_at: float = 0.0  # when it was sent (monotonic seconds)
     claims: int = 0  # answered to it, as far as it has said
+    done: int = 0  # items ended in it; looks, of a control
+
+
+@dataclass(slots=True)
+class Timing:
+    """When a child must have done what it does. Written by `Deadlines` alone. Times are monotonic seconds."""
+
+    progress_at: float = 0.0  # its last report about work
     running: str | None = None  # the claim that it runs items of
     running_left: int = 0  # how many of them have not ended, as far as was seen
     deadline: float = 0.0  # when what it does must be done; 0: nothing is timed
     task_deadline: float = 0.0  # when the one task that it runs has had its time
     batch_deadline: float = 0.0  # the same for all that it was sent
     look_at: float = inf  # when control is to look how far it is, or to renew its lease
-    progress_at: float = 0.0  # its last report about work
-    idle_since: float = 0.0
     answers_at: float = 0.0  # when control should have dealt with what it was asked
-    done: int = 0  # items ended in it
-    last_words: str = ""  # why its pipe was lost
-    said_bye: bool = False  # then it had said all
-    expired: RetireReason | None = None  # a successor shall replace it, whatever its limits say
-    canary: bool = False  # boots with settings that are not in force yet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerRecord:
+    """The master's view of one child of a site: who it is, and three parts that one room each writes.
+
+    The child's own body is child.worker or child.control.
+    """
+
+    id: int  # unique for the life of the master
+    slot: int  # 1..count, the number in the title; 0 for control
+    site: str
+    role: Role
+    started_at: float  # monotonic seconds
+    life: Lifecycle
+    max_requests: int = 0  # drawn at birth, with jitter; 0: no limit
+    remote: bool = False  # its pipe's PHP is out of our reach
+    boot_domain: int | None = None  # the domain with whose own pipe it was booted
+    work: Assignment = field(default_factory=Assignment)
+    timing: Timing = field(default_factory=Timing)

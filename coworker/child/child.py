@@ -1,80 +1,71 @@
-"""A child after the fork: it starts its pipe, says hello, serves orders, and ends its pipe at last."""
+"""Any child after the fork: its signals, its socket to the master, its title, its last word.
+
+It has no pipe of its own: what a child of a site does with one is in `site_child`.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-from coworker.child.body import Body, Title
-from coworker.child.claimer import Claimer, DatabaseLostError
-from coworker.child.connect import adapter_of, client_of, connect, way
-from coworker.child.control import Control
-from coworker.child.memory_gauge import MemoryGauge
-from coworker.child.site_probe import SiteProbe
-from coworker.child.tokens import Tokens
-from coworker.child.worker import Worker
-from coworker.civi.connection import Connection, SiteClient
-from coworker.civi.fingerprint import watcher
-from coworker.civi.outcome import is_database_error, version_key
-from coworker.civi.pipe import PipeEndedError
-from coworker.civi.queues import Looker
-from coworker.claims.journal import Journal, child_file
-from coworker.config.remote import looks_remote
-from coworker.config.settings import SiteSettings
-from coworker.errors import (
-    BootError,
-    CallError,
-    MemoryExceededError,
-    PipeGoneError,
-    PipeTimeoutError,
-    SiteError,
-)
-from coworker.ipc.link import ChildLink, MasterGoneError, RetireNowError
-from coworker.ipc.messages import BootFailed, Bye, Failed, Note, Ready, Spawned
-from coworker.model import RetireReason, Role
+import setproctitle
+
+from coworker.ipc.link import ChildLink, MasterGoneError
+from coworker.ipc.messages import Bye, Note
+from coworker.model import Identity
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
 
-RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
-IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later
+COUNT_INTERVAL = 1.0  # seconds between changes of the title that only count
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """What a child is told when it is forked. `claims` is the directory of the journals.
+class Title:
+    """The title, `coworker: worker 1 example  system   import/12 (37 done)`. Written only on change."""
 
-    `domain`: the one whose own pipe `site.pipe` is; None for the site's.
-    """
+    def __init__(self, name: str) -> None:
+        self._name = name  # "worker 1 example"
+        self._shown = ""
+        self._where = ""
+        self._counted_at = 0.0
 
-    id: int
-    slot: int
-    role: Role
-    site: SiteSettings
-    claims: Path
-    domain: int | None = None
+    def show(self, identity: Identity | None, queue: str | None, done: int) -> None:
+        who = f"  {identity}" if identity is not None else ""
+        self._where = f"coworker: {self._name}{who}" + (f"   {queue}" if queue else "")
+        self._write(f"{self._where} ({done} done)" if done else self._where)
 
-    @property
-    def name(self) -> str:
-        """As in the process title."""
-        number = f" {self.slot}" if self.role is Role.WORKER else " "
-        return f"{self.role.value}{number} {self.site.name}"
+    def count(self, done: int) -> None:
+        """Only the number changed: not worth more than one write a second."""
+        now = time.monotonic()
+        if now - self._counted_at >= COUNT_INTERVAL:
+            self._counted_at = now
+            self._write(f"{self._where} ({done} done)")
+
+    def say(self, text: str) -> None:
+        """The name and a text of one's own."""
+        self._write(f"coworker: {self._name}  {text}" if text else f"coworker: {self._name}")
+
+    def _write(self, title: str) -> None:
+        if title != self._shown:
+            self._shown = title
+            setproctitle.setproctitle(title)
 
 
-def run(birth: Birth, channel: Channel, signals: SignalInbox) -> None:
-    """The whole life of a child. Returns when its pipe is gone."""
+Life = Callable[[ChildLink, Poller, Title], Bye]  # what a child does until it leaves
+
+
+def run(name: str, life: Life, channel: Channel, signals: SignalInbox) -> None:
+    """The whole of a child: live, and say bye. `name` is what its title begins with."""
     poller = Poller()
     link = ChildLink(channel)
     poller.register(channel.fileno(), link.on_readable)
     poller.register(signals.fileno(), lambda: _on_signals(signals, link))
-    title = Title(birth.name)
+    title = Title(name)
     title.say("booting")
     try:
-        _live(birth, link, poller, title)
+        link.report(life(link, poller, title))
     except MasterGoneError:
         return
     except Exception:
@@ -85,155 +76,3 @@ def run(birth: Birth, channel: Channel, signals: SignalInbox) -> None:
 def _on_signals(signals: SignalInbox, link: ChildLink) -> None:
     if signal.SIGTERM in signals.take():
         link.retire()
-
-
-def _live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> None:
-    """Start the pipe, and whatever happens then, end it."""
-    begun = time.monotonic()
-    try:
-        pipe = connect(birth.site, birth.role, poller)
-    except BootError as error:
-        link.report(BootFailed(str(error), error.retry_after))
-        return
-    reason, body = "master gone", None
-    try:
-        link.report(Spawned(pipe.group))
-        pipe.meanwhile = link.tend
-        journal = _open_journal(birth, pipe)
-        body = _boot(birth, link, poller, pipe, title, begun, journal)
-        reason = body.serve()
-    except BootError as error:
-        reason = "boot failed"
-        pipe.end()
-        link.report(BootFailed(str(error), error.retry_after))
-    except SiteError as error:
-        link.say_what_is_left()
-        pipe.end(patience=IMPATIENT)
-        if isinstance(body, Worker):
-            error = body.gauge.explain(error)
-        reason = _cause(error).value
-        link.post(Failed(reason, _message(error, pipe)))
-    except RetireNowError as order:
-        reason = order.reason
-        link.say_what_is_left()
-        pipe.end(patience=IMPATIENT)
-        if reason == RetireReason.TIMEOUT.value:
-            link.post(
-                Failed(reason, _message(PipeTimeoutError("timeout: it took too long and was ended"), pipe))
-            )
-    finally:
-        pipe.end()
-        if body is not None:
-            body.output.tell()
-        link.post(Bye(reason, str(pipe.end())))
-    link.flush()
-
-
-def _open_journal(birth: Birth, pipe: Connection) -> Journal:
-    """Also control has one: it names the pipe that must not outlive us. Raises BootError."""
-    path = child_file(birth.claims, os.getpid(), birth.id)
-    try:
-        return Journal(path, birth.site.name, pipe.pid, remote=birth.site.is_remote)
-    except OSError as error:
-        raise BootError(f"the claims journal {path} cannot be written: {error.strerror}") from error
-
-
-def _boot(
-    birth: Birth,
-    link: ChildLink,
-    poller: Poller,
-    pipe: Connection,
-    title: Title,
-    begun: float,
-    journal: Journal,
-) -> Body:
-    """Shake hands and say so. Raises BootError."""
-    limit = birth.site.workers.boot_timeout
-    tokens = Tokens(link, poller) if birth.role is Role.WORKER and birth.site.is_hybrid else None
-    client = client_of(birth.site, pipe, tokens)
-    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
-    body: Body
-    gives_back = domain = None
-    old = version_key(welcome.version) < RUN_AS_SELECTABLE
-    claimer = Claimer(birth.id, link, client, limit, journal, old)
-    if birth.role is Role.CONTROL:
-        looker = _try_to_look(client)
-        adapter = adapter_of(birth.site, poller)
-        probe = _probe(birth.site, client, welcome.version)
-        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, probe, adapter)
-        gives_back = body.gives_back
-        title.say("")
-    else:
-        domain = _own_domain(client, birth.domain)
-        common = (birth.id, link, poller, client, limit, title)
-        limits = birth.site.workers
-        memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is theirs
-        gauge = MemoryGauge(pipe.pid, link, *memory)
-        pipe.on_second = gauge.while_busy
-        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
-        title.show(None, None, 0)
-    body.output.tell()
-    link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
-    if isinstance(body, Control) and (state := body.probe.look()) is not None:
-        link.post(state)  # before it is asked to look for work
-    link.flush()
-    return body
-
-
-def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
-    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not looks_remote(site.pipe)
-    digest = watcher(site.cwd) if local else None
-    probe = SiteProbe(client, version, digest, masked=client.masks_errors)
-    probe.read_settings()
-    return probe
-
-
-def _own_domain(client: SiteClient, wanted: int | None) -> int | None:
-    """The domain that this pipe serves, fixed at its boot (contract A2). BootError unless it is `wanted`."""
-    own = _asked_domain(client)
-    if wanted not in (None, own):
-        raise BootError(
-            f"the pipe {client.pipe.command!r} of domain {wanted} serves domain {own or 'unknown'}"
-        )
-    return own
-
-
-def _asked_domain(client: SiteClient) -> int | None:
-    try:
-        rows = client.api4("Domain", "get", {"select": ["id"], "currentDomain": True})
-        return int(rows[0]["id"])
-    except CallError as error:
-        if is_database_error(str(error)):
-            raise BootError(f"the pipe {client.pipe.command!r} has no database: {error}") from error
-    except (LookupError, TypeError, ValueError):
-        pass
-    return None
-
-
-def _try_to_look(client: SiteClient) -> Looker:
-    """A site whose database does not answer is down, though its pipe says hello. Raises BootError."""
-    looker = Looker(client)
-    try:
-        client.api4("Queue", "get", {"select": ["id"], "limit": 1})
-    except CallError as error:
-        if is_database_error(str(error)):
-            raise BootError(f"the pipe {client.pipe.command!r} cannot look for work: {error}") from error
-    return looker
-
-
-def _cause(error: SiteError) -> RetireReason:
-    if isinstance(error, DatabaseLostError):
-        return RetireReason.DATABASE
-    if isinstance(error, PipeTimeoutError):
-        return RetireReason.TIMEOUT
-    if isinstance(error, MemoryExceededError):
-        return RetireReason.MEMORY
-    return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
-
-
-def _message(error: SiteError, pipe: Connection) -> str:
-    """What happened, how the process ended, and its last words."""
-    said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
-    words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())
-    how = "" if isinstance(error, PipeEndedError) else f" ({pipe.end()})"  # that one says so itself
-    return f"{error}{how}{words}"

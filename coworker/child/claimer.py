@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from coworker.civi import queues
 from coworker.civi.connection import SiteClient
@@ -12,8 +11,9 @@ from coworker.civi.outcome import is_database_error
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, EmptyAnswerError, ProtocolError, SiteError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import Claimed, ClaimFailed, Claiming, NotClaimed, pack
-from coworker.model import Item, Lease
+from coworker.ipc.messages import Claimed, ClaimFailed, Claiming, NotClaimed
+from coworker.ipc.packing import pack
+from coworker.model import Item, Lease, QueueInfo
 
 
 class DatabaseLostError(ProtocolError):
@@ -22,7 +22,7 @@ class DatabaseLostError(ProtocolError):
 
 @dataclass
 class Claimer:
-    """Of one child, whose number begins the names of its claims."""
+    """Claims for one child, whose number begins the names of its claims."""
 
     child: int
     link: ChildLink
@@ -32,12 +32,12 @@ class Claimer:
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     _claims: int = 0
 
-    def claim(self, info: list[Any], asked_at: float) -> list[Item] | None:
-        """A batch of the queue whose QueueInfo has these values; None when it failed.
+    def claim(self, info: QueueInfo, asked_at: float) -> list[Item] | None:
+        """A batch of this queue; None when it failed.
 
         Raises when the pipe must go, or when it may have claimed all the same.
         """
-        queue = str(info[0])
+        queue = info.name
         try:
             self.journal.claiming(info, asked_at)
         except OSError as error:
@@ -51,11 +51,11 @@ class Claimer:
             return None
         except SiteError:
             if not self.client.pipe.request_sent:
-                self.journal.took_nothing()
+                self.journal.gave_nothing()
                 self.link.post(NotClaimed(queue))
             raise
         if not items:
-            self.journal.took_nothing()
+            self.journal.gave_nothing()
         return items
 
     def _ask(self, queue: str, asked_at: float) -> list[Item]:
@@ -68,15 +68,15 @@ class Claimer:
             raise DatabaseLostError(f"claiming from {queue}: {error}") from error
         if isinstance(error, EmptyAnswerError):
             raise ProtocolError(f"claiming from {queue}: it could not say what it claimed") from error
-        self.journal.took_nothing()
+        self.journal.gave_nothing()
         self.link.post(ClaimFailed(queue, str(error)))
 
-    def took(self, queue: str, items: list[Item], asked_at: float, begun: list[str]) -> str:
+    def claimed(self, queue: str, items: list[Item], asked_at: float, begun: list[str]) -> str:
         """Name the claim, note it and report it; `begun` are the ids that run at once."""
         now = round(time.monotonic(), 6)
         self._claims += 1
         name = f"{self.child}.{self._claims}"
         lease = Lease(now, round(now - asked_at, 6))
-        self.journal.took(name, items, lease, begun=begun)
+        self.journal.claimed(name, items, lease, begun=begun)
         self.link.post(Claimed(name, queue, pack(items), *lease))
         return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from coworker.child import settle as settling
@@ -107,7 +107,7 @@ class Control(Body):
         self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
         with_rows = self.looker.with_rows
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
-        self.link.post(WorkFound([list(astuple(queue)) for queue in found], round(seconds, 6), rowless))
+        self.link.post(WorkFound(found, round(seconds, 6), rowless))
 
     def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
         try:
@@ -142,12 +142,12 @@ class Control(Body):
 
     def _fetch(self, order: Fetch) -> None:
         """Claim for workers that cannot; which of them runs what is the master's to say."""
-        queue = str(order.info[0])
+        queue = order.info.name
         asked_at = round(time.monotonic(), 6)
         self.claimer.journal.next_order()
         items = self.claimer.claim(order.info, asked_at)
         if items:
-            claim = self.claimer.took(queue, items, asked_at, [])
+            claim = self.claimer.claimed(queue, items, asked_at, [])
             self.link.post(HandedOff(claim, [item.id for item in items]))
         self.link.post(Fetched(queue, bool(items), failed=items is None))
 

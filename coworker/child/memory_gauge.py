@@ -10,7 +10,7 @@ from coworker.errors import MemoryExceededError, SiteError
 from coworker.ipc.link import ChildLink
 from coworker.ipc.messages import MemoryHigh
 from coworker.model import ExitStatus
-from coworker.policy import memory
+from coworker.policy.recycling import MemoryVerdict, judge_memory
 from coworker.unix.memory import OomWatch, tree_rss
 
 INTERVAL = 1.0  # seconds between two looks, but for the one after a long batch
@@ -21,7 +21,7 @@ KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, a
 
 @dataclass
 class MemoryGauge:
-    """Of the pipe whose command has this pid. Limits in MiB, 0 for none."""
+    """Measures the pipe whose command has this pid. Limits in MiB, 0 for none."""
 
     pid: int
     link: ChildLink
@@ -48,7 +48,7 @@ class MemoryGauge:
             self._next_at = 0.0
         held = self._measure()
         self._unmeasured = held is None
-        if held is not None and self._judge(held) is memory.Verdict.RETIRE and not self._told:
+        if held is not None and self._judge(held) is MemoryVerdict.RETIRE and not self._told:
             self._told = True
             self.link.post(MemoryHigh(held))
 
@@ -66,9 +66,9 @@ class MemoryGauge:
         self._next_at = now + INTERVAL
         return tree_rss(self.pid) // MIB
 
-    def _judge(self, held: int) -> memory.Verdict:
-        verdict = memory.judge(held, max_memory=self.max_memory, hard_memory=self.hard_memory)
-        if verdict is memory.Verdict.KILL:
+    def _judge(self, held: int) -> MemoryVerdict:
+        verdict = judge_memory(held, max_memory=self.max_memory, hard_memory=self.hard_memory)
+        if verdict is MemoryVerdict.KILL:
             raise MemoryExceededError(
                 f"memory: the pipe and its children hold {held} MiB, hard_memory is {self.hard_memory}"
             )

@@ -1,4 +1,4 @@
-"""Ending claims whose answer never came: read the rows, decide, write with guards (design, section 4)."""
+"""Ending claims whose answer never came: read the rows, decide, write with guards (failure rules)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from coworker.civi import queues
 from coworker.ipc.messages import Inspect, Inspected, Search, Settle
+from coworker.model import Lease
 from coworker.policy.settlement import (
     CLOCK_SLACK,
-    Begun,
     Fate,
+    LeaseAge,
     OpenClaim,
     RowSeen,
     Verdict,
@@ -28,20 +29,8 @@ CHUNK = 100  # rows renewed in one call
 
 def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
-    found, site_now = store.rows(order.queue, [*order.sent, *order.unsent])
-    claim = OpenClaim(
-        sent=order.sent,
-        unsent=order.unsent,
-        leases=_begun(order.leases),
-        lease_time=order.lease_time,
-        retry_interval=order.retry_interval,
-        retry_limit=order.retry_limit,
-        stopped_by_us=order.stopped_by_us,
-        in_order=order.in_order,
-        delay=order.delay,
-        poisoned=order.poisoned,
-        out_of_sight=order.out_of_sight,
-    )
+    found, site_now = store.rows(order.queue, order.part.ids)
+    claim = OpenClaim(order.info, order.part, _ages(order.leases))
     # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
     # under the lease, and none of the others is taken for it.
     verdicts = sorted(decide(_seen(found, site_now), claim), key=lambda each: each.fate in STAY)
@@ -52,14 +41,14 @@ def search(store: queues.RowStore, order: Search) -> list[list[str]]:
     """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
     site_now = store.clock()
     now = time.monotonic()
-    lease = Begun(now - order.until, order.until - order.since)
-    first = order.lease_time - lease.ago - lease.within - CLOCK_SLACK
-    last = order.lease_time - lease.ago + CLOCK_SLACK
+    lease = LeaseAge(now - order.until, order.until - order.since)
+    first = order.info.lease_time - lease.ago - lease.within - CLOCK_SLACK
+    last = order.info.lease_time - lease.ago + CLOCK_SLACK
     found, read_at = store.released_between(
         order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
     )
     verdicts = orphans(
-        _seen(found, read_at), lease, order.lease_time, frozenset(order.named), sole=order.sole
+        _seen(found, read_at), lease, order.info.lease_time, frozenset(order.named), sole=order.sole
     )
     return _carry_out(store, order.queue, verdicts, found)
 
@@ -67,9 +56,9 @@ def search(store: queues.RowStore, order: Search) -> list[list[str]]:
 def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
     """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
     found, site_now = store.rows(order.queue, order.ids)
-    leases = _begun(order.leases)
+    leases = _ages(order.leases)
     seen = {row.id: row for row in _seen(found, site_now)}
-    ours = [row for row in found if under_our_lease(seen[row.id], leases, order.lease_time)]
+    ours = [row for row in found if under_our_lease(seen[row.id], leases, order.info.lease_time)]
     ids = [row.id for row in ours]
     if not order.renew or not ours or not all(may_touch_release(seen[row.id]) for row in ours):
         return Inspected(order.claim, ids, 0.0, 0.0)
@@ -82,7 +71,7 @@ def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
 
 def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> list[str]:
     """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
-    values = {"release_time": f"+{order.lease_time} seconds"}
+    values = {"release_time": f"+{order.info.lease_time} seconds"}
     groups: dict[tuple[int, str | None], list[queues.Row]] = {}
     for row in ours:
         groups.setdefault((row.run_count, row.release_time), []).append(row)
@@ -93,9 +82,9 @@ def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> li
     return renewed
 
 
-def _begun(leases: list[Any]) -> list[Begun]:
+def _ages(leases: list[Lease]) -> list[LeaseAge]:
     now = time.monotonic()
-    return [Begun(now - at, seconds) for at, seconds in leases]
+    return [LeaseAge(now - at, seconds) for at, seconds in leases]
 
 
 def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:

@@ -32,9 +32,8 @@ from coworker.ipc.messages import (
     RunSent,
     Unanswered,
     Work,
-    pack_outcomes,
-    unpack,
 )
+from coworker.ipc.packing import pack_outcomes, unpack
 from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 
@@ -112,7 +111,7 @@ class Worker(Body):
         _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
         begun = [item.id for item in mine] if announced else []
-        claim = self.claimer.took(queue, items, asked_at, begun)
+        claim = self.claimer.claimed(queue, items, asked_at, begun)
         if rest:
             self.link.post(HandedOff(claim, [item.id for item in rest]))
         if mine:
@@ -146,7 +145,7 @@ class Worker(Body):
     def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
         """One runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
         if not announced:
-            self.journal.began(claim, ids)
+            self.journal.run_sent(claim, ids)
             self.link.post(RunSent(claim, ids))
         self.output.begin(queue, ids, self.identity)
         if not announced:

@@ -1,8 +1,8 @@
 """What a child has claimed and not ended, in a file: for whoever starts after a KILL of everything.
 
-One JSON array a line, appended; cut back to the first line whenever nothing is open (design, section 4,
-rule 10). It is written before the claim is sent and before items are, so it knows at least as much as the
-site. It is not synced: it survives the daemon, not a machine without power. `recovery` reads it.
+One JSON array a line, appended; cut back to the first line whenever nothing is open (rule 10). It is written
+before the claim is sent and before items are, so it knows at least as much as the site. It is not synced: it
+survives the daemon, not a machine without power. `reading` reads it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from coworker.ipc.messages import pack
-from coworker.model import Item, Lease
+from coworker.ipc.packing import pack
+from coworker.model import Item, Lease, QueueInfo
 from coworker.unix.proc import boot_id, process, this_process
 
 DIRECTORY = "claims"  # below state_dir
-VERSION = 2  # 1 named each item with its identity
+VERSION = 3  # 2 called stopped_by_us "ours"; 1 named each item with its identity
 MARK = "coworker claims"  # what every such file begins with
 CUT = 8192  # bytes from which on it is cut back
 
@@ -59,28 +59,28 @@ class Journal:
         self._open.clear()
         self._cut()
 
-    def claiming(self, info: list[Any], at: float) -> None:
-        """A claim is about to be sent. `info`: the values of the QueueInfo; `at` in monotonic seconds."""
+    def claiming(self, info: QueueInfo, at: float) -> None:
+        """A claim is about to be sent, at `at` (monotonic seconds)."""
         if not self._open and self._size > CUT:
             self._cut()
         self._write(["claiming", info, at, round(time.time(), 6)])
 
-    def took(self, claim: str, items: list[Item], lease: Lease, *, begun: list[str]) -> None:
+    def claimed(self, claim: str, items: list[Item], lease: Lease, *, begun: list[str]) -> None:
         """It was answered with these items; `begun` are run at once."""
         self._open.update(item.id for item in items)
         self._try_to_write(["took", claim, pack(items), list(lease), begun])
 
-    def took_nothing(self) -> None:
+    def gave_nothing(self) -> None:
         """It was answered, and gave nothing."""
         self._waiting.append(_encode(["nothing"]))
 
-    def handed(self, claim: str, info: list[Any], items: list[Item], leases: list[Any]) -> None:
+    def handed(self, claim: str, info: QueueInfo, items: list[Item], leases: list[Lease]) -> None:
         """Items of another worker's claim are to be run here."""
         self._open.update(item.id for item in items)
         wall = time.time() - time.monotonic()
         self._try_to_write(["handed", claim, info, pack(items), leases, round(wall, 3)])
 
-    def began(self, claim: str, ids: list[str]) -> None:
+    def run_sent(self, claim: str, ids: list[str]) -> None:
         """These are being sent."""
         self._try_to_write(["began", claim, ids])
 

@@ -1,50 +1,85 @@
-"""After a KILL: what the journals of former children, and the file of a former master, say is still open."""
+"""What the journals of children and the checkpoints of masters say: the only parser, plain records.
+
+Two ask it: the master when a child died before it could say all, and a start after a KILL of everything.
+Times are in the monotonic clock of now, also those that were written before the machine was booted.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from coworker.claims.checkpoint import SITE, leases_of
 from coworker.claims.journal import MARK, VERSION
-from coworker.ipc.messages import unpack
-from coworker.master.crash_counts import CrashCounts
-from coworker.model import Item, Lease, QueueInfo
+from coworker.ipc.packing import unpack, unpack_queue, unpack_unsettled
+from coworker.log import EventLog
+from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.unix.proc import Process, boot_id, this_process
 
-Log = Callable[..., None]
+READABLE = (2, VERSION)  # versions
 BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError)  # what reading garbage may raise
-CAUSE = "the daemon was killed"
 
 
-class Remains(NamedTuple):
-    """One file that a former daemon left. `child` and `pipe`: who must be gone before it is read."""
-
-    path: Path
-    site: str
-    child: Process | None
-    pipe: Process | None
-
-
-@dataclass
-class OldClaim:
-    """What is known of one claim."""
+class ClaimSent(NamedTuple):
+    """A claim was about to be sent, at `at` (monotonic seconds)."""
 
     queue: QueueInfo
+    at: float
+
+
+class ClaimAnswered(NamedTuple):
+    """It was answered with these items of `queue`; those with the ids `begun` were run at once."""
+
+    claim: str
+    queue: QueueInfo
+    items: list[Item]
+    lease: Lease
+    begun: list[str]
+
+
+class ClaimGaveNothing(NamedTuple):
+    """It was answered, and gave nothing, or not a byte of it was sent."""
+
+
+class TakenOver(NamedTuple):
+    """Items of another worker's claim were to be run here."""
+
+    claim: str
+    queue: QueueInfo
+    items: list[Item]
     leases: list[Lease]
-    items: dict[str, Item] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-    settling: list[dict[str, Any]] = field(default_factory=list)
-    remote: bool = False  # what was begun may still run, where nobody sees it
 
 
-class OldIntent(NamedTuple):
-    """A claim that was sent at `since` (monotonic seconds) and whose answer nobody noted."""
+class SentToRun(NamedTuple):
+    """These were being sent to the pipe."""
+
+    claim: str
+    ids: list[str]
+
+
+class NotSent(NamedTuple):
+    """They were not sent after all."""
+
+    claim: str
+    ids: list[str]
+
+
+class ItemsEnded(NamedTuple):
+    """Their outcomes were known."""
+
+    claim: str
+    ids: list[str]
+
+
+OfItems = SentToRun | NotSent | ItemsEnded
+Record = ClaimSent | ClaimAnswered | ClaimGaveNothing | TakenOver | OfItems
+
+
+class LostIntent(NamedTuple):
+    """A claim without an answer, sent at `since`; at `until`, if known, nothing of its pipe ran any more."""
 
     queue: QueueInfo
     since: float
@@ -52,16 +87,44 @@ class OldIntent(NamedTuple):
     cause: str
 
 
-@dataclass
-class Recovered:
-    """All that is open, by the names that the old claims had."""
+class SavedClaim(NamedTuple):
+    """Items of a claim that only the master knew of."""
 
-    claims: dict[str, OldClaim] = field(default_factory=dict)
-    lost: list[OldIntent] = field(default_factory=list)
-    crash_counts: CrashCounts = field(default_factory=CrashCounts)
+    claim: str
+    queue: QueueInfo
+    items: list[Item]
+    leases: list[Lease]
 
 
-def scan(directory: Path, log: Log) -> list[Remains]:
+class SavedSite(NamedTuple):
+    """A checkpoint. `renewed`: claims whose rows may show other leases than their first one."""
+
+    claims: list[SavedClaim]
+    renewed: list[tuple[str, list[Lease]]]
+    settling: list[tuple[str, Unsettled]]
+    lost: list[LostIntent]
+    crashes: dict[str, dict[str, list[Any]]]
+
+
+class Remains(NamedTuple):
+    """A file that a former daemon left. `child` and `pipe`: who must be gone before it is read."""
+
+    path: Path
+    site: str
+    child: Process | None
+    pipe: Process | None
+
+
+class Remembered(NamedTuple):
+    """What a file said. `master` tells whose claims have these names; `remote`: of pipes out of our reach."""
+
+    master: str
+    remote: bool
+    records: list[Record]
+    site: SavedSite | None
+
+
+def scan(directory: Path, log: EventLog) -> list[Remains]:
     """Every file that a former daemon left there. Those that nobody can read are set aside, and named."""
     found = []
     for path in directory.glob("*.new"):
@@ -73,193 +136,182 @@ def scan(directory: Path, log: Log) -> list[Remains]:
             if not first.endswith((b"\n", b"]")):
                 path.unlink()  # its writer was killed while it began
                 continue
-            mark, version, head = json.loads(first)
-            if mark != MARK:
-                raise ValueError("it is no journal of claims")
-            if version != VERSION:
-                raise ValueError(f"it has version {version!r}, this coworker reads {VERSION}")
+            head = _head(first)
             if Process(*head["master"]) == this_process():
                 continue
             here = head["boot"] == boot_id()
             who = [Process(*head[name]) if here and name in head else None for name in ("child", "pipe")]
             found.append(Remains(path, str(head["site"]), *who))
         except OSError as error:
-            log("error", "journal_unreadable", file=str(path), reason=error.strerror)
+            log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
         except BROKEN as error:
             _set_aside(path, str(error), log)
     return found
 
 
-def _set_aside(path: Path, reason: str, log: Log) -> None:
-    aside = path.with_suffix(".set-aside")
-    what = f"renamed to {aside.name}; what it says was claimed stays leased until the leases end"
-    log("error", "journal_set_aside", file=str(path), reason=reason, what=what)
-    path.replace(aside)
-
-
 def put_away(remains: Remains) -> Remains:
-    """The file of a former master gets another name: its own will be that of ours."""
+    """The checkpoint of a former master gets another name: its own will be that of ours."""
     if remains.path.name.startswith(SITE):
         away = remains.path.with_name(f"former-{time.time_ns()}.claims")
         return remains._replace(path=remains.path.rename(away))
     return remains
 
 
-def read(paths: Iterable[Path], log: Log) -> Recovered:
-    """What these files of one site say is open. Times are in our clock."""
-    reader = _Reader(log)
-    for path in paths:
-        try:
-            reader.file(path)
-        except OSError as error:
-            log("error", "journal_unreadable", file=str(path), reason=error.strerror)
-        except BROKEN as error:
-            _set_aside(path, str(error), log)
-    return reader.result()
-
-
-class _Reader:
-    """Puts the files together: a claim may be in several."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._recovered = Recovered()
-        self._renewed: list[tuple[str, list[Lease]]] = []
-        self._settling: list[tuple[str, dict[str, Any]]] = []
-
-    def file(self, path: Path) -> None:
-        lines = path.read_bytes().split(b"\n")
-        head = json.loads(lines[0])[2]
+def read(path: Path, log: EventLog) -> Remembered | None:
+    """All that a file of a former daemon says; None, with an error in the log, if nobody can read it."""
+    try:
+        content = path.read_bytes()
+        head = _head(content.partition(b"\n")[0])
         if "child" not in head:
-            self._site(head)
-            return
-        child = _Child(head, self._recovered)
-        for number, line in enumerate(
-            lines[1:-1], start=2
-        ):  # behind the last newline: nothing, or a torn line
-            try:
-                child.line(*json.loads(line))
-            except BROKEN as error:
-                self._log("error", "journal_damaged", file=str(path), line=number, reason=str(error)[:200])
-        if child.intent is not None:
-            self._recovered.lost.append(child.intent)
+            return Remembered(_master(head), remote=False, records=[], site=_site(head))
+        damaged = _teller(path, log)
+        return Remembered(
+            _master(head), bool(head["remote"]), list(_records(content, head["boot"], damaged)), None
+        )
+    except OSError as error:
+        log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
+    except BROKEN as error:
+        _set_aside(path, str(error), log)
+    return None
 
-    def _site(self, head: dict[str, Any]) -> None:
-        """The file of a former master."""
-        clock = _Clock(head["boot"], head["wall"])
-        key = _key(head)
-        for claim, info, leases, items in head["claims"]:
-            old = self._recovered.claims.setdefault(
-                f"{key}.{claim}", OldClaim(QueueInfo(*info), clock.leases(leases))
-            )
-            old.items.update((item.id, item) for item in unpack(items))
-        self._renewed += [(f"{key}.{claim}", clock.leases(leases)) for claim, leases in head["renewed"]]
-        self._settling += [(f"{key}.{entry['claim']}", _settlement(entry)) for entry in head["settling"]]
-        self._recovered.lost += [
-            OldIntent(QueueInfo(*info), clock.ours(since), clock.ours(until), str(cause))
-            for info, since, until, cause in head["lost"]
-        ]
-        self._recovered.crash_counts = CrashCounts(head["crashes"])
 
-    def result(self) -> Recovered:
-        claims = self._recovered.claims
-        for claim, leases in self._renewed:
-            if claim in claims:
-                claims[claim].leases = leases
-        for claim, entry in self._settling:
-            if claim in claims:
-                claims[claim].settling.append(entry)
-        return self._recovered
+def read_child(path: Path, log: EventLog) -> list[Record]:
+    """What the journal of a child of this master says. Raises OSError."""
+    return list(_records(path.read_bytes(), boot_id(), _teller(path, log)))
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """The head of a file. Raises what garbage raises."""
+    mark, version, head = json.loads(line)
+    if mark != MARK:
+        raise ValueError("it is not a journal of claims")
+    if version not in READABLE:
+        raise ValueError(f"it has version {version!r}, this coworker reads {VERSION}")
+    return dict(head)
+
+
+def _master(head: dict[str, Any]) -> str:
+    """Claims of one master have one name each; those of two may have the same."""
+    return ".".join(map(str, head["master"]))
+
+
+def _set_aside(path: Path, reason: str, log: EventLog) -> None:
+    aside = path.with_suffix(".set-aside")
+    what = f"renamed to {aside.name}; what it says was claimed stays leased until the leases end"
+    log.event("error", "journal_set_aside", file=str(path), reason=reason, what=what)
+    path.replace(aside)
+
+
+def _teller(path: Path, log: EventLog) -> Callable[[int, Exception], None]:
+    """Who names the lines that nobody can read. They are left out: nobody went on because of them."""
+
+    def damaged(number: int, error: Exception) -> None:
+        log.event("error", "journal_damaged", file=str(path), line=number, reason=str(error)[:200])
+
+    return damaged
+
+
+def _records(content: bytes, boot: str, damaged: Callable[[int, Exception], None]) -> Iterator[Record]:
+    """The lines behind the first. Behind the last newline there is nothing, or a line that a KILL tore."""
+    parser = _Parser(boot)
+    for number, line in enumerate(content.split(b"\n")[1:-1], start=2):
+        try:
+            kind, *values = json.loads(line)
+            record = parser.record(kind, values)
+        except BROKEN as error:
+            damaged(number, error)
+            continue
+        if record is not None:
+            yield record
+
+
+class _Parser:
+    """Knows what a line means by those before it: an answer names neither its queue nor its clock."""
+
+    def __init__(self, boot: str) -> None:
+        self._boot = boot
+        self._clock = _Clock(boot, 0.0)
+        self._sent: QueueInfo | None = None  # a claim that has no answer yet
+
+    def record(self, kind: str, values: Sequence[Any]) -> Record | None:
+        """What a line says; None for one that only brought others. Raises what garbage raises."""
+        if kind == "claiming":
+            info, at, wall = values
+            self._clock = _Clock(self._boot, wall - at)
+            sent = ClaimSent(unpack_queue(info), self._clock.ours(at))
+            self._sent = sent.queue
+            return sent
+        if kind == "took":
+            return self._answered(*values)
+        if kind == "nothing":
+            self._sent = None
+            return ClaimGaveNothing()
+        if kind == "handed":
+            claim, info, items, leases, wall = values
+            clock = _Clock(self._boot, wall)
+            return TakenOver(str(claim), unpack_queue(info), unpack(items), clock.leases(leases))
+        if kind == "idle":
+            return None
+        claim, ids = values
+        of_items = _OF_ITEMS[kind]
+        return of_items(str(claim), list(map(str, ids)))
+
+    def _answered(self, claim: str, items: list[Any], lease: list[Any], begun: list[str]) -> ClaimAnswered:
+        if self._sent is None:
+            raise ValueError("an answer to no claim")
+        (held,) = self._clock.leases([lease])
+        answered = ClaimAnswered(str(claim), self._sent, unpack(items), held, list(map(str, begun)))
+        self._sent = None
+        return answered
+
+
+_OF_ITEMS: dict[str, Callable[[str, list[str]], Record]] = {
+    "began": SentToRun,
+    "notbegun": NotSent,
+    "ended": ItemsEnded,
+}
 
 
 class _Clock:
-    """Times of a former daemon, in ours. `wall`: what its wall clock was ahead of its monotonic one."""
+    """Times of a former daemon, in ours. `wall`: seconds by which its wall clock led its other."""
 
     def __init__(self, boot: str, wall: float) -> None:
         same = boot == boot_id() != ""
         self._shift = 0.0 if same else wall - (time.time() - time.monotonic())
 
     def ours(self, at: float) -> float:
-        return at + self._shift
+        return float(at) + self._shift
 
     def leases(self, values: list[Any]) -> list[Lease]:
         theirs = leases_of(values, time.monotonic() - self._shift)
         return [Lease(self.ours(at), seconds) for at, seconds in theirs]
 
 
-class _Child:
-    """Replays the journal of one child."""
-
-    def __init__(self, head: dict[str, Any], recovered: Recovered) -> None:
-        self._boot, self._key, self._remote = head["boot"], _key(head), bool(head["remote"])
-        self._claims = recovered.claims
-        self._clock = _Clock(self._boot, 0.0)
-        self.intent: OldIntent | None = None
-
-    def line(self, kind: str, *values: Any) -> None:
-        """Raises what garbage raises."""
-        self._kinds[kind](self, *values)
-
-    def _claiming(self, info: list[Any], at: float, wall: float) -> None:
-        self._clock = _Clock(self._boot, wall - at)
-        self.intent = OldIntent(QueueInfo(*info), self._clock.ours(at), None, CAUSE)
-
-    def _took(self, claim: str, items: list[Any], lease: list[Any], begun: list[str]) -> None:
-        if self.intent is None:
-            raise ValueError("an answer to no claim")
-        old = OldClaim(self.intent.queue, self._clock.leases([lease]))
-        self._add(claim, old, items).begun.update(begun)
-        self.intent = None
-
-    def _handed(self, claim: str, info: list[Any], items: list[Any], leases: list[Any], wall: float) -> None:
-        self._add(claim, OldClaim(QueueInfo(*info), _Clock(self._boot, wall).leases(leases)), items)
-
-    def _add(self, claim: str, old: OldClaim, items: list[Any]) -> OldClaim:
-        known = self._claims.setdefault(f"{self._key}.{claim}", old)
-        known.items.update((item.id, item) for item in unpack(items))
-        known.remote = known.remote or self._remote
-        return known
-
-    def _began(self, claim: str, ids: list[str]) -> None:
-        self._claims[f"{self._key}.{claim}"].begun.update(ids)
-
-    def _not_begun(self, claim: str, ids: list[str]) -> None:
-        self._claims[f"{self._key}.{claim}"].begun.difference_update(ids)
-
-    def _ended(self, claim: str, ids: list[str]) -> None:
-        self._claims[f"{self._key}.{claim}"].ended.update(ids)
-
-    def _nothing(self) -> None:
-        self.intent = None
-
-    def _idle(self) -> None:
-        """It only brought the lines before it."""
-
-    _kinds: ClassVar[dict[str, Callable[..., None]]] = {
-        "claiming": _claiming,
-        "took": _took,
-        "nothing": _nothing,
-        "handed": _handed,
-        "began": _began,
-        "notbegun": _not_begun,
-        "ended": _ended,
-        "idle": _idle,
+def _site(head: dict[str, Any]) -> SavedSite:
+    """The checkpoint whose head this is: it is all head."""
+    clock = _Clock(head["boot"], head["wall"])
+    claims = [
+        SavedClaim(str(claim), unpack_queue(info), unpack(items), clock.leases(leases))
+        for claim, info, leases, items in head["claims"]
+    ]
+    lost = [
+        LostIntent(unpack_queue(info), clock.ours(since), clock.ours(until), str(cause))
+        for info, since, until, cause in head["lost"]
+    ]
+    renewed = [(str(claim), clock.leases(leases)) for claim, leases in head["renewed"]]
+    settling = [_settling(entry) for entry in head["settling"]]
+    crashes = {
+        str(queue): {str(item): [int(times), float(at)] for item, (times, at) in items.items()}
+        for queue, items in head["crashes"].items()
     }
+    return SavedSite(claims, renewed, settling, lost, crashes)
 
 
-def _key(head: dict[str, Any]) -> str:
-    """Claims of one master have one name each; those of two may have the same."""
-    return ".".join(map(str, head["master"]))
+def _settling(entry: Any) -> tuple[str, Unsettled]:
+    if isinstance(entry, dict):  # of version 2
+        entry = [entry["claim"], [entry[name] for name in _VERSION_2] + [[]]]
+    claim, part = entry
+    return str(claim), unpack_unsettled(part)
 
 
-def _settlement(entry: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Settlement as they were written."""
-    return {
-        "sent": [str(each) for each in entry["sent"]],
-        "unsent": [str(each) for each in entry["unsent"]],
-        "stopped_by_us": bool(entry["ours"]),
-        "delay": int(entry["delay"]),
-        "blameless": bool(entry["blameless"]),
-        "out_of_sight": bool(entry["out_of_sight"]),
-        "cause": str(entry["cause"]),
-    }
+_VERSION_2 = ("sent", "unsent", "cause", "ours", "blameless", "out_of_sight", "delay")

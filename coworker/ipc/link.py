@@ -1,14 +1,15 @@
-"""Messages over a channel: the same on both ends."""
+"""Messages over a socket: the same on both ends, and what is particular to the child's."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
 from typing import Any
 
-from coworker.ipc import messages
+from coworker.ipc import messages as m
 from coworker.model import RetireReason
 from coworker.unix.sockets import Channel
 from coworker.wire.lines import LineSplitter
@@ -34,20 +35,20 @@ class RetireNowError(BaseException):
 
 
 class Link:
-    """Sends messages and collects those that arrived. Raises ProtocolError for a line that is none."""
+    """Sends messages and collects those that arrived. Raises ProtocolError for a line that is not one."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self._lines = LineSplitter(MESSAGE_LIMIT)
 
-    def send(self, *sent: messages.Order | messages.Report) -> None:
+    def send(self, *sent: m.Order | m.Report) -> None:
         """All of them in one write."""
-        self.channel.send(b"".join(map(messages.encode, sent)))
+        self.channel.send(b"".join(map(m.encode, sent)))
 
     def receive(self) -> list[Any]:
         """What has arrived. `channel.closed` tells when nothing more will."""
         data = self.channel.receive()
-        return [messages.decode(line) for line in self._lines.feed(data)] if data else []
+        return [m.decode(line) for line in self._lines.feed(data)] if data else []
 
 
 class ChildLink(Link):
@@ -60,16 +61,16 @@ class ChildLink(Link):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.inbox: deque[Any] = deque()
-        self._outgoing: list[messages.Report] = []
+        self._outgoing: list[m.Report] = []
         self._due = inf  # monotonic seconds: when what waits must leave
 
     def on_readable(self) -> None:
         """Raises MasterGoneError and RetireNowError."""
         for order in self.receive():
-            if isinstance(order, messages.Retire) and order.now:
+            if isinstance(order, m.Retire) and order.now:
                 raise RetireNowError(order.reason)
-            if isinstance(order, messages.Flush):
-                self.report(messages.Flushed())
+            if isinstance(order, m.Flush):
+                self.report(m.Flushed())
                 continue
             self.inbox.append(order)
         if self.channel.closed:
@@ -77,9 +78,9 @@ class ChildLink(Link):
 
     def retire(self, reason: RetireReason = RetireReason.SHUTDOWN) -> None:
         """As if the master had sent it; TERM does this."""
-        self.inbox.append(messages.Retire(reason.value))
+        self.inbox.append(m.Retire(reason.value))
 
-    def post(self, report: messages.Report) -> None:
+    def post(self, report: m.Report) -> None:
         """Send with the next flush, or in passing."""
         if self._due == inf:
             self._due = time.monotonic() + PASSING
@@ -102,7 +103,7 @@ class ChildLink(Link):
         """Send what was posted. Raises MasterGoneError when nobody is there to read it."""
         self._due = inf
         if self._outgoing:
-            outgoing, self._outgoing = messages.condense(self._outgoing), []
+            outgoing, self._outgoing = condense(self._outgoing), []
             self.send(*outgoing)
             if self.channel.pending:
                 self.channel.flush_within(SEND_PATIENCE)
@@ -114,7 +115,32 @@ class ChildLink(Link):
         with suppress(MasterGoneError):
             self.flush()
 
-    def report(self, report: messages.Report) -> None:
+    def report(self, report: m.Report) -> None:
         """Post and flush."""
         self.post(report)
         self.flush()
+
+
+def condense(reports: Sequence[m.Report]) -> list[m.Report]:
+    """The same in fewer reports, for those that leave together: a batch that began and ended is one.
+
+    The master knows as much afterwards. What was said in between (Bound, RunSent, HandedOff, a Note) stays.
+    """
+    kept: list[m.Report] = []
+    for report in reports:
+        last = kept[-1] if kept else None
+        if isinstance(report, m.Claimed) and isinstance(last, m.Claiming):
+            kept[-1] = report
+        elif isinstance(report, m.Done) and isinstance(last, m.Claimed) and _is_all_of(report, last):
+            contact, domain, _ = last.items[0]
+            asked_at = round(last.at - last.seconds, 6)
+            kept[-1] = m.BatchDone(last.claim, last.queue, asked_at, contact, domain, *report[1:])
+        else:
+            kept.append(report)
+    return kept
+
+
+def _is_all_of(done: m.Done, took: m.Claimed) -> bool:
+    """Whether nothing of the claim is open after this. Items of several identities are told one by one."""
+    ended = sum(len(ids) for _, ids in done.outcomes)
+    return done.claim == took.claim and len(took.items) == 1 and ended == len(took.items[0][2])

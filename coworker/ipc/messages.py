@@ -1,18 +1,18 @@
 """What the master and its children say to each other: one JSON array a line, `["kind", field, …]`.
 
 Orders go down to a child, reports go up to the master. A claim is named by the worker that made it
-and a counter: `"7.42"` is the 42nd claim of worker 7. Items travel in runs of one
-identity, `[contact, domain, [id, …]]`, outcomes in runs of one outcome, `[outcome, [id, …]]`.
+and a counter: `"7.42"` is the 42nd claim of worker 7. Items and outcomes travel as `packing` packs them;
+a field that is a QueueInfo, a Lease or an Unsettled is one again when `decode` returns it. A child without
+a pipe knows only Note, Bye, Flush and Retire.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from coworker.errors import ProtocolError
-from coworker.model import SYSTEM, Identity, Item
+from coworker.ipc.packing import unpack_lease, unpack_queue, unpack_unsettled
+from coworker.model import Lease, QueueInfo, Unsettled
 
 # --- orders: master → child ------------------------------------------------------------------------
 
@@ -27,54 +27,46 @@ class Look(NamedTuple):
 class Work(NamedTuple):
     """Worker: claim from a queue and run, batch after batch, for `seconds` or `quota` items (0: no limit).
 
-    `info` are the values of its QueueInfo. Unless it may `bind`, an unbound worker hands contacts' items on.
+    Unless it may `bind`, an unbound worker hands contacts' items on.
     """
 
-    info: list[Any]
+    info: QueueInfo
     seconds: float
     quota: int = 0
     bind: bool = True
 
     @property
     def queue(self) -> str:
-        return str(self.info[0])
+        return self.info.name
 
 
 class Run(NamedTuple):
     """Worker: run these items, all of one identity, of a claim that another worker made, and its `leases`."""
 
     claim: str
-    info: list[Any]
-    leases: list[Any]
+    info: QueueInfo
+    leases: list[Lease]
     items: list[list[Any]]
 
     @property
     def queue(self) -> str:
-        return str(self.info[0])
+        return self.info.name
 
 
 class Settle(NamedTuple):
-    """Control: find out what became of `ids` and end the claim (design, section 4).
+    """Control: find out what became of these items of a claim, and end them (failure rules).
 
-    `sent` are the ids of the last runItems, in batch order, whose answer is missing; `unsent` were never
-    sent. `stopped_by_us`: we ended the process, at a stop; then what was begun is given back, too. `leases`
-    are values of model.Lease; `delay` (seconds) is when given-back rows may be claimed again. `poisoned` and
-    `out_of_sight`: see policy.settlement.OpenClaim. `ref` names this order in the answer.
+    `ref` names this order in the answer. Their rows may show any of the `leases`.
     """
 
     ref: int
-    queue: str
-    sent: list[str]
-    unsent: list[str]
-    stopped_by_us: bool
-    in_order: bool
-    leases: list[Any]
-    lease_time: int
-    retry_interval: int
-    retry_limit: int
-    delay: int = 0
-    poisoned: Sequence[str] = ()
-    out_of_sight: bool = False
+    info: QueueInfo
+    leases: list[Lease]
+    part: Unsettled
+
+    @property
+    def queue(self) -> str:
+        return self.info.name
 
 
 class Search(NamedTuple):
@@ -85,29 +77,35 @@ class Search(NamedTuple):
     """
 
     ref: int
-    queue: str
+    info: QueueInfo
     since: float
     until: float
-    lease_time: int
     named: list[str]
     sole: bool
+
+    @property
+    def queue(self) -> str:
+        return self.info.name
 
 
 class Inspect(NamedTuple):
     """Control: which of these rows are still under our lease? With `renew`, begin it anew for them."""
 
     claim: str
-    queue: str
+    info: QueueInfo
     ids: list[str]
-    leases: list[Any]
-    lease_time: int
+    leases: list[Lease]
     renew: bool
+
+    @property
+    def queue(self) -> str:
+        return self.info.name
 
 
 class Fetch(NamedTuple):
-    """Control: claim a batch for workers that cannot claim themselves; `info` as for Work."""
+    """Control: claim a batch for workers that cannot claim themselves."""
 
-    info: list[Any]
+    info: QueueInfo
 
 
 class IssueToken(NamedTuple):
@@ -172,12 +170,12 @@ class BootFailed(NamedTuple):
 
 
 class WorkFound(NamedTuple):
-    """Answer to look: the queues with work, each as the values of a QueueInfo; the look's seconds.
+    """Answer to look: the queues with work; the look's seconds.
 
     `rowless`: those of the remembered ones that have no rows.
     """
 
-    queues: list[list[Any]]
+    queues: list[QueueInfo]
     seconds: float
     rowless: Sequence[str] = ()
 
@@ -450,6 +448,18 @@ Report = (
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(Report))}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 _decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
+# JSON knows only lists: what makes a field again what it was, by type; and where it is needed, by kind.
+_UNPACK: dict[Any, Any] = {
+    QueueInfo: unpack_queue,
+    list[QueueInfo]: lambda rows: list(map(unpack_queue, rows)),
+    list[Lease]: lambda leases: list(map(unpack_lease, leases)),
+    Unsettled: unpack_unsettled,
+}
+_UNPACKED = {
+    name: places
+    for name, kind in _KINDS.items()
+    if (places := [(at, _UNPACK[a]) for at, a in enumerate(kind.__annotations__.values()) if a in _UNPACK])
+}
 
 
 def encode(message: Order | Report) -> bytes:
@@ -458,69 +468,11 @@ def encode(message: Order | Report) -> bytes:
 
 
 def decode(line: bytes) -> Any:
-    """The message in a line. Raises ProtocolError for anything else."""
+    """The message in a line. Raises ProtocolError for a line that is not a message."""
     try:
         kind, *fields = _decode(line.decode())
+        for place, unpack in _UNPACKED.get(kind, ()):
+            fields[place] = unpack(fields[place])
         return _KINDS[kind](*fields)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise ProtocolError(f"not a message: {line[:200]!r}") from error
-
-
-def condense(reports: Sequence[Report]) -> list[Report]:
-    """The same in fewer reports, for those that leave together: a batch that began and ended is one.
-
-    The master knows as much afterwards. What was said in between (Bound, RunSent, HandedOff, a Note) stays.
-    """
-    kept: list[Report] = []
-    for report in reports:
-        last = kept[-1] if kept else None
-        if isinstance(report, Claimed) and isinstance(last, Claiming):
-            kept[-1] = report
-        elif isinstance(report, Done) and isinstance(last, Claimed) and _is_all_of(report, last):
-            contact, domain, _ = last.items[0]
-            asked_at = round(last.at - last.seconds, 6)
-            kept[-1] = BatchDone(last.claim, last.queue, asked_at, contact, domain, *report[1:])
-        else:
-            kept.append(report)
-    return kept
-
-
-def _is_all_of(done: Done, took: Claimed) -> bool:
-    """Whether nothing of the claim is open after this. Items of several identities are told one by one."""
-    ended = sum(len(ids) for _, ids in done.outcomes)
-    return done.claim == took.claim and len(took.items) == 1 and ended == len(took.items[0][2])
-
-
-def pack(items: Iterable[Item]) -> list[list[Any]]:
-    """Items as they travel, in the same order."""
-    runs: list[list[Any]] = []
-    ids: list[str] = []
-    last = None
-    for item_id, identity in items:
-        if identity != last:
-            last, ids = identity, []
-            runs.append([identity.contact, identity.domain, ids])
-        ids.append(item_id)
-    return runs
-
-
-def unpack(runs: Iterable[list[Any]]) -> list[Item]:
-    """The items that `pack` packed. Raises ValueError and TypeError for anything else."""
-    items: list[Item] = []
-    for contact, domain, ids in runs:
-        identity = SYSTEM if contact is None and domain is None else Identity(contact, domain)
-        items += [Item(item_id, identity) for item_id in ids]
-    return items
-
-
-def pack_outcomes(outcomes: Iterable[tuple[str, str]]) -> list[list[Any]]:
-    """Pairs of id and outcome as they travel, in the same order."""
-    runs: list[list[Any]] = []
-    ids: list[str] = []
-    last = None
-    for item_id, outcome in outcomes:
-        if outcome != last:
-            last, ids = outcome, []
-            runs.append([outcome, ids])
-        ids.append(item_id)
-    return runs

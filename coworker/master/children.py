@@ -1,91 +1,179 @@
-"""The master's ends of its children's sockets: orders out, reports in, and the dead reaped."""
+"""Any child of the master: forked, heard, reaped. What it is for, nobody here knows.
+
+Forked, not exec'ed: it shares the master's pages. Each has a socket pair; the dead are told apart by pid.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
+import sys
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple, Protocol
 
 from coworker.errors import IllegalMoveError, ProtocolError
 from coworker.ipc.link import Link
 from coworker.ipc.messages import Order
 from coworker.master.timers import Timers
-from coworker.model import ExitStatus, WorkerRecord
+from coworker.model import ExitStatus
 from coworker.unix import children
 from coworker.unix.poller import Poller
+from coworker.unix.signals import SignalInbox, blocked, for_child
 from coworker.unix.sockets import Channel
 
-if TYPE_CHECKING:
-    from coworker.master.site import Site
-
+MASTER_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGCHLD,
+)
+CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
 BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
 REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
 LAST_READS = 64  # of what a dead child said: more than a socket holds
 
+Body = Callable[[Channel, SignalInbox], None]  # what runs in the child
+
+
+class ReportSink(Protocol):
+    """Who is told of one child. `now` in monotonic seconds."""
+
+    def heard(self, report: Any, now: float) -> None:
+        """It said this. Raises IllegalMoveError for what cannot be."""
+
+    def garbled(self, reason: str) -> None:
+        """It said what nobody understands; it is killed for that."""
+
+    def ended(self, status: ExitStatus, now: float) -> None:
+        """It has exited, and everything it said has been heard."""
+
+
+class _Child(NamedTuple):
+    link: Link
+    sink: ReportSink
+
 
 class Children:
-    """By pid. Reports go to `site.reports`, deaths to `site.on_gone`."""
+    """The master's children, by pid."""
 
     def __init__(self, poller: Poller, timers: Timers) -> None:
         self._poller = poller
         self._timers = timers
-        self._links: dict[int, tuple[Site, WorkerRecord, Link]] = {}
+        self._children: dict[int, _Child] = {}
 
-    def add(self, site: Site, record: WorkerRecord, channel: Channel) -> None:
-        """Listen to a child just forked."""
-        self._links[record.pid] = (site, record, Link(channel))
-        self._poller.register(channel.fileno(), partial(self._on_readable, record.pid))
+    def start(self, body: Body, sink: ReportSink) -> int:
+        """Fork a child that runs `body`. Returns its pid.
 
-    def send(self, record: WorkerRecord, order: Order) -> None:
+        Raises OSError when there is no process or descriptor to be had.
+        """
+        pid, channel = _fork(body)
+        self._children[pid] = _Child(Link(channel), sink)
+        self._poller.register(channel.fileno(), partial(self._on_readable, pid))
+        return pid
+
+    def send(self, pid: int, order: Order) -> None:
         """Never blocks: what the child does not take now is kept. To one that is gone it does nothing."""
-        if record.pid in self._links:
-            link = self._links[record.pid][2]
+        if pid in self._children:
+            link = self._children[pid].link
             link.send(order)
             if link.channel.pending:
-                self._timers.set("backlog", time.monotonic() + BACKLOG_INTERVAL)
+                self._timers.set("backlog", time.monotonic() + BACKLOG_INTERVAL, self._flush_backlog)
 
-    def flush_backlog(self) -> None:
+    def _flush_backlog(self, now: float) -> None:
         """Try again to send what was kept."""
-        channels = [link.channel for _, _, link in self._links.values()]
+        channels = [child.link.channel for child in self._children.values()]
         for channel in channels:
             channel.flush()
         if any(channel.pending for channel in channels):
-            self._timers.set("backlog", time.monotonic() + BACKLOG_INTERVAL)
+            self._timers.set("backlog", now + BACKLOG_INTERVAL, self._flush_backlog)
 
-    def signal(self, record: WorkerRecord, number: int) -> None:
+    def signal(self, pid: int, number: int) -> None:
         """Signal the child itself, while it has not been reaped: its pid is surely still its own."""
-        if record.pid in self._links:
-            children.signal_process(record.pid, number)
+        if pid in self._children:
+            children.signal_process(pid, number)
 
-    def reap(self) -> None:
+    def reap(self, _now: float = 0.0) -> None:
         """Take note of every child that ended. Foreign orphans are reaped too, and ignored."""
         for pid, status in children.reap():
-            if pid in self._links:
+            if pid in self._children:
                 self._bury(pid, status)
 
     def _bury(self, pid: int, status: ExitStatus) -> None:
-        """Read what it said last; then it is gone."""
-        site, record, link = self._links[pid]
+        """Hear what it said last; then it is gone."""
+        link, sink = self._children[pid]
         for _ in range(LAST_READS):
             if link.channel.closed:
                 break
             self._on_readable(pid)
         self._poller.unregister(link.channel.fileno())
-        del self._links[pid]
+        del self._children[pid]
         link.channel.close()
-        site.on_gone(record, status, time.monotonic())
+        sink.ended(status, time.monotonic())
 
     def _on_readable(self, pid: int) -> None:
-        site, record, link = self._links[pid]
+        link, sink = self._children[pid]
         now = time.monotonic()
         try:
             for report in link.receive():
-                site.reports.take(record, report, now)
+                sink.heard(report, now)
         except (ProtocolError, IllegalMoveError) as error:
-            site.log("critical", "bad_report", record, reason=str(error))
-            self.signal(record, signal.SIGKILL)
+            sink.garbled(str(error))
+            self.signal(pid, signal.SIGKILL)
             link.channel.closed = True
         if link.channel.closed:
             self._poller.unregister(link.channel.fileno())
-            self._timers.set("reap", now + REAP_INTERVAL)
+            self._timers.set("reap", now + REAP_INTERVAL, self.reap)
+
+
+def _fork(body: Body) -> tuple[int, Channel]:
+    """Fork a child that runs `body` and exits. Returns (pid, the master's end of its socket).
+
+    Raises OSError when there is no process or descriptor to be had.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with blocked(MASTER_SIGNALS):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if pid == 0:
+                _in_child(body, theirs)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return pid, Channel(ours)
+
+
+def _in_child(body: Body, sock: socket.socket) -> None:
+    """Never returns. Nothing of the master's is cleaned up here: it is the master's."""
+    status = 1
+    try:
+        # The descriptors of the master and of the other children: a lock or a socket held here would
+        # outlive the master.
+        keep = sock.fileno()
+        os.closerange(3, keep)
+        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        signals = for_child(MASTER_SIGNALS, CHILD_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        body(Channel(sock), signals)
+        status = 0
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(status)

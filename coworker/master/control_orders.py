@@ -1,129 +1,277 @@
-"""What the master asks control, and until when it must have answered."""
+"""What control is asked: looks, settlements, inspections, fetches, tokens; and what its answers mean.
+
+Every handler of a report says whether the site has something to decide because of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING
 
 from coworker.ipc import messages as m
-from coworker.master.fetching import Fetching
-from coworker.master.settler import Claiming
+from coworker.master.deadlines import Deadlines
+from coworker.master.dispatch import Dispatch
+from coworker.master.effects import Effects
+from coworker.master.roster import Roster
+from coworker.master.settler import ClaimUnderWay
 from coworker.model import Role, WorkerRecord
 
-if TYPE_CHECKING:
-    from coworker.master.site import Site
-
-ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
 
 
-class ControlOrders:
-    """Of one site."""
+class FlushBarrier:
+    """Rows are judged only when all is known that we have claimed since: workers say that in passing.
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._minting: dict[tuple[int, int], int] = {}  # worker and contact of each token → control
-        self.fetching = Fetching(site.dispatch)
-        self._to_settle: frozenset[int] | None = None  # what waits for all workers to have said all
-        self._silent: set[int] = set()  # those that have not yet
-        self.flush_until = inf
+    So before control is asked, each worker that is at work is told to say what it has kept back.
+    """
 
-    def turn(self, now: float, inspections: list[m.Inspect], *, free: bool) -> None:
-        """All that is due now. `free`: somebody waits for work."""
-        site = self._site
-        control = site.staff.control()
-        if control is None:
-            return
-        for inspection in inspections:
-            self.ask(control, inspection, now, len(inspection.ids))
-        if site.settings.is_hybrid and site.may_claim:
-            for fetch in self.fetching.orders(site.staff.free(now), control.id, now):
-                self.ask(control, fetch, now)
-        self._settle(control, now)
-        self.look(control, now, free=free)
+    def __init__(self, effects: Effects, roster: Roster) -> None:
+        self.until = inf  # monotonic seconds: when nobody is waited for any more
+        self._effects = effects
+        self._roster = roster
+        self._refs: frozenset[int] | None = None  # the settlements that wait
+        self._silent: set[int] = set()  # workers that have not said all yet
 
-    def look(self, control: WorkerRecord, now: float, *, free: bool) -> None:
-        """Have it look for work, if it is time for that."""
-        site, watch = self._site, self._site.dispatch.watch
-        if site.may_look and not watch.looking and now >= watch.next_look_at:
-            remembered = site.settler.crash_counts.queues()
-            self.ask(control, watch.look(now, free=free, control=control.id, remembered=remembered), now)
+    def passed(self, due: frozenset[int], now: float) -> frozenset[int] | None:
+        """Those of the `due` settlements that may be asked for now; None while somebody has not said all."""
+        if self._refs is None:
+            workers = self._roster.of(Role.WORKER)
+            busy = [r for r in workers if r.work.queue is not None and not r.life.said_bye]
+            for record in busy:
+                self._effects.send(record, m.Flush())
+            self._refs, self._silent = due, {record.id for record in busy}
+            self.until = now + FLUSH_PATIENCE
+        if self._silent and now < self.until:
+            return None
+        refs, self._refs, self.until = self._refs, None, inf
+        return refs
 
-    def _settle(self, control: WorkerRecord, now: float) -> None:
-        site = self._site
-        due = site.settler.due(now, in_haste=site.stopping or site.recovery.active)
-        if not due:
-            return
-        if self._to_settle is None:
-            self._flush(due, now)
-        if self._silent and now < self.flush_until:
-            return
-        refs, self._to_settle, self.flush_until = self._to_settle or due, None, inf
-        site.dirty = site.dirty or bool(due - refs)
-        claiming = [Claiming(r.claiming, r.claiming_at) for r in site.staff.roster if r.claiming is not None]
-        for order in site.settler.orders(control.id, now, claiming, refs):
-            rows = len(order.sent) + len(order.unsent) if isinstance(order, m.Settle) else 0
-            self.ask(control, order, now, rows)
-
-    def _flush(self, due: frozenset[int], now: float) -> None:
-        """Rows are judged only when all is known that we have claimed since: workers say that in passing."""
-        site = self._site
-        busy = [r for r in site.staff.roster.of(Role.WORKER) if r.queue is not None and not r.said_bye]
-        for record in busy:
-            site.effects.send(record, m.Flush())
-        self._to_settle, self._silent = due, {record.id for record in busy}
-        self.flush_until = now + FLUSH_PATIENCE
-
-    def flushed(self, record: WorkerRecord) -> None:
+    def said_all(self, record: WorkerRecord) -> None:
         """It has said all, or will say nothing more."""
         self._silent.discard(record.id)
 
-    def ask(self, control: WorkerRecord, order: m.Order, now: float, rows: int = 0) -> None:
-        """Send it, and expect all answers of this control within a time that grows with what it was asked."""
-        site = self._site
-        site.effects.send(control, order)
-        control.answers_at = max(control.answers_at, now) + rows * ROW_SECONDS
-        site.staff.set_deadline(control, control.answers_at + site.settings.workers.boot_timeout)
+
+class Fetches:
+    """Where workers cannot claim (control by pipe, work over HTTP), control claims for those that are free.
+
+    A batch is fetched only when somebody is free who could run it.
+    """
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self.asked: list[tuple[str, int]] = []  # queue and control of each order that has not ended
+
+    def orders(self, free: Sequence[WorkerRecord], control: int, now: float) -> list[m.Fetch]:
+        """What control is to fetch. Handed items that wait have the first right to who is free."""
+        orders = []
+        for _ in range(len(free) - len(self._dispatch.handoff.groups) - len(self.asked)):
+            state = self._dispatch.next_queue(free, now)
+            if state is None:
+                break
+            self._dispatch.queues.begin(state)
+            self.asked.append((state.info.name, control))
+            orders.append(m.Fetch(state.info))
+        return orders
+
+    def fetched(self, report: m.Fetched, control: int, now: float) -> None:
+        """One of them is over; what it got was handed on."""
+        self.asked.remove((report.queue, control))
+        self._dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
+
+    def control_gone(self, control: int, now: float) -> None:
+        """It will not answer. A claim of it without an answer is looked after by itself."""
+        for queue, _ in [each for each in self.asked if each[1] == control]:
+            self._dispatch.fetched(queue, got=True, failed=False, now=now)
+        self.asked = [each for each in self.asked if each[1] != control]
+
+
+class TokenRequests:
+    """Workers over HTTP want short-lived credentials: control makes them, the master carries them."""
+
+    def __init__(self, effects: Effects, roster: Roster) -> None:
+        self._effects = effects
+        self._roster = roster
+        self._asked: dict[tuple[int, int], int] = {}  # worker and contact of each → the control
+
+    def __bool__(self) -> bool:
+        return bool(self._asked)
+
+    def asked(self, worker: WorkerRecord, contact: int, control: WorkerRecord) -> None:
+        """This control was asked for one."""
+        self._asked[worker.id, contact] = control.id
+
+    def issued(self, report: m.TokenIssued) -> None:
+        """Here it is."""
+        self._asked.pop((report.worker, report.contact), None)
+        self.answer(report.worker, m.Token(report.contact, report.credential, report.error))
+
+    def control_gone(self, control: int) -> None:
+        """It makes none any more: the workers may ask again."""
+        for worker, contact in [each for each, asked in self._asked.items() if asked == control]:
+            self.answer(worker, m.Token(contact, "", m.NO_CONTROL))
+            del self._asked[worker, contact]
+
+    def answer(self, worker: int, token: m.Token) -> None:
+        """Give it to the worker, if that is still there."""
+        record = self._roster.get(worker)
+        if record is not None:
+            self._effects.send(record, token)
+
+
+class ControlOrders:
+    """The orders to the control of one site. `overdue(record, now)`: a worker has had all its time."""
+
+    def __init__(
+        self,
+        effects: Effects,
+        roster: Roster,
+        dispatch: Dispatch,
+        deadlines: Deadlines,
+        overdue: Callable[[WorkerRecord, float], object],
+    ) -> None:
+        self.barrier = FlushBarrier(effects, roster)
+        self.fetches = Fetches(dispatch)
+        self.tokens = TokenRequests(effects, roster)
+        self._effects = effects
+        self._roster = roster
+        self._dispatch = dispatch
+        self._deadlines = deadlines
+        self._overdue = overdue
+
+    # --- what it is asked ---
+
+    def inspections(self, now: float) -> list[m.Inspect]:
+        """What it is to look at now, for workers whose task may take too long or whose lease may end."""
+        control = self._roster.control()
+        return [] if control is None else self._deadlines.due(self._roster.workers(), control.id, now)
+
+    def inspect(self, inspections: Sequence[m.Inspect], now: float) -> None:
+        """Ask it that."""
+        for inspection in inspections:
+            self._ask(inspection, now, len(inspection.ids))
+
+    def fetch(self, free: Sequence[WorkerRecord], now: float) -> None:
+        """Have it claim for workers that are free and cannot."""
+        control = self._roster.control()
+        if control is not None:
+            for order in self.fetches.orders(free, control.id, now):
+                self._ask(order, now)
+
+    def settle(self, now: float, *, in_haste: bool) -> bool:
+        """Have it end what is due, once all is known that we have claimed since. Whether more is due.
+
+        `in_haste`: nothing is claimed any more, so there is nothing to wait for.
+        """
+        control, settler = self._roster.control(), self._dispatch.settler
+        due = settler.due(now, in_haste=in_haste) if control is not None else None
+        refs = self.barrier.passed(due, now) if due else None
+        if control is None or due is None or refs is None:
+            return False
+        under_way = [
+            ClaimUnderWay(record.work.claiming, record.work.claiming_at)
+            for record in self._roster
+            if record.work.claiming is not None
+        ]
+        for order in settler.orders(control.id, now, under_way, refs):
+            self._ask(order, now, len(order.part.ids) if isinstance(order, m.Settle) else 0)
+        return bool(due - refs)
+
+    def look(self, now: float, *, free: bool) -> None:
+        """Have it look for work, if it is time for that. `free`: somebody waits for work."""
+        control, queues = self._roster.control(), self._dispatch.queues
+        if control is not None and not queues.looks.asked and now >= queues.looks.next_at:
+            remembered = self._dispatch.settler.crash_counts.queues()
+            self._ask(queues.look(now, free=free, control=control.id, remembered=remembered), now)
+
+    def _ask(self, order: m.Order, now: float, rows: int = 0) -> None:
+        """Send it. The time that it may take grows with the rows that it has to look at."""
+        control = self._roster.control()
+        if control is not None:
+            self._effects.send(control, order)
+            self._deadlines.control_asked(control, now, rows)
+
+    def token_wanted(self, worker: WorkerRecord, report: m.TokenWanted, now: float) -> bool:
+        """A worker wants a credential."""
+        control = self._roster.control()
+        if control is None:
+            self.tokens.answer(worker.id, m.Token(report.contact, "", m.NO_CONTROL))
+        else:
+            self.tokens.asked(worker, report.contact, control)
+            self._ask(m.IssueToken(worker.id, report.contact), now)
+        return False
+
+    # --- what it answers ---
 
     def answered(self, control: WorkerRecord, now: float) -> None:
         """Control is at work: the rest of what it was asked has its whole time again."""
-        site = self._site
-        asked = [e for e in site.settler.settlements.pending.values() if e.asked == control.id]
+        pending = self._dispatch.settler.settlements.pending.values()
+        asked = [entry for entry in pending if entry.asked == control.id]
+        looks = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
+        busy = bool(asked or looks or self.fetches.asked or self.tokens)
         rows = sum(len(entry.ids) for entry in asked)
-        control.answers_at = now + rows * ROW_SECONDS
-        looks = site.deadlines.asked(control.id) or site.dispatch.watch.looking == control.id
-        busy = asked or looks or self.fetching.asked or self._minting
-        site.staff.set_deadline(
-            control, control.answers_at + site.settings.workers.boot_timeout if busy else None
-        )
+        self._deadlines.control_answered(control, now, rows, busy=busy)
+
+    def work_found(self, control: WorkerRecord, report: m.WorkFound, now: float) -> bool:
+        """The look is over. If there is no work, and was none, the next look is a timer."""
+        queues = self._dispatch.queues
+        idle = not report.queues and not queues
+        self._dispatch.count(control, 1)
+        queues.work_found(report, now)
+        self._dispatch.settler.crash_counts.forget_queues(report.rowless)
+        self.answered(control, now)
+        if self._effects.log_looking:
+            names = ",".join(info.name for info in report.queues)
+            control.life.log.event("info", "looked", queues=names or None, seconds=report.seconds)
+        return not idle
+
+    def look_failed(self, control: WorkerRecord, report: m.LookFailed, now: float) -> bool:
+        self._dispatch.queues.looks.failed(report.message, now)
+        self.answered(control, now)
+        return True
+
+    def fetched(self, control: WorkerRecord, report: m.Fetched, now: float) -> bool:
+        self._dispatch.claiming(control, None)
+        self.fetches.fetched(report, control.id, now)
+        self.answered(control, now)
+        return True
+
+    def token_issued(self, control: WorkerRecord, report: m.TokenIssued, now: float) -> bool:
+        self.tokens.issued(report)
+        self.answered(control, now)
+        return False
+
+    def settled(self, control: WorkerRecord, report: m.Settled, now: float) -> bool:
+        self._dispatch.settler.settled(report, now)
+        self.answered(control, now)
+        return True
+
+    def settle_failed(self, control: WorkerRecord, report: m.SettleFailed, now: float) -> bool:
+        self._dispatch.settler.failed(report, now)
+        self.answered(control, now)
+        return True
+
+    def inspected(self, control: WorkerRecord, report: m.Inspected, now: float) -> bool:
+        late = self._deadlines.inspected(report, self._roster, now)
+        for record in late:
+            self._overdue(record, now)
+        self.answered(control, now)
+        return bool(late)
+
+    def inspect_failed(self, control: WorkerRecord, report: m.InspectFailed, now: float) -> bool:
+        control.life.log.event("warning", "inspection_failed", claim=report.claim, reason=report.message)
+        self._deadlines.failed(report, self._roster, now)
+        self.answered(control, now)
+        return False
 
     def control_gone(self, control: int, now: float) -> None:
         """It answers nothing any more."""
-        site = self._site
-        site.settler.settlements.control_gone(control)
-        self.fetching.control_gone(control, now)
-        for worker, contact in [each for each, asked in self._minting.items() if asked == control]:
-            self._hand(worker, m.Token(contact, "", m.NO_CONTROL))
-            del self._minting[worker, contact]
-        site.deadlines.control_gone(control, site.staff.roster, now)
-        if site.dispatch.watch.looking == control:
-            site.dispatch.watch.lost(now)
+        self._dispatch.settler.settlements.control_gone(control)
+        self.fetches.control_gone(control, now)
+        self.tokens.control_gone(control)
+        self._deadlines.control_gone(control, self._roster, now)
+        self.look_lost(control, now)
 
-    def mint(self, worker: WorkerRecord, contact: int, now: float) -> None:
-        """A worker wants a credential."""
-        control = self._site.staff.control()
-        if control is None:
-            self._hand(worker.id, m.Token(contact, "", m.NO_CONTROL))
-        else:
-            self._minting[worker.id, contact] = control.id
-            self.ask(control, m.IssueToken(worker.id, contact), now)
-
-    def minted(self, report: m.TokenIssued) -> None:
-        """Here it is."""
-        self._minting.pop((report.worker, report.contact), None)
-        self._hand(report.worker, m.Token(report.contact, report.credential, report.error))
-
-    def _hand(self, worker: int, token: m.Token) -> None:
-        record = self._site.staff.roster.get(worker)
-        if record is not None:
-            self._site.effects.send(record, token)
+    def look_lost(self, control: int, now: float) -> None:
+        """If it is this one that has the look: whoever waits for that need not wait until it is gone."""
+        if self._dispatch.queues.looks.asked == control:
+            self._dispatch.queues.looks.lost(now)

@@ -1,23 +1,106 @@
-"""When what a worker runs must be done, and when control must look after it.
+"""When children must have done what they were told, and what happens to those that have not.
 
-The time-out is per item. Of a batch only the rows tell which item runs: one that vanished starts the next
-one's time. A lease that would end before the batch may is renewed.
+A child has one timer (`Watchdog`); who is late goes down the ladder. What a worker runs is timed by item
+(`Deadlines`): of a batch only the rows tell which item runs, so control looks; one that vanished starts the
+time of the next. A lease that would end before the batch may is renewed.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import NamedTuple
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Inspect, Inspected, InspectFailed
-from coworker.master.dispatch import Dispatch
-from coworker.master.ledger import Claim, Place
-from coworker.model import Lease, WorkerRecord
-from coworker.policy import timeouts as leases
+from coworker.ipc.messages import Inspect, Inspected, InspectFailed, Retire
+from coworker.master.effects import Effects
+from coworker.master.ledger import Claim, Ledger, Place
+from coworker.master.roster import Roster
+from coworker.model import Lease, RetireReason, Role, WorkerRecord
+from coworker.model import WorkerState as S
+from coworker.policy import timeouts
+from coworker.policy.timeouts import PATIENCE, Step
+from coworker.unix.process_group import signal_group
 
+LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
+ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 RETRY = 2.0  # seconds until control is asked again what it could not tell
+
+
+class Watchdog:
+    """One timer for each child, and the ladder for who is late: message, TERM, KILL (process rule 5).
+
+    `overdue(record, now)` is called when a child's time is up.
+    """
+
+    def __init__(
+        self, effects: Effects, roster: Roster, overdue: Callable[[WorkerRecord, float], object]
+    ) -> None:
+        self._effects = effects
+        self._roster = roster
+        self._overdue = overdue
+        self._rungs: dict[int, int] = {}  # child → steps of the ladder taken
+
+    def set(self, record: WorkerRecord, at: float) -> None:
+        """Its time is up at `at` (monotonic seconds)."""
+        self._effects.timers.set(("child", record.id), at, lambda now: self._overdue(record, now))
+
+    def clear(self, record: WorkerRecord) -> None:
+        """Nothing that it does is timed."""
+        self._effects.timers.cancel(("child", record.id))
+
+    def set_deadline(self, record: WorkerRecord, at: float) -> None:
+        """The same as `set`, but the ladder, and a control that leaves, have their times already."""
+        if not self._has_its_own(record):
+            self.set(record, at)
+
+    def clear_deadline(self, record: WorkerRecord) -> None:
+        """The same for `clear`."""
+        if not self._has_its_own(record):
+            self.clear(record)
+
+    def _has_its_own(self, record: WorkerRecord) -> bool:
+        leaves = record.role is Role.CONTROL and record.life.state is S.RETIRING
+        return leaves or record.id in self._rungs
+
+    def on_ladder(self, record: WorkerRecord) -> bool:
+        """Whether it was late already."""
+        return record.id in self._rungs
+
+    def told_to_end(self, record: WorkerRecord, now: float) -> None:
+        """It was told to end its pipe at once: that is the first rung."""
+        self._rungs[record.id] = 1
+        self.set(record, now + PATIENCE[Step.MESSAGE])
+
+    def next_rung(self, record: WorkerRecord, now: float) -> None:
+        """It did not do in time what it was told."""
+        rung = self._rungs.get(record.id, 0)
+        self._rungs[record.id] = rung + 1
+        # Control runs no task, and others wait for what it was asked: no ladder for it.
+        step = timeouts.next_step(rung) if record.role is Role.WORKER else Step.KILL
+        life, work, progress_at = record.life, record.work, record.timing.progress_at
+        life.log.event(
+            "error", "overdue", state=life.state.value, queue=work.queue,
+            seconds=round(now - progress_at, 1) if progress_at else None,
+            identity=str(work.identity) if work.identity else None, step=step.value,
+        )  # fmt: skip
+        if life.state is not S.RETIRING:
+            self._roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
+        if step is Step.MESSAGE:
+            self._effects.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
+        elif step is Step.TERM:
+            self._effects.signal(record, signal.SIGTERM)
+        else:
+            self._effects.signal(record, signal.SIGKILL)
+            if life.pipe_group:
+                signal_group(life.pipe_group, signal.SIGKILL)
+        self.set(record, now + PATIENCE[step])
+
+    def forget(self, record: WorkerRecord) -> None:
+        """It has gone."""
+        self._rungs.pop(record.id, None)
+        self.clear(record)
 
 
 class Asked(NamedTuple):
@@ -28,50 +111,83 @@ class Asked(NamedTuple):
 
 
 class Deadlines:
-    """Of one site. `set_deadline(record, at)` sets the moment at which its worker is looked after next."""
+    """The times of what the workers of one site run, and of what its control was asked.
 
-    def __init__(
-        self, settings: SiteSettings, dispatch: Dispatch, set_deadline: Callable[[WorkerRecord, float], None]
-    ) -> None:
+    Only here is a `Timing` written.
+    """
+
+    def __init__(self, settings: SiteSettings, ledger: Ledger, watchdog: Watchdog) -> None:
         self.settings = settings
-        self._dispatch = dispatch
-        self._ledger = dispatch.ledger
-        self._set_deadline = set_deadline
+        self.can_look = True  # whether the site has what control needs for looking at rows
+        self._ledger = ledger
+        self._watchdog = watchdog
         self._asked: dict[str, Asked] = {}  # claim → …
+
+    # --- of a worker ---
+
+    @staticmethod
+    def progressed(record: WorkerRecord, now: float) -> None:
+        """It reported something of its work."""
+        record.timing.progress_at = now
 
     def claiming(self, record: WorkerRecord, now: float) -> None:
         """It has sent a claim."""
         self.idle(record)
-        record.deadline = now + self.settings.workers.boot_timeout
-        self._set_deadline(record, record.deadline)
+        record.timing.deadline = now + self.settings.workers.boot_timeout
+        self._watchdog.set_deadline(record, record.timing.deadline)
 
     @staticmethod
     def idle(record: WorkerRecord) -> None:
         """It runs nothing."""
-        record.running, record.deadline, record.look_at = None, 0.0, inf
+        timing = record.timing
+        timing.running, timing.deadline, timing.look_at = None, 0.0, inf
 
     def begun(self, record: WorkerRecord, claim: Claim, count: int, now: float) -> None:
         """It is sent `count` items of the claim."""
-        timeout = self.settings.task_timeout(claim.queue.name)
-        record.running, record.running_left = claim.id, count
-        record.task_deadline = now + timeout
-        record.batch_deadline = now + count * timeout
+        timing, timeout = record.timing, self.settings.task_timeout(claim.queue.name)
+        timing.running, timing.running_left = claim.id, count
+        timing.task_deadline = now + timeout
+        timing.batch_deadline = now + count * timeout
         self._aim(record, claim, now)
 
     def _aim(self, record: WorkerRecord, claim: Claim, now: float) -> None:
-        lease_time = claim.queue.lease_time
-        lease_end = claim.lease_from + leases.usable(lease_time)
-        record.deadline = min(record.batch_deadline, lease_end)
-        record.look_at = inf
-        if self._dispatch.can_give_back:  # it has what control needs for looking, too
-            if record.task_deadline < record.batch_deadline:
-                soon = now + leases.look_after(self.settings.task_timeout(claim.queue.name))
-                record.look_at = max(now, min(soon, record.task_deadline))
-            if lease_end < record.batch_deadline:
-                record.look_at = max(
-                    now, min(record.look_at, claim.lease_from + leases.renew_after(lease_time))
-                )
-        self._set_deadline(record, min(record.deadline, record.look_at))
+        timing, lease_time = record.timing, claim.queue.lease_time
+        lease_end = claim.lease_from + timeouts.usable(lease_time)
+        timing.deadline = min(timing.batch_deadline, lease_end)
+        timing.look_at = inf
+        if self.can_look:
+            if timing.task_deadline < timing.batch_deadline:
+                soon = now + timeouts.look_after(self.settings.task_timeout(claim.queue.name))
+                timing.look_at = max(now, min(soon, timing.task_deadline))
+            if lease_end < timing.batch_deadline:
+                renew_at = claim.lease_from + timeouts.renew_after(lease_time)
+                timing.look_at = max(now, min(timing.look_at, renew_at))
+        self._watchdog.set_deadline(record, min(timing.deadline, timing.look_at))
+
+    def not_yet(self, record: WorkerRecord, now: float) -> bool:
+        """Whether its timer only meant that control is to look after it now."""
+        timing = record.timing
+        if timing.look_at <= now < timing.deadline and not self._watchdog.on_ladder(record):
+            self._watchdog.set(record, timing.deadline)
+            return True
+        return False
+
+    # --- of control ---
+
+    def control_asked(self, control: WorkerRecord, now: float, rows: int = 0) -> None:
+        """All answers of this control are expected within a time that grows with what it was asked."""
+        timing = control.timing
+        timing.answers_at = max(timing.answers_at, now) + rows * ROW_SECONDS
+        self._watchdog.set_deadline(control, timing.answers_at + self.settings.workers.boot_timeout)
+
+    def control_answered(self, control: WorkerRecord, now: float, rows: int, *, busy: bool) -> None:
+        """It is at work: the rest of what it was asked, so many rows, has its whole time again."""
+        control.timing.answers_at = now + rows * ROW_SECONDS
+        if busy:
+            at = control.timing.answers_at + self.settings.workers.boot_timeout
+            self._watchdog.set_deadline(control, at)
+        else:
+            self._watchdog.clear_deadline(control)
 
     def asked(self, control: int) -> bool:
         """Whether this control has something to look at."""
@@ -81,10 +197,10 @@ class Deadlines:
         """What control is to look at now."""
         orders = []
         for record in records:
-            claim = self._ledger.claims.get(record.running or "")
-            if claim is None or now < record.look_at:
+            claim = self._ledger.claims.get(record.timing.running or "")
+            if claim is None or now < record.timing.look_at:
                 continue
-            record.look_at = inf
+            record.timing.look_at = inf
             if claim.id not in self._asked:
                 self._asked[claim.id] = Asked(now, control)
                 orders.append(self._order(claim, record, now))
@@ -93,14 +209,13 @@ class Deadlines:
     def _order(self, claim: Claim, record: WorkerRecord, now: float) -> Inspect:
         lease_time = claim.queue.lease_time
         renew = (
-            now >= claim.lease_from + leases.renew_after(lease_time)
-            and claim.lease_from + leases.usable(lease_time) < record.batch_deadline
+            now >= claim.lease_from + timeouts.renew_after(lease_time)
+            and claim.lease_from + timeouts.usable(lease_time) < record.timing.batch_deadline
         )
         if renew:
             self._ledger.renew(claim, now)
         ids = [item_id for item_id, entry in claim.entries.items() if entry.place is not Place.SETTLING]
-        values = [list(lease) for lease in claim.leases]
-        return Inspect(claim.id, claim.queue.name, ids, values, lease_time, renew)
+        return Inspect(claim.id, claim.queue, ids, claim.leases, renew)
 
     def inspected(self, report: Inspected, records: Iterable[WorkerRecord], now: float) -> list[WorkerRecord]:
         """What control saw. Returns the workers whose task has taken too long."""
@@ -112,7 +227,7 @@ class Deadlines:
             lease = Lease(now, now - asked.at) if failed else Lease(report.at, report.seconds)
             self._ledger.renewed(claim, lease, certain=not failed)
         overdue = []
-        for record in self._running(claim, records):
+        for record in _running(claim, records):
             if self._progress(record, claim, report, asked, now):
                 self._aim(record, claim, now)
                 if failed:
@@ -125,13 +240,13 @@ class Deadlines:
         self, record: WorkerRecord, claim: Claim, report: Inspected, asked: Asked, now: float
     ) -> bool:
         """Take note of how far it is; False if its one task had all its time."""
-        there = frozenset(report.ids)
+        there, timing = frozenset(report.ids), record.timing
         left = sum(entry.item.id in there for entry in claim.held_by(record.id))
-        if left < record.running_left:
-            record.running_left = left
-            record.task_deadline = now + self.settings.task_timeout(claim.queue.name)
+        if left < timing.running_left:
+            timing.running_left = left
+            timing.task_deadline = now + self.settings.task_timeout(claim.queue.name)
             return True
-        return asked.at < record.task_deadline
+        return asked.at < timing.task_deadline
 
     def failed(self, report: InspectFailed, records: Iterable[WorkerRecord], now: float) -> None:
         """Control could not look."""
@@ -148,13 +263,13 @@ class Deadlines:
             return
         if claim.renewing is not None:
             self._ledger.renewed(claim, Lease(now, now - asked.at), certain=False)
-        for record in self._running(claim, records):
+        for record in _running(claim, records):
             self._again(record, now)
 
     def _again(self, record: WorkerRecord, now: float) -> None:
-        record.look_at = now + RETRY
-        self._set_deadline(record, min(record.deadline, record.look_at))
+        record.timing.look_at = now + RETRY
+        self._watchdog.set_deadline(record, min(record.timing.deadline, record.timing.look_at))
 
-    @staticmethod
-    def _running(claim: Claim, records: Iterable[WorkerRecord]) -> list[WorkerRecord]:
-        return [record for record in records if record.running == claim.id]
+
+def _running(claim: Claim, records: Iterable[WorkerRecord]) -> list[WorkerRecord]:
+    return [record for record in records if record.timing.running == claim.id]

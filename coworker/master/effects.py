@@ -1,18 +1,17 @@
-"""What a site asks of the master: the effects, apart from the decisions. Tests give a fake."""
+"""The port through which a site's decisions act: fork, send, signal, wait, log. Tests give a fake."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Order
+from coworker.log import EventLog
+from coworker.master.children import ReportSink
 from coworker.master.timers import Timers
 from coworker.model import WorkerRecord
-
-if TYPE_CHECKING:
-    from coworker.master.site import Site
 
 
 class Effects(Protocol):
@@ -20,23 +19,18 @@ class Effects(Protocol):
 
     timers: Timers
     rng: Random
+    log: EventLog
     log_looking: bool
     claims: Path  # the directory of journals
 
     def next_id(self) -> int:
         """A number that no child had before."""
 
-    def spawn(self, site: Site, record: WorkerRecord, settings: SiteSettings) -> None:
-        """Fork the child of this record, set its pid, and tell `site` what it says. Raises OSError."""
+    def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
+        """Fork the child of this record, and have `sink` told of it. Returns its pid. Raises OSError."""
 
     def send(self, record: WorkerRecord, order: Order) -> None:
         """Never blocks; to a child that is gone it does nothing."""
 
     def signal(self, record: WorkerRecord, number: int) -> None:
         """Signal the child itself, not its pipe."""
-
-    def wants(self, level: str) -> bool:
-        """Whether the log shows this level."""
-
-    def log(self, level: str, event: str, /, **fields: Any) -> None:
-        """Write to the log."""

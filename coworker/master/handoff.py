@@ -1,31 +1,138 @@
-"""Items that this site's pipes cannot run as they are set up: given back, with an alert (section 5)."""
+"""Items whose claimer may not run them: handed to a worker of their identity, or refused and given back.
+
+They wait in groups of one claim and one identity. What nobody took in time goes back to its queue; what no
+pipe of the site could ever run goes back for a minute, with an alert (identity rule 8).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import inf
 
-from coworker.master.ledger import Ledger, Place
-from coworker.master.queue_states import Log
+from coworker.config.settings import SiteSettings
+from coworker.ipc.messages import Run
+from coworker.ipc.packing import pack
+from coworker.log import EventLog
+from coworker.master.ledger import Claim, Ledger, Place
+from coworker.master.queue_states import QueueStates
 from coworker.master.settler import Settler
+from coworker.model import Identity, Item, Unsettled, WorkerRecord
+from coworker.policy import matching, timeouts
 
 REFUSED_DELAY = 60  # seconds until they may be claimed again
 
 
-class Refusals:
-    """Each reason is an error once, until the settings change."""
+@dataclass(slots=True)
+class HandedGroup:
+    """Handed items of one claim and one identity; they wait for a worker `since` then (monotonic seconds)."""
 
-    def __init__(self, ledger: Ledger, settler: Settler, log: Log) -> None:
-        self._ledger, self._settler, self._log = ledger, settler, log
+    claim: Claim
+    identity: Identity
+    items: list[Item]
+    since: float
+
+    @property
+    def ids(self) -> list[str]:
+        return [item.id for item in self.items]
+
+
+class Handoff:
+    """The handed items of one site. Each reason of a refusal is an error once, until the settings change."""
+
+    def __init__(
+        self, settings: SiteSettings, ledger: Ledger, queues: QueueStates, settler: Settler, log: EventLog
+    ) -> None:
+        self.settings = settings
+        self.groups: list[HandedGroup] = []
+        self.can_give_back = True  # whether the site has what control needs for that
+        self.home_domain: int | None = None  # that the site's own pipe serves, once one has said so
+        self._ledger, self._queues, self._settler, self._log = ledger, queues, settler, log
         self._told: set[str] = set()
 
-    def forget(self) -> None:
-        """The settings have changed."""
+    def reconfigure(self, settings: SiteSettings) -> None:
+        """After a reload."""
+        self.settings = settings
         self._told.clear()
 
+    def hand_on(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
+        """The worker hands these on: they wait, in groups of one identity."""
+        groups: dict[Identity, list[Item]] = {}
+        for item in self._ledger.hand(claim_id, ids, worker):
+            groups.setdefault(item.identity, []).append(item)
+        claim = self._ledger.claims[claim_id]
+        for identity, items in groups.items():
+            if self._has_pipe_for(identity):
+                self.groups.append(HandedGroup(claim, identity, items, now))
+                self._queues.hand(claim.queue, identity, len(items))
+            else:
+                reason = f"no pipe of this site serves domain {identity.domain}: see sites.NAME.domains"
+                self.refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
+                self._queues.hand(claim.queue, None, 0)
+
+    def _has_pipe_for(self, identity: Identity) -> bool:
+        """Whether some pipe of the site serves its domain, as far as is known."""
+        if matching.serves_domain(self.home_domain, identity):
+            return True
+        return any(domain.number == identity.domain for domain in self.settings.domains)
+
+    def place(
+        self, free: list[WorkerRecord], now: float, crowded: Collection[Identity]
+    ) -> tuple[WorkerRecord, HandedGroup] | None:
+        """The first group that has a worker among the `free`, and that; too old ones go back meanwhile.
+
+        `crowded`: see matching.
+        """
+        for group in list(self.groups):
+            queue = self._queues.get(group.claim.queue.name)
+            full = queue is not None and queue.full
+            worker = None if full else matching.place(group.identity, free, crowded)
+            if worker is not None:
+                self._queues.join(group.claim.queue)
+                self._forget(group)
+                self._ledger.give(group.claim.id, group.ids, worker.id)
+                return worker, group
+            if now >= self._give_back_at(group):
+                crowd = group.identity in crowded
+                self.give_back(group, delay=matching.CROWDED_DELAY if crowd else 0)
+        return None
+
+    @staticmethod
+    def order(group: HandedGroup) -> Run:
+        """What its worker is told."""
+        claim = group.claim
+        return Run(claim.id, claim.queue, claim.leases, pack(group.items))
+
+    def give_back(self, group: HandedGroup, *, delay: int = 0) -> None:
+        """Nobody could take them: they were never begun."""
+        self._forget(group)
+        part = Unsettled([], group.ids, "no worker for it", delay=delay)
+        self._settler.settle(group.claim, Place.HANDED, part)
+
+    def give_back_all(self) -> None:
+        """Nobody will take anything any more."""
+        for group in list(self.groups):
+            self.give_back(group)
+
     def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.HELD) -> None:
-        """They must not be deleted for our mistake."""
+        """No pipe can run these as they are set up. They must not be deleted for our mistake."""
         claim = self._ledger.claims[claim_id]
         level = "debug" if reason in self._told else "error"
         self._told.add(reason)
-        self._log(level, "items_refused", queue=claim.queue.name, items=",".join(ids), reason=reason)
-        self._settler.settle(claim, place, unsent=ids, cause=reason, delay=REFUSED_DELAY)
+        self._log.event(level, "items_refused", queue=claim.queue.name, items=",".join(ids), reason=reason)
+        self._settler.settle(claim, place, Unsettled([], list(ids), reason, delay=REFUSED_DELAY))
+
+    def next_at(self) -> float:
+        """When a group has waited long enough."""
+        return min(map(self._give_back_at, self.groups), default=inf)
+
+    def _give_back_at(self, group: HandedGroup) -> float:
+        """What cannot go back would be lost: it waits for its worker while enough of its lease is left."""
+        if self.can_give_back:
+            return group.since + matching.HANDED_LIMIT
+        usable = timeouts.usable(group.claim.queue.lease_time)
+        return group.claim.claimed_at + timeouts.PLACING_SHARE * usable
+
+    def _forget(self, group: HandedGroup) -> None:
+        self.groups.remove(group)
+        self._queues.unhand(group.claim.queue.name, len(group.items))

@@ -1,4 +1,4 @@
-"""Every claim that was made and has not ended. Each of its items ends exactly once (design, section 1).
+"""Every claim that was made and has not ended. Each of its items ends exactly once (rule 13).
 
 An item is HELD by the worker that will run it, HANDED while the master looks for a worker of its identity,
 or SETTLING while control finds out what became of it. The master's book; nothing here waits or sends.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from coworker.errors import IllegalMoveError
-from coworker.model import Identity, Item, Lease, QueueInfo
+from coworker.model import Item, Lease, QueueInfo
 
 
 class Place(str, Enum):
@@ -58,20 +58,6 @@ class Claim:
         return [e for e in self.entries.values() if e.place is Place.HELD and e.worker == worker]
 
 
-@dataclass(slots=True)
-class HandedGroup:
-    """HandedOff items of one claim and one identity; they wait for a worker `since` then (monotonic s)."""
-
-    claim: Claim
-    identity: Identity
-    items: list[Item]
-    since: float
-
-    @property
-    def ids(self) -> list[str]:
-        return [item.id for item in self.items]
-
-
 class Ledger:
     """All open claims. Raises IllegalMoveError when an item is moved where it cannot go."""
 
@@ -102,7 +88,7 @@ class Ledger:
         return [entry.item for entry in self._move(claim_id, ids, Place.HELD, Place.HANDED, worker)]
 
     def give(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
-        """HandedOff items go to this worker."""
+        """Handed items go to this worker."""
         for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
             entry.worker = worker
             entry.given = True

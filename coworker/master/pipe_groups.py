@@ -1,4 +1,7 @@
-"""The gone: what they had claimed may be settled once nothing of their pipes runs any more (rule 1)."""
+"""What is left of children that are gone: the process groups of their pipes are killed, and seen empty.
+
+Only then may what they had claimed be settled (rule 1).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
+from coworker.log import EventLog
 from coworker.unix.children import signal_process
 from coworker.unix.proc import Process, is_another, is_running
 from coworker.unix.process_group import group_is_empty, signal_group
@@ -18,21 +21,23 @@ PATIENCE = 10.0  # seconds, where somebody waits, for what cannot be killed
 
 @dataclass(slots=True, eq=False)
 class PipeGroup:
-    """A process group, and the child that led its pipe if that is no child of this master.
+    """The process group of a pipe, and the child that led it if that is not a child of this master.
 
-    `bury` is called when it is empty. `who` names it in the log.
+    `on_empty(now)` is called when nothing of it runs any more. `log` is bound to who it was.
     """
 
     group: int
-    since: float
-    bury: Callable[[float], None]
-    who: dict[str, Any]
+    since: float  # monotonic seconds
+    on_empty: Callable[[float], None]
+    log: EventLog
     child: Process | None = None
     pipe: Process | None = None  # the group's leader, if its number may be another's by now
+    former: bool = False  # a former daemon left it
     given_up: bool = False
 
     @property
     def is_empty(self) -> bool:
+        """Whether nothing of it runs any more."""
         if self.child is not None and is_running(self.child):
             return False
         if self.group <= 1 or (self.pipe is not None and is_another(self.pipe)):
@@ -40,6 +45,7 @@ class PipeGroup:
         return group_is_empty(self.group)
 
     def kill(self) -> None:
+        """KILL all of it."""
         if self.child is not None and is_running(self.child):
             signal_process(self.child.pid, signal.SIGKILL)
         if self.group > 1 and not (self.pipe is not None and is_another(self.pipe)):
@@ -47,36 +53,36 @@ class PipeGroup:
 
 
 class PipeGroups:
-    """Of one site. `log(level, event, **fields)`."""
+    """Those of one site that have not been seen empty."""
 
-    def __init__(self, log: Callable[..., None]) -> None:
-        self.graves: list[PipeGroup] = []
-        self._log = log
+    def __init__(self) -> None:
+        self.groups: list[PipeGroup] = []
         self._look_at = 0.0
 
-    def add(self, grave: PipeGroup, now: float) -> None:
+    def add(self, group: PipeGroup, now: float) -> None:
         """KILL what is left of it."""
-        if not grave.is_empty:
-            grave.kill()
-        self.graves.append(grave)
+        if not group.is_empty:
+            group.kill()
+        self.groups.append(group)
         self._look_at = now
 
     def tend(self, now: float, *, give_up: bool) -> None:
-        """Bury those that are empty. `give_up`: somebody waits, and not for ever."""
+        """Let go of those that are empty. `give_up`: somebody waits, and not for ever."""
         if now < self._look_at:  # each look reads all of /proc
             return
-        for grave in list(self.graves):
-            if grave.is_empty:
-                self.graves.remove(grave)
-                grave.bury(now)
-            elif now > grave.since + PATIENCE and not grave.given_up:
-                grave.given_up = True
-                self._log("error", "pipe_not_killed", **grave.who, group=grave.group)
+        for group in list(self.groups):
+            if group.is_empty:
+                self.groups.remove(group)
+                group.on_empty(now)
+            elif now > group.since + PATIENCE and not group.given_up:
+                group.given_up = True
+                group.log.event("error", "pipe_not_killed", group=group.group)
         if give_up:
-            self.graves = [grave for grave in self.graves if not grave.given_up]
-        if self.graves:  # ever more seldom: what cannot be killed now may last
-            self._look_at = now + max(INTERVAL, 0.1 * (now - self.graves[-1].since))
+            self.groups = [group for group in self.groups if not group.given_up]
+        if self.groups:  # ever more seldom: what cannot be killed now may last
+            self._look_at = now + max(INTERVAL, 0.1 * (now - self.groups[-1].since))
 
     @property
     def next_at(self) -> float:
-        return self._look_at if self.graves else inf
+        """When to look again."""
+        return self._look_at if self.groups else inf

@@ -1,95 +1,214 @@
-"""Which queues have work, as far as looks and claims tell; and when to look next."""
+"""What the master knows of each queue with work, as far as looks and claims tell; and when to look next.
+
+A QueueState is a value; the present ones are kept, and replaced, only here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
+from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Look, WorkFound
-from coworker.model import QueueInfo
-from coworker.policy import backoff, polling
+from coworker.log import EventLog
+from coworker.model import Identity, QueueInfo
+from coworker.policy import backoff, polling, scheduling
 from coworker.policy.scheduling import QueueState
 
 LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
-Log = Callable[..., None]
+
+
+class Looks:
+    """When control looks for work, and which control does. Times are monotonic seconds."""
+
+    def __init__(self, log: EventLog, rng: Random) -> None:
+        self.asked = 0  # the control that was asked to look and has not answered
+        self.next_at = 0.0
+        self._failures = 0
+        self._log = log
+        self._rng = rng
+
+    def lost(self, now: float) -> None:
+        """Control left without answering."""
+        self.asked = 0
+        self.next_at = now
+
+    def failed(self, message: str, now: float) -> None:
+        """The site refused the look; later again."""
+        self.asked = 0
+        self._failures += 1
+        pause = backoff.delay(self._failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
+        self.next_at = now + pause
+        level = "error" if self._failures == 1 else "debug"
+        self._log.event(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
+
+    def answered(self, next_at: float) -> None:
+        """The site answered."""
+        self.asked = 0
+        self._failures = 0
+        self.next_at = next_at
 
 
 class QueueStates:
-    """The states of queues by name. `clock` is the scheduler's; times are monotonic seconds."""
+    """The states of one site's queues, by name. `clock` is the scheduler's."""
 
-    def __init__(self, settings: SiteSettings, log: Log, rng: Random) -> None:
+    def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
         self.settings = settings
-        self.queues: dict[str, QueueState] = {}
+        self.looks = Looks(log, rng)
         self.clock = 0.0
-        self.looking = 0  # the control that was asked to look and has not answered
-        self.next_look_at = 0.0
-        self._failures = 0
+        self._states: dict[str, QueueState] = {}
         self._skipped: Collection[str] = ()
         self._log = log
         self._rng = rng
 
-    def look(self, now: float, *, free: bool, control: int, remembered: Collection[str] = ()) -> Look:
-        """The order for the look that is due. `remembered`: queues of which something is kept."""
-        self.looking = control
-        skip = polling.skip(self.queues.values(), now, free, self.settings.poll_interval)
-        self._skipped = frozenset(skip)
-        return Look(skip, list(remembered))
+    def __len__(self) -> int:
+        return len(self._states)
 
-    def lost(self, now: float) -> None:
-        """Control left without answering."""
-        self.looking = 0
-        self.next_look_at = now
+    def __iter__(self) -> Iterator[QueueState]:
+        return iter(list(self._states.values()))
 
-    def failed(self, message: str, now: float) -> None:
-        """The site refused the look; later again."""
-        self.looking = 0
-        self._failures += 1
-        pause = backoff.delay(self._failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
-        self.next_look_at = now + pause
-        level = "error" if self._failures == 1 else "debug"
-        self._log(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
+    def get(self, name: str) -> QueueState | None:
+        return self._states.get(name)
 
-    def seen(self, report: WorkFound, now: float) -> None:
-        """Control saw these queues with work, and none in others but those it was to skip."""
-        self.looking = 0
-        self._failures = 0
-        settings = self.settings
-        self.next_look_at = now + polling.interval(
-            report.seconds, settings.poll_interval, settings.poll_limit
-        )
-        found = set()
-        for values in report.queues:
-            info = QueueInfo(*values)
-            found.add(info.name)
-            state = self.state(info)
-            state.seen = True
-            if not state.demand:
-                state.enter(self.clock)
-                state.demand = 1
-        for name, state in list(self.queues.items()):
-            if name not in found and name not in self._skipped:
-                state.demand = 0
-                if not state.working and not state.handed:
-                    del self.queues[name]
-
-    def state(self, info: QueueInfo) -> QueueState:
-        """The state of a queue, new if need be, with its settings as just read."""
-        state = self.queues.get(info.name)
-        if state is None:
-            state = self.queues[info.name] = QueueState(info, demand=0, virtual_time=self.clock)
-            self.configure(state)
-        state.info = info
-        return state
-
-    def configure(self, state: QueueState) -> None:
-        """Take weight and limit from the settings."""
-        rule = self.settings.queue(state.info.name)
-        state.weight, state.concurrency = rule.weight, rule.concurrency
+    def info(self, name: str) -> QueueInfo:
+        """The settings of a queue, as far as they are known."""
+        return self._states[name].info if name in self._states else QueueInfo(name)
 
     def reconfigure(self, settings: SiteSettings) -> None:
         """After a reload. The next look is due: the interval may have been a long one."""
         self.settings = settings
-        self.next_look_at = 0.0
-        for state in self.queues.values():
-            self.configure(state)
+        self.looks.next_at = 0.0
+        for state in self:
+            self._put(_configured(state, settings))
+
+    # --- looks ---
+
+    def look(self, now: float, *, free: bool, control: int, remembered: Collection[str] = ()) -> Look:
+        """The order for the look that is due. `remembered`: queues of which something is kept."""
+        self.looks.asked = control
+        skip = polling.skip(self._states.values(), now, free, self.settings.poll_interval)
+        self._skipped = frozenset(skip)
+        return Look(skip, list(remembered))
+
+    def work_found(self, report: WorkFound, now: float) -> None:
+        """Control saw these queues with work, and none in others but those it was to skip."""
+        settings = self.settings
+        pause = polling.interval(report.seconds, settings.poll_interval, settings.poll_limit)
+        self.looks.answered(now + pause)
+        for info in report.queues:
+            self._put(scheduling.found(self._state(info), info, self.clock))
+        found = {info.name for info in report.queues}
+        for name, state in list(self._states.items()):
+            if name not in found and name not in self._skipped:
+                if state.working or state.handed:
+                    self._put(state._replace(demand=0))
+                else:
+                    del self._states[name]
+
+    # --- orders ---
+
+    def begin(self, state: QueueState) -> None:
+        """An order to work it goes out."""
+        self.clock = state.virtual_time
+        self._put(scheduling.begun(state))
+
+    def join(self, info: QueueInfo) -> None:
+        """A worker takes handed items of it: an order that is no turn of the queue."""
+        state = self._state(info)
+        self._put(state._replace(working=state.working + 1))
+
+    def mark_unserved(self, now: float) -> list[QueueState]:
+        """The queues that could have a worker and have none that fits; each knows since when."""
+        waiting = []
+        for state in self:
+            if state.assignable(now):
+                marked = state if state.unserved_since else state._replace(unserved_since=now)
+                waiting.append(marked)
+                self._put(marked)
+            elif state.unserved_since:
+                self._put(state._replace(unserved_since=0.0))
+        return waiting
+
+    def next_at(self) -> float:
+        """When a queue's back-off ends."""
+        states = self._states.values()
+        return min((state.retry_at for state in states if state.demand and state.retry_at), default=inf)
+
+    # --- what becomes of orders ---
+
+    def claimed(self, name: str, items: int, identity: Identity, now: float) -> QueueState:
+        """A batch was claimed from it, the first item for `identity`. Its state then."""
+        state = scheduling.claimed(self._state(self.info(name)), items, identity, now)
+        self._put(state)
+        return state
+
+    def nobody_joins(self, state: QueueState) -> None:
+        """What its last batch proves of demand is of no use now, and says nothing of later."""
+        if state.demand > 1:
+            self._put(state._replace(demand=1))
+
+    def left(self, name: str, *, demand: bool) -> None:
+        """A worker's order for it is over. `demand`: as far as is known there is work left."""
+        state = self._states.get(name)
+        if state is not None:
+            known = max(1, state.demand) if demand else state.demand
+            self._put(state._replace(working=state.working - 1, demand=known))
+
+    def found_empty(self, name: str, batches: int, now: float) -> None:
+        """A worker's order for it, or a fetch, ended with an empty claim after so many batches."""
+        self.left(name, demand=False)
+        state = self._states.get(name)
+        if state is None:
+            return
+        state = state._replace(demand=0)
+        if batches:
+            self.looks.next_at = now  # after work the next look follows at once
+        elif state.seen:  # else it was another worker's batch that promised more
+            state = state._replace(seen=False, empty=state.empty + 1)
+            if state.empty >= polling.EMPTY_PATIENCE:
+                state = state._replace(retry_at=now + polling.EMPTY_DELAY)
+            if state.empty == polling.EMPTY_PATIENCE:
+                reason = "it seems to have work, but claims come back empty: paused, or busy?"
+                self._log.event("notice", "queue_gives_nothing", queue=name, reason=reason)
+        self._put(state)
+
+    def claim_failed(self, name: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
+        """The queue's own trouble: it backs off alone, for `cap` seconds at most."""
+        state = self._state(self.info(name))
+        failures = state.failures + 1
+        pause = backoff.delay(failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
+        self._log.event(
+            "warning" if message != state.failure else "debug", "claim_failed", queue=name,
+            reason=message, failures=failures, retry_seconds=round(pause, 1),
+        )  # fmt: skip
+        self._put(state._replace(failures=failures, failure=message, retry_at=now + pause))
+
+    def hand(self, info: QueueInfo, identity: Identity | None, items: int) -> None:
+        """So many items of it wait for a worker of this identity; None: nobody could ever take them."""
+        state = self._state(info)
+        self._put(state._replace(handed=state.handed + items, last_identity=identity))
+
+    def unhand(self, name: str, items: int) -> None:
+        """They wait no more."""
+        state = self._states.get(name)
+        if state is not None:
+            self._put(state._replace(handed=state.handed - items))
+
+    # --- the states themselves ---
+
+    def _state(self, info: QueueInfo) -> QueueState:
+        """The state of a queue, new if need be, with its settings as just read."""
+        state = self._states.get(info.name)
+        if state is None:
+            return _configured(QueueState(info, demand=0, virtual_time=self.clock), self.settings)
+        return state._replace(info=info) if state.info != info else state
+
+    def _put(self, state: QueueState) -> None:
+        self._states[state.info.name] = state
+
+
+def _configured(state: QueueState, settings: SiteSettings) -> QueueState:
+    """The same with weight and limit as in the settings."""
+    rule = settings.queue(state.info.name)
+    return state._replace(weight=rule.weight, concurrency=rule.concurrency)

@@ -1,29 +1,201 @@
-"""After a KILL: end what is left of the former daemon, then have settled what it had claimed."""
+"""What journals know and nobody said: of a child that died, and of a whole daemon that was killed.
+
+The first is heard as if the child had said it. After a KILL of everything the former children and their pipes
+are ended; then what their journals say is open goes into the ledger of this master, to be settled as all claims
+are: settled first, claimed then (rule 10).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from coworker.claims import reading as recovery
+from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint
+from coworker.claims.reading import LostIntent, Record, Remains, Remembered, SavedSite
+from coworker.ipc import messages as m
+from coworker.ipc.packing import pack
+from coworker.log import EventLog
+from coworker.master.crash_counts import CrashCounts
 from coworker.master.dispatch import Dispatch
+from coworker.master.ledger import Ledger, Place
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
-from coworker.master.reopening import reopen
+from coworker.model import Item, Lease, QueueInfo, Unsettled, WorkerRecord
+from coworker.policy.settlement import in_running_order
 
-if TYPE_CHECKING:
-    from coworker.master.site import Site
-
+CAUSE = "the daemon was killed"
 SLACK = 10.0  # seconds beyond its own time-out that a claim may have taken
+ROUNDED = 1e-5  # seconds, above the error of times with six decimals
+
+Unsaid = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ended
+
+
+# --- a child that died before it could say all -----------------------------------------------------
+
+
+def unsaid(records: Iterable[Record], worker: WorkerRecord) -> list[Unsaid]:
+    """The reports that these records of its journal stand for, beyond those that were heard of it, in order.
+
+    A child says some things in passing, up to a moment later (`link.PASSING`). It writes them down before.
+    """
+    said: list[Unsaid] = []
+    sent: reading.ClaimSent | None = None
+    queue = ""
+    for record in records:
+        if isinstance(record, reading.ClaimSent):
+            sent, queue = record, record.queue.name
+        elif isinstance(record, reading.ClaimAnswered):
+            sent = None
+            number = record.claim.partition(".")[2]
+            if number.isdecimal() and int(number) > worker.work.claims:
+                said.append(m.Claimed(record.claim, queue, pack(record.items), *record.lease))
+        elif isinstance(record, reading.ClaimGaveNothing):
+            sent = None
+        elif isinstance(record, reading.SentToRun):
+            said.append(m.RunSent(record.claim, record.ids))
+        elif isinstance(record, reading.NotSent):
+            said.append(m.NotBegun(record.claim, record.ids))
+        elif isinstance(record, reading.ItemsEnded):
+            said.append(m.Ended(record.claim, record.ids))
+    if sent is not None and sent.at > worker.work.claiming_at + ROUNDED:
+        said.append(m.Claiming(queue, sent.at))
+    elif sent is None and queue and worker.work.claiming is not None:
+        said.append(m.NotClaimed(queue))
+    return said
+
+
+def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
+    """The report without what the worker has not in hand any more, as far as was heard; None: say nothing."""
+    if not isinstance(report, m.RunSent | m.NotBegun):
+        return report
+    claim = ledger.claims.get(report.claim)
+    if claim is None:
+        return None
+    mine = {entry.item.id for entry in claim.held_by(worker.id)}
+    return report._replace(ids=[each for each in report.ids if each in mine])
+
+
+# --- a daemon that was killed ------------------------------------------------------------------------
+
+
+@dataclass
+class OldClaim:
+    """What is known of one claim."""
+
+    queue: QueueInfo
+    leases: list[Lease]
+    items: dict[str, Item] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    settling: list[Unsettled] = field(default_factory=list)
+    remote: bool = False  # what was begun may still run, where nobody sees it
+
+    def parts(self) -> Iterator[Unsettled]:
+        """What is to be settled of it."""
+        left = dict.fromkeys(each for each in self.items if each not in self.ended)
+        for part in self.settling:
+            part = part.without([each for each in part.ids if each not in left])
+            for each in part.ids:
+                del left[each]
+            if part.ids:
+                yield part
+        sent = in_running_order([each for each in left if each in self.begun])
+        unsent = [each for each in left if each not in self.begun]
+        if left:
+            yield Unsettled(sent, unsent, CAUSE, out_of_sight=self.remote)
+
+
+class OldClaims:
+    """All that is open, put together from files: a claim may be in several."""
+
+    def __init__(self, files: Iterable[Remembered]) -> None:
+        self.claims: dict[str, OldClaim] = {}
+        self.lost: list[LostIntent] = []
+        self.crash_counts = CrashCounts()
+        files = list(files)
+        for each in files:
+            if each.site is None:
+                self._of_child(each)
+            else:
+                self._of_master(each.master, each.site)
+        for each in files:  # what they are about may be in any file
+            if each.site is not None:
+                self._apply(each.master, each.site)
+
+    def _of_master(self, master: str, site: SavedSite) -> None:
+        for saved in site.claims:
+            self._add(f"{master}.{saved.claim}", OldClaim(saved.queue, saved.leases), saved.items)
+        self.lost += site.lost
+        self.crash_counts = CrashCounts(site.crashes)
+
+    def _apply(self, master: str, site: SavedSite) -> None:
+        for claim, leases in site.renewed:
+            if (known := self.claims.get(f"{master}.{claim}")) is not None:
+                known.leases = leases
+        for claim, part in site.settling:
+            if (known := self.claims.get(f"{master}.{claim}")) is not None:
+                known.settling.append(part)
+
+    def _of_child(self, file: Remembered) -> None:
+        sent: reading.ClaimSent | None = None
+        for record in file.records:
+            if isinstance(record, reading.ClaimSent):
+                sent = record
+            elif isinstance(record, reading.ClaimGaveNothing):
+                sent = None
+            else:
+                sent = None if isinstance(record, reading.ClaimAnswered) else sent
+                self._of_claim(f"{file.master}.{record.claim}", record, remote=file.remote)
+        if sent is not None:
+            self.lost.append(LostIntent(sent.queue, sent.at, None, CAUSE))
+
+    def _of_claim(
+        self, name: str, record: reading.ClaimAnswered | reading.TakenOver | reading.OfItems, *, remote: bool
+    ) -> None:
+        if isinstance(record, reading.ClaimAnswered):
+            known = self._add(name, OldClaim(record.queue, [record.lease]), record.items)
+            known.begun.update(record.begun)
+            known.remote = known.remote or remote
+        elif isinstance(record, reading.TakenOver):
+            known = self._add(name, OldClaim(record.queue, record.leases), record.items)
+            known.remote = known.remote or remote
+        elif name in self.claims:  # else the line that named it was damaged
+            known = self.claims[name]
+            if isinstance(record, reading.SentToRun):
+                known.begun.update(record.ids)
+            elif isinstance(record, reading.NotSent):
+                known.begun.difference_update(record.ids)
+            else:
+                known.ended.update(record.ids)
+
+    def _add(self, name: str, old: OldClaim, items: Iterable[Item]) -> OldClaim:
+        known = self.claims.setdefault(name, old)
+        known.items.update((item.id, item) for item in items)
+        return known
+
+    def reopen(self, dispatch: Dispatch, *, now: float, patience: float) -> None:
+        """Have all of it settled. `patience`: seconds after which a claim surely was answered or refused."""
+        settler = dispatch.settler
+        for number, claim in enumerate(self.claims.values(), start=1):
+            items = [item for item_id, item in claim.items.items() if item_id not in claim.ended]
+            if items:
+                opened = dispatch.ledger.open(f"old.{number}", claim.queue, 0, items, (), claim.leases)
+                for part in claim.parts():
+                    settler.settle(opened, Place.HELD, part, recovered=True)
+        for old in self.lost:
+            until = old.until or max(old.since, min(now, old.since + patience))
+            settler.lose(old.queue, old.since, until, old.cause, recovered=True)
+        settler.crash_counts = self.crash_counts
+        settler.crash_counts.changed = True
 
 
 class Recovery:
-    """Of one site. Its claims go through the dispatch's ledger, as all do."""
+    """What a former daemon left of one site. Its claims go through the dispatch's ledger, as all do."""
 
     def __init__(
-        self, dispatch: Dispatch, checkpoint: Checkpoint, pipe_groups: PipeGroups, log: Callable[..., None]
+        self, dispatch: Dispatch, checkpoint: Checkpoint, pipe_groups: PipeGroups, log: EventLog
     ) -> None:
         self._dispatch, self._checkpoint, self._pipe_groups, self._log = (
             dispatch,
@@ -31,51 +203,51 @@ class Recovery:
             pipe_groups,
             log,
         )
-        self._remains: list[recovery.Remains] = []  # to be read when their writers are gone
+        self._remains: list[Remains] = []  # to be read when their writers are gone
 
     @property
     def active(self) -> bool:
-        """Whether nothing may be claimed yet: settled first, claimed then (design, section 4, rule 10)."""
-        waiting = self._remains and any(not grave.given_up for grave in self._pipe_groups.graves)
+        """Whether nothing may be claimed yet."""
+        waiting = self._remains and any(not group.given_up for group in self._pipe_groups.groups)
         return bool(waiting) or self._dispatch.settler.settlements.recovering()
 
-    def begin(self, remains: Sequence[recovery.Remains], now: float) -> None:
+    def begin(self, remains: Sequence[Remains], now: float) -> None:
         """KILL the former children and their pipes."""
-        self._remains = [recovery.put_away(each) for each in remains]
+        self._remains = [reading.put_away(each) for each in remains]
         for each in remains:
             group = each.pipe.pid if each.pipe is not None else 0
-            who = {"role": "former", "pid": each.child.pid if each.child is not None else None}
-            self._pipe_groups.add(PipeGroup(group, now, self._exhume, who, each.child, each.pipe), now)
+            log = self._log.bind(role="former", pid=each.child.pid if each.child is not None else None)
+            gone = PipeGroup(group, now, self._on_empty, log, each.child, each.pipe, former=True)
+            self._pipe_groups.add(gone, now)
 
-    def _exhume(self, now: float) -> None:
+    def _on_empty(self, now: float) -> None:
         """One of them is gone. When all are, their journals say what is open."""
-        if not self._remains or any(grave.bury == self._exhume for grave in self._pipe_groups.graves):
+        if not self._remains or any(group.former for group in self._pipe_groups.groups):
             return
         paths = [each.path for each in self._remains]
         self._remains = []
-        found = recovery.read(paths, self._log)
-        reopen(
-            found,
-            self._dispatch.ledger,
-            self._dispatch.settler,
-            now=now,
-            patience=self._dispatch.settings.workers.boot_timeout + SLACK,
-        )
+        files = [file for path in paths if (file := reading.read(path, self._log)) is not None]
+        old = OldClaims(files)
+        patience = self._dispatch.settings.workers.boot_timeout + SLACK
+        old.reopen(self._dispatch, now=now, patience=patience)
         self._checkpoint.supersede(*paths)
         items = sum(len(claim.entries) for claim in self._dispatch.ledger.claims.values())
-        if items or found.lost:
-            lost = len(found.lost) or None
-            self._log("warning", "recovering", items=items, claims_unanswered=lost, reason=recovery.CAUSE)
+        if items or old.lost:
+            lost = len(old.lost) or None
+            self._log.event("warning", "recovering", items=items, claims_unanswered=lost, reason=CAUSE)
 
 
 def recover(
-    directory: Path, sites: Mapping[str, Site], known: Collection[str], log: Callable[..., None]
+    directory: Path,
+    recoveries: Mapping[str, Recovery],
+    known: Collection[str],
+    log: EventLog,
 ) -> None:
-    """What a former daemon left of `sites` goes to them; what is of none of those `known` is named."""
-    remains = recovery.scan(directory, log)
-    for name, site in sites.items():
-        site.recovery.begin([each for each in remains if each.site == name], time.monotonic())
+    """What a former daemon left of these sites goes to them; what is of none of those `known` is named."""
+    remains = reading.scan(directory, log)
+    for name, recovery in recoveries.items():
+        recovery.begin([each for each in remains if each.site == name], time.monotonic())
     for each in remains:
         if each.site not in known:
             what = "what it had claimed stays leased until the leases end, or the site is back"
-            log("warning", "claims_of_no_site", site=each.site, file=str(each.path), what=what)
+            log.event("warning", "claims_of_no_site", site=each.site, file=str(each.path), what=what)

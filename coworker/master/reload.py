@@ -2,7 +2,7 @@
 
 The file is read and checked; a *canary* worker boots with the new settings at each site; only when all
 have said hello are the settings adopted and the other workers rolled. A site that was down already has no
-veto (design, section 3, rule 8).
+veto (process rule 8).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from coworker.config.settings import Config
 from coworker.master.site import Site
-from coworker.model import RetireReason, WorkerRecord
+from coworker.model import RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 
 
@@ -30,13 +30,16 @@ class Reload:
         """Boot the canaries. Ends at once when there are none to wait for."""
         new = {settings.name: settings for settings in self.config.sites}
         for name, site in self.sites.items():
-            if name in old and site.staff.breaker.is_open:
+            if name in old and site.health.is_down:
                 continue
             site.on_canary = self._on_canary
             for boot_domain in (None, *(domain.number for domain in new[name].domains)):
-                record = site.staff.boot_canary(new[name], now, boot_domain)
-                if record is None:
-                    self.fail(f"site {name}: cannot fork")
+                try:
+                    record = site.staff.boot(
+                        Role.WORKER, new[name], now, canary=True, boot_domain=boot_domain
+                    )
+                except OSError as error:
+                    self.fail(f"site {name}: cannot fork: {error.strerror}")
                     return
                 self.waiting[record.id] = site
         if not self.waiting:
@@ -65,6 +68,6 @@ class Reload:
     def drop_canaries(self, now: float) -> None:
         """After a failure: they must not stay."""
         for site in self.sites.values():
-            for record in site.staff.roster:
-                if record.canary and record.state is not S.RETIRING:
+            for record in site.roster:
+                if record.life.canary and record.life.state is not S.RETIRING:
                     site.staff.retire(record, RetireReason.RELOAD, now, at_once=True)

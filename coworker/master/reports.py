@@ -1,256 +1,314 @@
-"""What each report of a child means to its site: bookkeeping first, then whether a decision is due."""
+"""What a child said, and what that means to its site: bookkeeping first, then whether to decide again.
+
+Every handler returns that, and `Site.heard` is where it counts. What control answers is in `control_orders`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from coworker.claims.journal import child_file
-from coworker.errors import IllegalMoveError
 from coworker.ipc import messages as m
-from coworker.master.progress import Progress
-from coworker.master.staff import LEAVE_GRACE
-from coworker.master.unheard import unheard
-from coworker.model import Identity, RetireReason, Role, WorkerRecord
+from coworker.master.control_orders import ControlOrders
+from coworker.master.deadlines import LEAVE_GRACE, Deadlines, Watchdog
+from coworker.master.dispatch import Dispatch
+from coworker.master.site_health import SiteHealth
+from coworker.master.staff import Staff
+from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
-
-if TYPE_CHECKING:
-    from coworker.master.site import Site
+from coworker.policy.scheduling import QueueState
 
 LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked again
+_GONE = ("ok", "delete")  # outcomes that leave no row
+_LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
+
+Handler = Callable[[WorkerRecord, Any, float], bool]
+
+
+class WorkReports:
+    """What a worker says of claims and items, and control where it claims for workers."""
+
+    def __init__(
+        self,
+        staff: Staff,
+        dispatch: Dispatch,
+        deadlines: Deadlines,
+        watchdog: Watchdog,
+        orders: ControlOrders,
+    ) -> None:
+        self._staff = staff
+        self._dispatch = dispatch
+        self._deadlines = deadlines
+        self._watchdog = watchdog
+        self._barrier = orders.barrier
+
+    def handlers(self) -> dict[type, Handler]:
+        return {
+            m.Claiming: self._claiming,
+            m.NotClaimed: self._not_claimed,
+            m.Claimed: self._claimed,
+            m.BatchDone: self._batch_done,
+            m.ClaimFailed: self._claim_failed,
+            m.HandedOff: self._handed_off,
+            m.Refused: self._refused,
+            m.Bound: self._bound,
+            m.RunSent: self._run_sent,
+            m.NotBegun: self._not_begun,
+            m.Done: self._done,
+            m.Ended: self._ended,
+            m.Unanswered: self._unanswered,
+            m.Flushed: self._flushed,
+            m.Idle: self._idle,
+        }
+
+    def _claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> bool:
+        self._dispatch.claiming(record, report.queue, report.at)
+        if record.role is Role.WORKER:  # control has its own time for all that it was asked
+            self._deadlines.claiming(record, now)
+        return False
+
+    def _not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> bool:
+        self._dispatch.claiming(record, None)
+        return False
+
+    def _claimed(self, record: WorkerRecord, report: m.Claimed, now: float) -> bool:
+        claim, own, state = self._dispatch.claimed(record, report, now)
+        self._deadlines.progressed(record, now)
+        if record.role is Role.CONTROL:
+            return False  # HandedOff follows
+        self._deadlines.begun(record, claim, max(1, own), now)
+        return self._one_more(state, now)
+
+    def _batch_done(self, record: WorkerRecord, report: m.BatchDone, now: float) -> bool:
+        """Its next deadline is set by what it says next: this is never the last that it says."""
+        who = Identity(report.contact, report.domain)
+        ids, aborted = self._note(record, report, report.queue, now)
+        state = self._dispatch.batch_done(record, report.queue, who, len(ids), report.asked_at, now)
+        self._deadlines.progressed(record, now)
+        used_up = self._dispatch.count(record, len(ids))
+        return self._one_more(state, now) or aborted or used_up
+
+    def _one_more(self, state: QueueState, now: float) -> bool:
+        """Deciding costs more than a batch's other bookkeeping: only when one more worker could join in."""
+        if state.assignable(now) and self._staff.can_join():
+            return True
+        self._dispatch.queues.nobody_joins(state)
+        return False
+
+    def _claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> bool:
+        self._dispatch.queues.claim_failed(report.queue, report.message, now)
+        return False
+
+    def _handed_off(self, record: WorkerRecord, report: m.HandedOff, now: float) -> bool:
+        self._dispatch.handoff.hand_on(record.id, report.claim, report.ids, now)
+        return True
+
+    def _refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> bool:
+        self._dispatch.handoff.refuse(report.claim, report.ids, report.message)
+        return True
+
+    def _bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> bool:
+        self._dispatch.bound(record, Identity(report.contact, report.domain))
+        return False
+
+    def _run_sent(self, record: WorkerRecord, report: m.RunSent, now: float) -> bool:
+        claim = self._dispatch.ledger.begin(report.claim, report.ids, record.id)
+        self._deadlines.begun(record, claim, len(report.ids), now)
+        return False
+
+    def _not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> bool:
+        self._dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
+        return False
+
+    def _done(self, record: WorkerRecord, report: m.Done, now: float) -> bool:
+        self._deadlines.progressed(record, now)
+        claim = self._dispatch.ledger.claims.get(report.claim)
+        ids, aborted = self._note(record, report, claim.queue.name if claim else "", now)
+        used_up = self._dispatch.count(record, self._dispatch.ledger.end(report.claim, ids, record.id))
+        return aborted or used_up
+
+    def _ended(self, record: WorkerRecord, report: m.Ended, _now: float) -> bool:
+        ended = self._dispatch.ledger.end(report.claim, report.ids, record.id)
+        return self._dispatch.count(record, ended)
+
+    def _note(
+        self, record: WorkerRecord, report: m.Done | m.BatchDone, queue: str, now: float
+    ) -> tuple[list[str], bool]:
+        """Log outcomes, and remember what settling must know of them. The ids, and whether one aborts."""
+        log, settler = record.life.log, self._dispatch.settler
+        ids = [item_id for _, run in report.outcomes for item_id in run]
+        log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
+        who = str(record.work.identity) if record.work.identity else None
+        for outcome, run in report.outcomes:
+            if log_ok or outcome != Outcome.OK:
+                for item_id in run:
+                    log.event(
+                        _LEVELS.get(outcome, "warning"), "task_done", queue=queue, item=item_id,
+                        outcome=outcome, identity=who, seconds=round(report.seconds / len(ids), 6),
+                        **report.errors.get(item_id, {}),
+                    )  # fmt: skip
+            if outcome not in _GONE:
+                settler.remember(queue, run, now)
+        if settler.crash_counts:
+            settler.crash_counts.forget(queue, ids)
+        return ids, any(outcome == Outcome.ABORT for outcome, _ in report.outcomes)
+
+    def _unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> bool:
+        self._dispatch.unanswered(report, now)
+        return True
+
+    def _flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> bool:
+        self._barrier.said_all(record)
+        return True
+
+    def _idle(self, record: WorkerRecord, report: m.Idle, now: float) -> bool:
+        self._dispatch.idle(record, report.why, now)
+        self._barrier.said_all(record)
+        self._deadlines.idle(record)
+        self._deadlines.progressed(record, now)
+        self._staff.roster.rest(record, now)
+        if record.life.state is S.RETIRING:
+            self._watchdog.set(record, now + LEAVE_GRACE)
+        else:
+            self._watchdog.clear(record)
+        return True
+
+
+class LifeReports:
+    """What a child says of itself and its pipe. `on_canary(record, error)`: how a trial of settings went."""
+
+    def __init__(
+        self,
+        staff: Staff,
+        dispatch: Dispatch,
+        deadlines: Deadlines,
+        watchdog: Watchdog,
+        health: SiteHealth,
+        on_canary: Callable[[WorkerRecord, str | None], None],
+    ) -> None:
+        self._staff = staff
+        self._roster = staff.roster
+        self._dispatch = dispatch
+        self._deadlines = deadlines
+        self._watchdog = watchdog
+        self._health = health
+        self._on_canary = on_canary
+
+    def handlers(self) -> dict[type, Handler]:
+        return {
+            m.Spawned: self._spawned,
+            m.Ready: self._ready,
+            m.BootFailed: self._boot_failed,
+            m.SiteState: self._site_state,
+            m.MemoryHigh: self._memory_high,
+            m.Failed: self._failed,
+            m.Note: self._note,
+            m.Bye: self._bye,
+        }
+
+    def _spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> bool:
+        self._roster.pipe_started(record, report.group)
+        return False
+
+    def _ready(self, record: WorkerRecord, report: m.Ready, now: float) -> bool:
+        if record.life.state is not S.BOOTING:
+            return False  # told to retire while it booted
+        self._staff.ready(record, report.boot_seconds, now)
+        self._deadlines.progressed(record, now)
+        if not record.life.canary:  # that proves only the settings to come
+            self._health.boot_succeeded(now)
+        if report.gives_back is not None:
+            self._dispatch.handoff.can_give_back = self._deadlines.can_look = report.gives_back
+        else:
+            self._roster.serves(record, report.domain)
+            if record.boot_domain is None:
+                self._staff.home_domain = self._dispatch.handoff.home_domain = report.domain
+        # Control is replaced every two minutes: that is nobody's news.
+        routine = record.role is Role.CONTROL and len(self._roster.of(Role.CONTROL)) > 1
+        level = "debug" if routine else "info"
+        record.life.log.event(level, "ready", version=report.version, boot_seconds=report.boot_seconds)
+        if record.life.canary:
+            self._on_canary(record, None)
+        return True
+
+    def _boot_failed(self, record: WorkerRecord, report: m.BootFailed, now: float) -> bool:
+        told_to_go = record.life.state is S.RETIRING
+        if not told_to_go:
+            self._roster.move(record, S.RETIRING, RetireReason.DIED)
+            self._watchdog.set(record, now + LEAVE_GRACE)
+        if record.life.canary:
+            self._on_canary(record, report.message)
+        elif not told_to_go:
+            wait = min(report.retry_after, LONGEST_WAIT)
+            begun = record.started_at
+            self._health.boot_failed(report.message, now, begun=begun, retry_after=wait)
+        return True
+
+    def _site_state(self, record: WorkerRecord, report: m.SiteState, now: float) -> bool:
+        if record is not self._roster.control():
+            return False  # its successor has seen the settings afresh
+        held = self._health.held
+        if self._health.noticed(report, now):
+            self._staff.bump_generation()
+        if self._health.held and not held:
+            self._staff.pause_all()
+        self._roster.shorten(record, self._health.fresh_every)
+        return True
+
+    def _memory_high(self, record: WorkerRecord, report: m.MemoryHigh, _now: float) -> bool:
+        limit = self._staff.settings.workers.max_memory
+        record.life.log.event("notice", "memory_grown", mebibytes=report.mebibytes, max_memory=limit)
+        self._roster.expire(record, RetireReason.MAX_MEMORY)
+        return True
+
+    def _failed(self, record: WorkerRecord, report: m.Failed, now: float) -> bool:
+        if record.life.state is not S.RETIRING:
+            self._roster.move(record, S.RETIRING, RetireReason(report.cause))
+        self._watchdog.set(record, now + LEAVE_GRACE)
+        self._roster.pipe_lost(record, report.message)
+        identity = record.work.identity
+        record.life.log.event(
+            "error", "pipe_lost", cause=report.cause, queue=record.work.queue,
+            identity=None if identity is None else str(identity), reason=report.message,
+        )  # fmt: skip
+        if record.role is Role.CONTROL and not record.work.done:
+            # It boots, but is of no use: back off all the same.
+            self._health.boot_failed(report.message, now, begun=record.started_at)
+        return True
+
+    def _note(self, record: WorkerRecord, report: m.Note, _now: float) -> bool:
+        record.life.log.event(report.level, report.event, **report.fields)
+        return False
+
+    def _bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> bool:
+        if record.life.state is not S.RETIRING:  # somebody else's TERM told it to go
+            self._roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
+        self._roster.said_bye(record)
+        record.life.log.event("debug", "leaving", reason=report.reason, pipe=report.pipe_exit)
+        return False
 
 
 class Reports:
-    """Takes the reports of one site's children."""
+    """Gives each report to whom it concerns."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.staff, self.dispatch, self.timers = site.staff, site.dispatch, site.effects.timers
-        progress = Progress(site)
-        self._handlers: dict[type, Callable[[WorkerRecord, Any, float], None]] = {
-            m.Spawned: self._on_spawned,
-            m.Ready: self._on_ready,
-            m.BootFailed: self._on_boot_failed,
-            m.WorkFound: self._on_seen,
-            m.LookFailed: self._on_look_failed,
-            m.Fetched: self._on_fetched,
-            m.TokenWanted: self._on_token_wanted,
-            m.TokenIssued: self._on_minted,
-            m.SiteState: self._on_state,
-            m.NotClaimed: self._on_not_claimed,
-            m.Claiming: self._on_claiming,
-            m.Claimed: progress.took,
-            m.HandedOff: self._on_handed,
-            m.Refused: self._on_refused,
-            m.Bound: self._on_bound,
-            m.RunSent: self._on_began,
-            m.NotBegun: self._on_not_begun,
-            m.Done: progress.done,
-            m.BatchDone: progress.worked,
-            m.Unanswered: self._on_unanswered,
-            m.Flushed: self._on_flushed,
-            m.Ended: progress.ended,
-            m.Idle: self._on_idle,
-            m.ClaimFailed: self._on_claim_failed,
-            m.Settled: self._on_settled,
-            m.SettleFailed: self._on_settle_failed,
-            m.MemoryHigh: self._on_grown,
-            m.Inspected: self._on_inspected,
-            m.InspectFailed: self._on_inspect_failed,
-            m.Failed: self._on_failed,
-            m.Note: self._on_note,
-            m.Bye: self._on_bye,
+    def __init__(self, work: WorkReports, life: LifeReports, orders: ControlOrders) -> None:
+        self._handlers: dict[type, Handler] = {
+            **work.handlers(),
+            **life.handlers(),
+            m.WorkFound: orders.work_found,
+            m.LookFailed: orders.look_failed,
+            m.Fetched: orders.fetched,
+            m.TokenWanted: orders.token_wanted,
+            m.TokenIssued: orders.token_issued,
+            m.Settled: orders.settled,
+            m.SettleFailed: orders.settle_failed,
+            m.Inspected: orders.inspected,
+            m.InspectFailed: orders.inspect_failed,
         }
 
-    def take(self, record: WorkerRecord, report: m.Report, now: float) -> None:
-        """Take note of one report. Raises IllegalMoveError for one that cannot be."""
-        self._handlers[type(report)](record, report, now)
+    def take(self, record: WorkerRecord, report: m.Report, now: float) -> bool:
+        """Take note of one report. Whether to decide again.
 
-    def take_unheard(self, record: WorkerRecord, now: float) -> None:
-        """It died before it could say all: the rest is in its journal (design, section 4, rule 10)."""
-        path = child_file(self.site.effects.claims, record.pid, record.id)
-        try:
-            for report in unheard(path, record, self.dispatch.ledger):
-                self.take(record, report, now)
-        except FileNotFoundError:
-            return  # it came to nothing
-        except (OSError, IllegalMoveError) as error:
-            self.site.log("error", "journal_unreadable", record, file=str(path), reason=str(error))
-
-    def _on_spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> None:
-        record.pipe_group = report.group
-
-    def _on_ready(self, record: WorkerRecord, report: m.Ready, now: float) -> None:
-        if record.state is not S.BOOTING:
-            return  # told to retire while it booted
-        self.staff.ready(record, report.boot_seconds, now)
-        if report.gives_back is not None:
-            self.dispatch.can_give_back = report.gives_back
-        else:
-            record.domain = report.domain
-            if record.boot_domain is None:
-                self.staff.home_domain = self.dispatch.home_domain = report.domain
-        # Control is replaced every two minutes: that is nobody's news.
-        routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
-        level = "debug" if routine else "info"
-        self.site.log(level, "ready", record, version=report.version, boot_seconds=report.boot_seconds)
-        self.site.dirty = True
-        if record.canary:
-            self.site.on_canary(record, None)
-
-    def _on_boot_failed(self, record: WorkerRecord, report: m.BootFailed, now: float) -> None:
-        self.site.dirty = True
-        told_to_go = record.state is S.RETIRING
-        if not told_to_go:
-            self.staff.roster.move(record, S.RETIRING, RetireReason.DIED)
-            self.timers.set(("child", record.id), now + LEAVE_GRACE)
-        if record.canary:
-            self.site.on_canary(record, report.message)
-        elif not told_to_go:
-            wait = min(report.retry_after, LONGEST_WAIT)
-            self.staff.boot_failed(report.message, now, begun=record.started_at, retry_after=wait)
-
-    def _on_seen(self, record: WorkerRecord, report: m.WorkFound, now: float) -> None:
-        record.done += 1
-        idle = not (report.queues or self.dispatch.queues)
-        self.dispatch.watch.seen(report, now)
-        self.dispatch.settler.crash_counts.forget_queues(report.rowless)
-        self.site.control_orders.answered(record, now)
-        if self.site.effects.log_looking:
-            names = ",".join(str(values[0]) for values in report.queues)
-            self.site.log("info", "looked", queues=names or None, seconds=report.seconds)
-        if idle:
-            self.site.await_look(now)
-        else:
-            self.site.dirty = True
-
-    def _on_look_failed(self, record: WorkerRecord, report: m.LookFailed, now: float) -> None:
-        self.dispatch.watch.failed(report.message, now)
-        self.site.control_orders.answered(record, now)
-        self.site.dirty = True
-
-    def _on_claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> None:
-        record.claiming, record.claiming_at = report.queue, report.at
-        if record.role is Role.WORKER:  # control has its own time for all that it was asked
-            self.site.deadlines.claiming(record, now)
-
-    def _on_not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> None:
-        record.claiming = None
-
-    def _on_state(self, record: WorkerRecord, report: m.SiteState, now: float) -> None:
-        if record is not self.staff.control():
-            return  # its successor has seen the settings afresh
-        if self.site.health.noticed(report, now):
-            self.site.pause()
-        record.max_age = min(record.max_age or inf, self.site.health.fresh_every)
-        self.site.dirty = True
-
-    def _on_fetched(self, record: WorkerRecord, report: m.Fetched, now: float) -> None:
-        record.claiming = None
-        self.site.control_orders.fetching.fetched(report, record.id, now)
-        self.site.control_orders.answered(record, now)
-        self.site.dirty = True
-
-    def _on_token_wanted(self, record: WorkerRecord, report: m.TokenWanted, now: float) -> None:
-        self.site.control_orders.mint(record, report.contact, now)
-
-    def _on_minted(self, record: WorkerRecord, report: m.TokenIssued, now: float) -> None:
-        self.site.control_orders.minted(report)
-        self.site.control_orders.answered(record, now)
-
-    def _on_handed(self, record: WorkerRecord, report: m.HandedOff, now: float) -> None:
-        self.dispatch.hand_on(record, report.claim, report.ids, now)
-        self.site.dirty = True
-
-    def _on_refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> None:
-        self.dispatch.refusals.refuse(report.claim, report.ids, report.message)
-        self.site.dirty = True
-
-    def _on_bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> None:
-        record.identity, record.promised = Identity(report.contact, report.domain), None
-
-    def _on_began(self, record: WorkerRecord, report: m.RunSent, now: float) -> None:
-        claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
-        self.site.deadlines.begun(record, claim, len(report.ids), now)
-
-    def _on_not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> None:
-        self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
-
-    def _on_unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> None:
-        self.dispatch.unanswered(report, now)
-        self.site.dirty = True
-
-    def _on_flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> None:
-        self.site.control_orders.flushed(record)
-        self.site.dirty = True
-
-    def _on_idle(self, record: WorkerRecord, report: m.Idle, now: float) -> None:
-        self.dispatch.idle(record, report.why, now)
-        self.site.control_orders.flushed(record)
-        self.timers.cancel(("child", record.id))
-        self.site.deadlines.idle(record)
-        record.promised = None
-        record.last_queue, record.queue, record.claiming = record.queue, None, None
-        record.idle_since = record.progress_at = now
-        if record.state is S.BUSY:
-            self.staff.roster.move(record, S.READY)
-        elif record.state is S.RETIRING:
-            self.timers.set(("child", record.id), now + LEAVE_GRACE)
-        self.site.dirty = True
-
-    def _on_claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> None:
-        self.dispatch.claim_failed(report.queue, report.message, now)
-
-    def _on_settled(self, record: WorkerRecord, report: m.Settled, now: float) -> None:
-        self.dispatch.settler.settled(report, now)
-        self.site.control_orders.answered(record, now)
-        self.site.dirty = True
-
-    def _on_settle_failed(self, record: WorkerRecord, report: m.SettleFailed, now: float) -> None:
-        self.dispatch.settler.failed(report, now)
-        self.site.control_orders.answered(record, now)
-        self.site.dirty = True
-
-    def _on_grown(self, record: WorkerRecord, report: m.MemoryHigh, _now: float) -> None:
-        limit = self.site.settings.workers.max_memory
-        self.site.log("notice", "memory_grown", record, mebibytes=report.mebibytes, max_memory=limit)
-        record.expired = record.expired or RetireReason.MAX_MEMORY
-        self.site.dirty = True
-
-    def _on_inspected(self, record: WorkerRecord, report: m.Inspected, now: float) -> None:
-        for late in self.site.deadlines.inspected(report, self.staff.roster, now):
-            self.site.overdue(late, now)
-        self.site.control_orders.answered(record, now)
-
-    def _on_inspect_failed(self, record: WorkerRecord, report: m.InspectFailed, now: float) -> None:
-        self.site.log("warning", "inspection_failed", claim=report.claim, reason=report.message)
-        self.site.deadlines.failed(report, self.staff.roster, now)
-        self.site.control_orders.answered(record, now)
-
-    def _on_failed(self, record: WorkerRecord, report: m.Failed, now: float) -> None:
-        if record.state is not S.RETIRING:
-            self.staff.roster.move(record, S.RETIRING, RetireReason(report.cause))
-        self.timers.set(("child", record.id), now + LEAVE_GRACE)
-        record.last_words = report.message
-        self.site.log(
-            "error", "pipe_lost", record, cause=report.cause, queue=record.queue,
-            identity=_name(record.identity), reason=report.message,
-        )  # fmt: skip
-        if record.role is Role.CONTROL and not record.done:
-            # It boots, but is of no use: back off all the same.
-            self.staff.boot_failed(report.message, now, begun=record.started_at)
-        self.site.dirty = True
-
-    def _on_note(self, record: WorkerRecord, report: m.Note, _now: float) -> None:
-        self.site.log(report.level, report.event, record, **report.fields)
-
-    def _on_bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> None:
-        if record.state is not S.RETIRING:  # somebody else's TERM told it to go
-            self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
-        record.said_bye = True
-        self.site.log("debug", "leaving", record, reason=report.reason, pipe=report.pipe_exit)
-
-
-def _name(identity: Identity | None) -> str | None:
-    return None if identity is None else str(identity)
+        Raises IllegalMoveError for one that cannot be.
+        """
+        return self._handlers[type(report)](record, report, now)

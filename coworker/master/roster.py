@@ -1,13 +1,15 @@
-"""The register of children: who they are and where each is. No system calls.
+"""The register of a site's children: who they are and where each is in its life. No system calls.
 
-`move` is the only way to change a state, and it refuses moves that make no sense.
+Only here is a `Lifecycle` written. `move` refuses moves that make no sense.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from coworker.errors import IllegalMoveError
+from coworker.log import EventLog
 from coworker.model import RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 
@@ -21,9 +23,10 @@ MOVES: dict[S, tuple[S, ...]] = {
 
 
 class Roster:
-    """The children of one site, by id."""
+    """The children of one site, by id. `log` is the site's."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
         self._records: dict[int, WorkerRecord] = {}
 
     def __iter__(self) -> Iterator[WorkerRecord]:
@@ -32,28 +35,20 @@ class Roster:
     def __len__(self) -> int:
         return len(self._records)
 
-    def add(self, record: WorkerRecord) -> None:
-        if record.id in self._records:
-            raise IllegalMoveError(f"child {record.id} is there already")
-        self._records[record.id] = record
-
     def get(self, record_id: int) -> WorkerRecord | None:
         return self._records.get(record_id)
 
     def of(self, role: Role) -> list[WorkerRecord]:
         return [record for record in self._records.values() if record.role is role]
 
-    def move(self, record: WorkerRecord, state: S, reason: RetireReason | None = None) -> None:
-        """Set the state; RETIRING keeps the first reason. Raises IllegalMoveError. GONE drops the record."""
-        if state not in MOVES[record.state]:
-            raise IllegalMoveError(f"child {record.id} cannot go from {record.state.value} to {state.value}")
-        if state is S.RETIRING and reason is None:
-            raise IllegalMoveError(f"child {record.id} cannot retire without a reason")
-        record.state = state
-        if reason is not None and record.retire_reason is None:
-            record.retire_reason = reason
-        if state is S.GONE:
-            del self._records[record.id]
+    def workers(self) -> list[WorkerRecord]:
+        """All but control, and but those that only try new settings."""
+        return [record for record in self.of(Role.WORKER) if not record.life.canary]
+
+    def control(self) -> WorkerRecord | None:
+        """The control that takes orders: the newest, while another is on its way out."""
+        ready = [record for record in self.of(Role.CONTROL) if record.life.state is S.READY]
+        return ready[-1] if ready else None
 
     def free_slot(self, role: Role) -> int:
         """The lowest number that no worker carries; control has 0."""
@@ -61,3 +56,64 @@ class Roster:
             return 0
         taken = {record.slot for record in self.of(role)}
         return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
+
+    # --- what changes ---
+
+    def add(self, record: WorkerRecord, pid: int) -> None:
+        """It was forked. From now on its log says who it is."""
+        if record.id in self._records:
+            raise IllegalMoveError(f"child {record.id} is there already")
+        who = {"worker": record.slot} if record.role is Role.WORKER else {"role": record.role.value}
+        record.life.pid = pid
+        record.life.log = self._log.bind(**who, pid=pid)
+        self._records[record.id] = record
+
+    def move(self, record: WorkerRecord, state: S, reason: RetireReason | None = None) -> None:
+        """Set the state; RETIRING keeps the first reason. Raises IllegalMoveError. GONE drops the record."""
+        life = record.life
+        if state not in MOVES[life.state]:
+            raise IllegalMoveError(f"child {record.id} cannot go from {life.state.value} to {state.value}")
+        if state is S.RETIRING and reason is None:
+            raise IllegalMoveError(f"child {record.id} cannot retire without a reason")
+        life.state = state
+        if reason is not None and life.retire_reason is None:
+            life.retire_reason = reason
+        if state is S.GONE:
+            del self._records[record.id]
+
+    def rest(self, record: WorkerRecord, now: float) -> None:
+        """It has nothing to do from now on: READY, unless it is leaving."""
+        if record.life.state in (S.BOOTING, S.BUSY):
+            self.move(record, S.READY)
+        record.life.idle_since = now
+
+    def pipe_started(self, record: WorkerRecord, group: int) -> None:
+        """Its pipe leads this process group."""
+        record.life.pipe_group = group
+
+    def serves(self, record: WorkerRecord, domain: int | None) -> None:
+        """Its pipe says that it serves this domain; None: it does not say."""
+        record.life.domain = domain
+
+    def expire(self, record: WorkerRecord, reason: RetireReason) -> None:
+        """A successor is to replace it, whatever its limits say. The first reason stays."""
+        record.life.expired = record.life.expired or reason
+
+    def shorten(self, record: WorkerRecord, max_age: float) -> None:
+        """It must not grow older than that (seconds)."""
+        record.life.max_age = min(record.life.max_age or inf, max_age)
+
+    def enlist_canaries(self, generation: int) -> None:
+        """What they tried is in force: they are the first of this generation."""
+        for record in self._records.values():
+            if record.life.canary:
+                record.life.canary = False
+                record.life.generation = generation
+
+    def pipe_lost(self, record: WorkerRecord, words: str) -> None:
+        """Its pipe is gone, for this reason."""
+        record.life.last_words = words
+
+    def said_bye(self, record: WorkerRecord) -> None:
+        """It has said all."""
+        record.life.said_bye = True

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from coworker.ipc.messages import Search, Settle
 from coworker.master.ledger import Claim
-from coworker.model import QueueInfo
+from coworker.model import QueueInfo, Unsettled
 from coworker.policy.backoff import delay
 
 RETRY_BASE, RETRY_CAP = 0.5, 5.0  # seconds between tries when the site answers with an error
@@ -19,48 +17,50 @@ WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between looks at what may still run
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
-    """What all have in common. `asked`: the control that was asked and has not answered."""
+    """What control must end. `asked`: the control that was asked and has not answered."""
 
-    cause: str  # for the log: why it must be settled
     tries: int = 0
-    not_before: float = 0.0
+    not_before: float = 0.0  # monotonic seconds
     asked: int | None = None
     recovered: bool = False  # a former daemon left it
+
+
+@dataclass(slots=True)
+class Settlement(Pending):
+    """Part of one claim."""
+
+    claim: Claim
+    part: Unsettled
+
+    @property
+    def queue(self) -> QueueInfo:
+        return self.claim.queue
+
+    @property
+    def cause(self) -> str:
+        return self.part.cause
+
+    @property
+    def ids(self) -> list[str]:
+        return self.part.ids
+
+
+@dataclass(slots=True)
+class LostClaim(Pending):
+    """A claim whose answer never came: sent at `since`, and nothing of it ran any more at `until`."""
+
+    queue: QueueInfo
+    since: float
+    until: float
+    cause: str
 
     @property
     def ids(self) -> list[str]:
         return []
 
 
-@dataclass(slots=True)
-class Settlement(Pending):
-    """Part of one claim. The fields are those of messages.Settle."""
-
-    claim: Claim
-    sent: list[str]
-    unsent: list[str]
-    stopped_by_us: bool = False
-    delay: int = 0
-    poisoned: list[str] = field(default_factory=list)
-    blameless: bool = False  # whatever ended its pipe, it was not the task
-    out_of_sight: bool = False
-
-    @property
-    def ids(self) -> list[str]:
-        return [*self.sent, *self.unsent]
-
-
-@dataclass(slots=True)
-class LostClaim(Pending):
-    """A claim whose answer never came. The fields are those of messages.Search."""
-
-    queue: QueueInfo
-    since: float
-    until: float
-
-
 class Settlements:
-    """By reference number, in the order they came."""
+    """What is to be settled, by reference number, in the order it came."""
 
     def __init__(self) -> None:
         self.pending: dict[int, Settlement | LostClaim] = {}
@@ -107,7 +107,7 @@ class Settlements:
         """Nobody can say yet what became of these: later again, and of these only."""
         entry = self.pending[ref]
         if isinstance(entry, Settlement):
-            entry.sent, entry.unsent = ids, []
+            entry.part = entry.part._replace(sent=ids, unsent=[])
         entry.tries += 1
         entry.asked = None
         entry.not_before = now + delay(entry.tries, rng, base=WATCH_BASE, cap=WATCH_CAP)
@@ -115,29 +115,3 @@ class Settlements:
     def close(self, ref: int) -> Settlement | LostClaim | None:
         """It is over."""
         return self.pending.pop(ref, None)
-
-
-def settle_order(ref: int, entry: Settlement) -> Settle:
-    """What control is to do."""
-    queue = entry.claim.queue
-    return Settle(
-        ref=ref,
-        queue=queue.name,
-        sent=entry.sent,
-        unsent=entry.unsent,
-        stopped_by_us=entry.stopped_by_us,
-        in_order=queue.runner == "task",
-        leases=[list(lease) for lease in entry.claim.leases],
-        lease_time=queue.lease_time,
-        retry_interval=queue.retry_interval,
-        retry_limit=queue.retry_limit,
-        delay=entry.delay,
-        poisoned=entry.poisoned,
-        out_of_sight=entry.out_of_sight,
-    )
-
-
-def search_order(ref: int, entry: LostClaim, named: Iterable[str], *, sole: bool) -> Search:
-    """What control is to do about a claim without an answer."""
-    queue = entry.queue
-    return Search(ref, queue.name, entry.since, entry.until, queue.lease_time, sorted(named), sole)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from coworker.claims.checkpoint import Checkpoint, KeptClaim, KeptIntent, OpenLeases, Snapshot
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Search, Settle, Settled, SettleFailed
+from coworker.log import EventLog
 from coworker.master.crash_counts import CrashCounts
 from coworker.master.ledger import Claim, Ledger, Place
-from coworker.master.settlements import LostClaim, Settlement, Settlements, search_order, settle_order
-from coworker.model import QueueInfo
+from coworker.master.settlements import LostClaim, Settlement, Settlements
+from coworker.model import Item, QueueInfo, Unsettled
 from coworker.policy.settlement import Fate
 
 SEARCH_DELAY = 3.5  # seconds until nothing claimed since is taken for what a lost claim took
@@ -25,7 +27,7 @@ MANY = 1000  # names from which on old ones are dropped
 ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # it brought down nobody; what was not begun tells nothing
 
 
-class Claiming(NamedTuple):
+class ClaimUnderWay(NamedTuple):
     """A claim that was sent at `at` (monotonic seconds) and not answered yet."""
 
     queue: str
@@ -33,9 +35,9 @@ class Claiming(NamedTuple):
 
 
 class Settler:
-    """Of one site."""
+    """All of one site that must be settled: claims, and claims without an answer."""
 
-    def __init__(self, settings: SiteSettings, ledger: Ledger, log: Callable[..., None], rng: Random) -> None:
+    def __init__(self, settings: SiteSettings, ledger: Ledger, log: EventLog, rng: Random) -> None:
         self.settings = settings
         self.settlements = Settlements()
         self.crash_counts = CrashCounts()
@@ -46,30 +48,21 @@ class Settler:
 
     # --- what must be ended ---
 
-    def settle(
-        self,
-        claim: Claim,
-        place: Place,
-        *,
-        cause: str,
-        sent: Iterable[str] = (),
-        unsent: Iterable[str] = (),
-        **more: Any,
-    ) -> None:
-        """Control is to find out about these items. `demand`: the fields of a Settlement."""
-        entry = Settlement(claim, list(sent), list(unsent), cause=cause, **more)
-        limit = self.settings.workers.crash_limit
-        if limit and not (entry.stopped_by_us or entry.blameless):
-            entry.poisoned = self.crash_counts.would_be(claim.queue.name, entry.sent, limit)
-        self._ledger.settle(claim.id, entry.ids, place)
-        self.settlements.add(entry)
+    def settle(self, claim: Claim, place: Place, part: Unsettled, *, recovered: bool = False) -> None:
+        """Control is to find out about these items, which came from `place`."""
+        limit, poisoned = self.settings.workers.crash_limit, []
+        if limit and not (part.stopped_by_us or part.blameless):
+            poisoned = self.crash_counts.would_be(claim.queue.name, part.sent, limit)
+        part = part._replace(poisoned=poisoned)
+        self._ledger.settle(claim.id, part.ids, place)
+        self.settlements.add(Settlement(claim, part, recovered=recovered))
 
     def lose(
         self, queue: QueueInfo, since: float, until: float, cause: str, *, recovered: bool = False
     ) -> None:
         """A claim was sent and not answered; whoever sent it has gone (rule 7)."""
         not_before = until + SEARCH_DELAY
-        lost = LostClaim(queue, since, until, cause=cause, not_before=not_before, recovered=recovered)
+        lost = LostClaim(queue, since, until, cause, not_before=not_before, recovered=recovered)
         self.settlements.add(lost)
         self._ledger.changed = True
 
@@ -89,7 +82,7 @@ class Settler:
         return frozenset(ref for ref, _ in self.settlements.due(now))
 
     def orders(
-        self, control: int, now: float, claiming: Sequence[Claiming], refs: Collection[int]
+        self, control: int, now: float, claiming: Sequence[ClaimUnderWay], refs: Collection[int]
     ) -> list[Settle | Search]:
         """What this control is to do now, of those that are `due`: all that was claimed since is known."""
         orders: list[Settle | Search] = []
@@ -100,13 +93,14 @@ class Settler:
                 self._leave_what_was_claimed_again(ref, entry)
                 if not entry.ids:
                     continue
-                orders.append(settle_order(ref, entry))
+                orders.append(Settle(ref, entry.queue, entry.claim.leases, entry.part))
             elif any(c.queue == entry.queue.name and c.at <= entry.until + SEARCH_DELAY for c in claiming):
                 entry.not_before = now + SEARCH_PAUSE  # what that one takes is not named yet
                 continue
             else:
-                named = self._named(entry.queue.name)
-                orders.append(search_order(ref, entry, named, sole=self.settings.sole_agent))
+                named = sorted(self._named(entry.queue.name))
+                sole = self.settings.sole_agent
+                orders.append(Search(ref, entry.queue, entry.since, entry.until, named, sole))
             entry.asked = control
         return orders
 
@@ -115,8 +109,7 @@ class Settler:
         taken = [each for each in entry.ids if self._ledger.claimed_since(entry.claim, each)]
         if taken:
             self._ledger.settled(entry.claim.id, taken)
-            entry.sent = [each for each in entry.sent if each not in taken]
-            entry.unsent = [each for each in entry.unsent if each not in taken]
+            entry.part = entry.part.without(taken)
             if not entry.ids:
                 self.settlements.close(ref)
 
@@ -134,12 +127,12 @@ class Settler:
         entry = self.settlements.pending.get(report.ref)
         if entry is None:
             return
-        queue = entry.claim.queue.name if isinstance(entry, Settlement) else entry.queue.name
+        queue = entry.queue.name
         unknown = [item_id for item_id, fate, _ in report.fates if fate == Fate.UNKNOWN.value]
         over = [item_id for item_id, fate, _ in report.fates if fate != Fate.UNKNOWN.value]
         for item_id, fate, text in report.fates:
             if fate != Fate.UNKNOWN.value or not entry.tries:
-                self._log(
+                self._log.event(
                     "warning", "settled", queue=queue, item=item_id, fate=fate, cause=entry.cause,
                     detail=text or None,
                 )  # fmt: skip
@@ -154,15 +147,15 @@ class Settler:
             self.settlements.close(report.ref)
 
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
-        """An item that brings down one worker after another is not called again (design: poison)."""
+        """An item that brings down one worker after another is not called again (rule 15)."""
         for item_id, fate, _ in report.fates:
             if fate in ENDED:
                 self.crash_counts.forget(queue, [item_id])
-            elif fate == Fate.TRY_COUNTED.value and not (entry.stopped_by_us or entry.blameless):
+            elif fate == Fate.TRY_COUNTED.value and not (entry.part.stopped_by_us or entry.part.blameless):
                 crashes = self.crash_counts.count(queue, item_id)
-                if item_id in entry.poisoned:
+                if item_id in entry.part.poisoned:
                     self.crash_counts.forget(queue, [item_id])
-                    self._log(
+                    self._log.event(
                         "critical", "poisoned", queue=queue, item=item_id, crashes=crashes,
                         cause=entry.cause, what=POISONED,
                     )  # fmt: skip
@@ -172,29 +165,62 @@ class Settler:
         entry = self.settlements.failed(report.ref, now, self._rng)
         if entry is None:
             return
-        queue = entry.claim.queue if isinstance(entry, Settlement) else entry.queue
-        fields = {"queue": queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
+        fields = {"queue": entry.queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
         if not report.final:
-            self._log("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
+            self._log.event("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
             return
         self.settlements.close(report.ref)
         if isinstance(entry, Settlement):
             self._ledger.settled(entry.claim.id, entry.ids)
         self._ledger.changed = True
-        self._log("error", "left_leased", **fields, lease_seconds=queue.lease_time, cause=entry.cause)
+        self._log.event(
+            "error", "left_leased", **fields, lease_seconds=entry.queue.lease_time, cause=entry.cause
+        )
 
     def report_open(self) -> None:
         """Name what could not be settled in time: the next start will do it."""
         what = "the next start settles it, if that comes before its lease ends"
         for claim in self._ledger.claims.values():
-            self._log(
+            self._log.event(
                 "error", "claim_left_open", queue=claim.queue.name, items=",".join(claim.entries),
                 lease_seconds=claim.queue.lease_time, what=what,
             )  # fmt: skip
         for lost in self.settlements.lost_claims():
-            self._log("error", "claim_left_open", queue=lost.queue.name, reason=lost.cause, what=what)
+            self._log.event("error", "claim_left_open", queue=lost.queue.name, reason=lost.cause, what=what)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Have written what only we know, if that has changed: before anybody is told to go on."""
+        changed = self._ledger.changed or self.crash_counts.changed or checkpoint.has_spent
+        if changed and checkpoint.save(self._snapshot()):
+            self._ledger.changed = self.crash_counts.changed = False
+
+    def _snapshot(self) -> Snapshot:
+        claims = self._ledger.claims.values()
+        return Snapshot(
+            claims=[
+                KeptClaim(claim.id, claim.queue, _leases(claim), items)
+                for claim in claims
+                if (items := _only_ours(claim))
+            ],
+            renewed=[(c.id, _leases(c)) for c in claims if len(c.leases) > 1 or c.renewing is not None],
+            settling=[(entry.claim.id, entry.part) for entry in self.settlements.of_claims()],
+            lost=[
+                KeptIntent(lost.queue, lost.since, lost.until, lost.cause)
+                for lost in self.settlements.lost_claims()
+            ],
+            crashes=self.crash_counts.values(),
+        )
 
     def next_at(self) -> float:
         """When something may be asked again by itself."""
         again = self.settlements.next_at()
         return inf if again is None else again
+
+
+def _only_ours(claim: Claim) -> list[Item]:
+    """Those of its items that no child's journal names any more, or perhaps not yet."""
+    return [e.item for e in claim.entries.values() if e.given or e.place is not Place.HELD]
+
+
+def _leases(claim: Claim) -> OpenLeases:
+    return OpenLeases(claim.leases, claim.renewing)

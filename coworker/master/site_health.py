@@ -1,69 +1,116 @@
-"""What control noticed of a site, and what follows: leave it alone, or replace all workers once."""
+"""Whether a site can be used, and as whom it was booted: down, held, or with code that has changed since.
+
+Boots that fail open its circuit breaker: it is down. What control notices may hold it: it is left alone although
+it answers. And new code means that all who booted before are to be replaced once.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from random import Random
 
+from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import SiteState
-from coworker.policy import site_health as awareness
+from coworker.log import EventLog
+from coworker.policy import site_health
+from coworker.policy.backoff import Breaker
 from coworker.policy.site_health import Hold, Observed
-
-if TYPE_CHECKING:
-    from coworker.config.settings import SiteSettings
 
 
 class SiteHealth:
-    """Of one site. `log` as Site's; `roll(why)` replaces all children, one after the other."""
+    """The health of one site. Times are monotonic seconds."""
 
-    def __init__(self, settings: SiteSettings, log: Callable[..., None], roll: Callable[[], None]) -> None:
+    def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
         self.settings = settings
+        self.breaker = Breaker()
         self.holds: list[Hold] = []
-        self.since = 0.0  # monotonic seconds: since when anything holds
+        self.held_since = 0.0
         self._log = log
-        self._roll = roll
+        self._rng = rng
         self._digest = ""  # of the code that the workers have
         self._new: tuple[str, str, float] | None = None  # other code: digest, what, and since when it is so
         self._rolled_for = ""  # the version of the database that the workers were replaced for
 
+    # --- down ---
+
+    @property
+    def is_down(self) -> bool:
+        """Whether boots have failed so often that nothing is claimed (process rule 7)."""
+        return self.breaker.is_open
+
+    def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
+        """A boot that was `begun` then has failed: back off. `retry_after`: seconds that the site asks for."""
+        before = self.breaker
+        self.breaker = before.failed(now, message, self._rng, begun=begun)
+        if retry_after:
+            later = max(self.breaker.next_boot_at, now + retry_after)
+            self.breaker = replace(self.breaker, next_boot_at=later)
+        counted = self.breaker.failures > before.failures
+        repeated = before.reason == message and (before.is_open or not counted)
+        self._log.event(
+            "debug" if repeated else "error",
+            "boot_failed",
+            reason=message,
+            failures=self.breaker.failures,
+            retry_seconds=round(max(0.0, self.breaker.next_boot_at - now), 1),
+        )
+        if self.breaker.is_open and not before.is_open:
+            what = "nothing is claimed; one boot is tried every few seconds"
+            self._log.event("critical", "site_down", reason=message, what=what)
+
+    def boot_succeeded(self, now: float) -> None:
+        """Somebody said hello, with the settings in force."""
+        if self.breaker.is_open:
+            down = round(now - (self.breaker.open_since or now), 1)
+            self._log.event("notice", "site_up", down_seconds=down)
+        self.breaker = self.breaker.succeeded()
+
+    def adopt(self, settings: SiteSettings) -> None:
+        """New settings are in force: they may be just what was mended."""
+        self.settings = settings
+        self.breaker = replace(self.breaker, next_boot_at=0.0)
+
+    # --- held ---
+
     @property
     def held(self) -> bool:
-        """Whether nothing may be claimed."""
+        """Whether nothing may be claimed although it answers."""
         return bool(self.holds)
 
     @property
     def fresh_every(self) -> float:
         """Seconds after which control is replaced, to see settings afresh."""
         passing = any(hold.passing for hold in self.holds)
-        return awareness.FRESH_WHILE_HELD if passing else awareness.FRESH_EVERY
+        return site_health.FRESH_WHILE_HELD if passing else site_health.FRESH_EVERY
 
     def noticed(self, state: SiteState, now: float) -> bool:
-        """Take a report of control. Whether it now holds and did not before."""
+        """Take what control saw. Whether all who booted before are to be replaced because of it."""
         seen = Observed(*state[:4])
         before = self.holds
-        self.holds = awareness.holds(seen, allow_non_production=self.settings.allow_non_production)
-        if awareness.is_stale(seen) and self._rolled_for != state.database:
+        self.holds = site_health.holds(seen, allow_non_production=self.settings.allow_non_production)
+        outdated = site_health.is_stale(seen) and self._rolled_for != state.database
+        if outdated:
             self._rolled_for = state.database or ""
-            self._renew(f"the database is of version {state.database}, the code that runs of {state.code}")
+            self._renewing(f"the database is of version {state.database}, the code that runs of {state.code}")
         self._tell(before, now)
         if self.settings.watch_code and state.digest:
-            self._code(state, now)
-        return bool(self.holds) and not before
+            self._compare(state, now)
+        return outdated
 
     def _tell(self, before: list[Hold], now: float) -> None:
         for hold in self.holds:
             if hold not in before:
-                self._log(
-                    "warning", "site_held", reason=hold.reason, what="nothing is claimed until that is over"
-                )
+                what = "nothing is claimed until that is over"
+                self._log.event("warning", "site_held", reason=hold.reason, what=what)
         if self.holds and not before:
-            self.since = now
+            self.held_since = now
         elif before and not self.holds:
-            self._log("notice", "site_free", held_seconds=round(now - self.since, 1))
+            self._log.event("notice", "site_free", held_seconds=round(now - self.held_since, 1))
 
-    def _code(self, state: SiteState, now: float) -> None:
+    # --- outdated ---
+
+    def _compare(self, state: SiteState, now: float) -> None:
         if not self._digest:
             self._digest = state.digest
         elif state.digest == self._digest:
@@ -73,24 +120,17 @@ class SiteHealth:
 
     def due_at(self) -> float:
         """When code that changed will have been as it is for long enough."""
-        return self._new[2] + awareness.SETTLED_AFTER if self._new else inf
+        return self._new[2] + site_health.SETTLED_AFTER if self._new else inf
 
-    def tend(self, now: float) -> None:
-        """Replace the workers once the new code is complete."""
-        if self._new is not None and now >= self.due_at():
-            digest, what, _ = self._new
-            self._digest, self._new = digest, None
-            self._renew(f"code changed: {what}" if what else "code changed")
+    def tend(self, now: float) -> bool:
+        """Whether new code is complete now: all who booted before are to be replaced."""
+        if self._new is None or now < self.due_at():
+            return False
+        digest, what, _ = self._new
+        self._digest, self._new = digest, None
+        self._renewing(f"code changed: {what}" if what else "code changed")
+        return True
 
-    def _renew(self, why: str) -> None:
-        self._log("notice", "renewing", reason=why, what="all workers are replaced, one after the other")
-        self._roll()
-
-    def title(self) -> str:
-        """For the master's title; "" if nothing holds."""
-        if not self.holds:
-            return ""
-        moment = time.strftime(
-            "%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - (time.monotonic() - self.since))
-        )
-        return f"held since {moment}: {self.holds[0].reason}"
+    def _renewing(self, why: str) -> None:
+        what = "all workers are replaced, one after the other"
+        self._log.event("notice", "renewing", reason=why, what=what)

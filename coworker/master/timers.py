@@ -1,36 +1,43 @@
-"""What the master waits for besides descriptors: named points in time."""
+"""What the master waits for besides descriptors: points in time, each with what is to be done then."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from math import inf
+
+Action = Callable[[float], object]  # it is given the time, in monotonic seconds
 
 
 class Timers:
-    """Deadlines by key, in monotonic seconds. Setting one is cheap: it happens twice a batch.
+    """Actions by key, at monotonic seconds. Setting one is cheap: it happens twice a batch.
 
-    `next_at` is a lower bound: after a deadline was moved back the loop may wake once for nothing.
+    `next_at` is a lower bound: after a timer was moved back the loop may wake once for nothing.
     """
 
     def __init__(self) -> None:
-        self._when: dict[Hashable, float] = {}
+        self._when: dict[Hashable, tuple[float, Action]] = {}
         self.next_at = inf
 
-    def set(self, key: Hashable, when: float) -> None:
-        self._when[key] = when
+    def set(self, key: Hashable, when: float, action: Action) -> None:
+        """Do this then; whatever the key stood for before is forgotten."""
+        self._when[key] = when, action
         self.next_at = min(self.next_at, when)
 
     def cancel(self, key: Hashable) -> None:
+        """Do nothing after all."""
         self._when.pop(key, None)
 
-    def due(self, now: float) -> list[Hashable]:
-        """The keys whose time has come, earliest first; they are forgotten."""
+    def run(self, now: float) -> None:
+        """Do all whose time has come, earliest first."""
+        for action in self._take_due(now):
+            action(now)
+
+    def _take_due(self, now: float) -> list[Action]:
         if now < self.next_at:
             return []
         due = sorted(
-            (when, index, key) for index, (key, when) in enumerate(self._when.items()) if when <= now
+            (when, index, key) for index, (key, (when, _)) in enumerate(self._when.items()) if when <= now
         )
-        for _, _, key in due:
-            del self._when[key]
-        self.next_at = min(self._when.values(), default=inf)
-        return [key for _, _, key in due]
+        actions = [self._when.pop(key)[1] for _, _, key in due]
+        self.next_at = min((when for when, _ in self._when.values()), default=inf)
+        return actions

@@ -1,15 +1,13 @@
-"""The title of the master: its settings, and which sites are down, since when and why."""
+"""The title of the master: its settings, and which sites are down or held, since when and why."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import setproctitle
 
-if TYPE_CHECKING:
-    from coworker.master.site import Site
+from coworker.master.views import SiteStatus
 
 MOST = 120  # characters of a reason
 
@@ -19,26 +17,26 @@ class MasterTitle:
 
     def __init__(self, name: str) -> None:
         self._name = name.encode(errors="replace").decode()
-        self._down: tuple[object, ...] | None = None
+        self._shown: Sequence[SiteStatus] | None = None
 
-    def show(self, sites: Iterable[Site]) -> None:
+    def show(self, sites: Sequence[SiteStatus]) -> None:
         """Cheap while nothing has changed: it is called in each turn of the loop that decides something."""
-        sites = list(sites)
-        down = tuple(
-            each for site in sites for each in (site.staff.breaker.open_since, tuple(site.health.holds))
-        )
-        if down != self._down:
-            self._down = down
+        if sites != self._shown:
+            self._shown = sites
             texts = [text for site in sites if (text := _text(site))]
             setproctitle.setproctitle("  ".join([f"coworker: master [{self._name}]", *texts]))
 
 
-def _text(site: Site) -> str:
-    breaker = site.staff.breaker
-    if not breaker.is_open:
-        held = site.health.title()
-        return f"{site.settings.name} {held}"[: MOST + 60] if held else ""
-    since = time.time() - (time.monotonic() - (breaker.open_since or 0.0))
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
-    reason = " ".join(breaker.reason.split())[:MOST]
-    return f"{site.settings.name} down since {moment}: {reason}"
+def _text(site: SiteStatus) -> str:
+    if site.down_since is not None:
+        reason = " ".join(site.down_reason.split())[:MOST]
+        return f"{site.name} down since {_moment(site.down_since)}: {reason}"
+    if site.held_since is not None:
+        return f"{site.name} held since {_moment(site.held_since)}: {site.holds[0]}"[: MOST + 60]
+    return ""
+
+
+def _moment(at: float) -> str:
+    """A monotonic time by the clock on the wall."""
+    since = time.time() - (time.monotonic() - at)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))

@@ -58,18 +58,18 @@ def fits(record: WorkerRecord, identity: Identity | None, crowded: Collection[Id
     """
     if identity is None:
         return True
-    if not serves_domain(record.domain, identity):
+    if not serves_domain(record.life.domain, identity):
         return False
-    if record.identity is None:
+    if record.work.identity is None:
         return identity not in crowded
-    return as_served(identity, record.domain) == record.identity
+    return as_served(identity, record.life.domain) == record.work.identity
 
 
 def crowded(records: Iterable[WorkerRecord], limit: int) -> frozenset[Identity]:
     """The contacts that `limit` workers serve already, or have been sent items of; a limit of 0 is none."""
     if not limit:
         return frozenset()
-    served = Counter(record.identity or record.promised for record in records)
+    served = Counter(record.work.identity or record.work.promised for record in records)
     return frozenset(who for who, count in served.items() if who and who.contact and count >= limit)
 
 
@@ -91,9 +91,9 @@ def choose(
     """
 
     def rank(record: WorkerRecord) -> tuple[int, float]:
-        if record.last_queue == queue:
-            return 0, record.idle_since
-        return (2 if record.identity is None else 1), record.idle_since
+        if record.work.last_queue == queue:
+            return 0, record.life.idle_since
+        return (2 if record.work.identity is None else 1), record.life.idle_since
 
     return min((record for record in free if fits(record, probably, full)), key=rank, default=None)
 
@@ -105,7 +105,7 @@ def place(
     unbound = None
     for record in free:
         if fits(record, identity, full):
-            if record.identity is not None:
+            if record.work.identity is not None:
                 return record
             unbound = record
     return unbound
@@ -128,9 +128,9 @@ def unserved(records: Sequence[WorkerRecord], wants: Iterable[Want]) -> list[Wan
     helpers = [
         r
         for r in records
-        if r.state is WorkerState.BOOTING
-        or (r.state is WorkerState.READY and r.identity is None)
-        or (r.state is not WorkerState.RETIRING and r.expired is RetireReason.IDENTITY)
+        if r.life.state is WorkerState.BOOTING
+        or (r.life.state is WorkerState.READY and r.work.identity is None)
+        or (r.life.state is not WorkerState.RETIRING and r.life.expired is RetireReason.IDENTITY)
     ]
     left = []
     for want in wants:
@@ -144,7 +144,7 @@ def unserved(records: Sequence[WorkerRecord], wants: Iterable[Want]) -> list[Wan
 
 def _helps(record: WorkerRecord, want: Want) -> bool:
     """Who makes room does so for any domain: its successor boots for the one that is wanted."""
-    return record.expired is RetireReason.IDENTITY or serves_domain(record.domain, want.identity)
+    return record.life.expired is RetireReason.IDENTITY or serves_domain(record.life.domain, want.identity)
 
 
 def domain_to_boot(
@@ -154,9 +154,9 @@ def domain_to_boot(
 
     That of the work that waits longest and that nobody who boots or is unbound could do.
     """
-    helpers = [r for r in records if r.state is WorkerState.BOOTING or r.identity is None]
+    helpers = [r for r in records if r.life.state is WorkerState.BOOTING or r.work.identity is None]
     for want in sorted(wants, key=lambda want: -want.waited):
-        helper = next((r for r in helpers if serves_domain(r.domain, want.identity)), None)
+        helper = next((r for r in helpers if serves_domain(r.life.domain, want.identity)), None)
         if helper is not None:
             helpers.remove(helper)
         else:
@@ -171,20 +171,20 @@ def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: 
     more than are needed: see `unserved`. Idle ones go, the least recently used first; a busy one only for
     what is claimed already, or starves.
     """
-    present = [r for r in records if r.state in (WorkerState.READY, WorkerState.BUSY)]
-    bound = [r for r in present if r.identity is not None]
+    present = [r for r in records if r.life.state in (WorkerState.READY, WorkerState.BUSY)]
+    bound = [r for r in present if r.work.identity is not None]
     needy = [w for w in wants if w.waited >= boot_seconds or not any(fits(r, w.identity) for r in bound)]
-    candidates = [r for r in present if r.expired is None]
+    candidates = [r for r in present if r.life.expired is None]
     if unserved(records, needy):
         unfit = [r for r in candidates if not any(fits(r, want.identity) for want in wants)]
-        idle = [r for r in unfit if r.state is WorkerState.READY]
+        idle = [r for r in unfit if r.life.state is WorkerState.READY]
         if idle:
-            return min(idle, key=lambda r: r.idle_since)
+            return min(idle, key=lambda r: r.life.idle_since)
     urgent = _urgent(needy)
     if unserved(records, urgent):
         unfit = [r for r in candidates if not any(fits(r, want.identity) for want in urgent)]
-        busy = [r for r in unfit if r.state is WorkerState.BUSY]
-        return min(busy, key=lambda r: r.idle_since, default=None)
+        busy = [r for r in unfit if r.life.state is WorkerState.BUSY]
+        return min(busy, key=lambda r: r.life.idle_since, default=None)
     return None
 
 

@@ -25,12 +25,5 @@ def skip(queues: Iterable[QueueState], now: float, free: bool, poll_interval: fl
         queue.info.name
         for queue in queues
         if now < queue.retry_at
-        or (
-            queue.working
-            and (
-                not free
-                or (queue.limit and queue.working >= queue.limit)
-                or now - queue.progress_at < poll_interval
-            )
-        )
+        or (queue.working and (not free or queue.full or now - queue.progress_at < poll_interval))
     ]

@@ -1,7 +1,8 @@
-"""When a worker has served long enough. Limits get jitter, once, at birth (design, section 3, rule 4)."""
+"""When a worker has served long enough, or holds too much memory. Limits get jitter at birth (process rule 4)."""
 
 from __future__ import annotations
 
+from enum import Enum
 from random import Random
 
 from coworker.model import RetireReason, WorkerRecord, WorkerState
@@ -21,10 +22,25 @@ def draw_age(limit: float, rng: Random) -> float:
 
 def expired(record: WorkerRecord, now: float) -> RetireReason | None:
     """The limit that this worker has reached, if any."""
-    if record.max_requests and record.done >= record.max_requests:
+    if record.max_requests and record.work.done >= record.max_requests:
         return RetireReason.MAX_REQUESTS
-    if record.state is WorkerState.BOOTING:
+    if record.life.state is WorkerState.BOOTING:
         return None  # or one that boots for longer would never be of use
-    if record.max_age and now >= record.started_at + record.max_age:
+    if record.life.max_age and now >= record.started_at + record.life.max_age:
         return RetireReason.MAX_AGE
     return None
+
+
+class MemoryVerdict(str, Enum):
+    """RETIRE: after its batch, when its successor is ready. KILL: now, with the task that runs."""
+
+    KEEP = "keep"
+    RETIRE = "retire"
+    KILL = "kill"
+
+
+def judge_memory(held: int, *, max_memory: int, hard_memory: int) -> MemoryVerdict:
+    """What to do with a worker whose pipe holds so much; all in MiB, and a limit of 0 is none."""
+    if hard_memory and held > hard_memory:
+        return MemoryVerdict.KILL
+    return MemoryVerdict.RETIRE if max_memory and held > max_memory else MemoryVerdict.KEEP

@@ -1,19 +1,21 @@
-"""Which queue a free worker works next: weighted round-robin with limits (design, section 2)."""
+"""Which queue a free worker works next: weighted round-robin with limits.
+
+A QueueState is a value: what happens to a queue makes a new one. `master.queue_states` keeps them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from coworker.model import Identity, QueueInfo
 
 
-@dataclass(slots=True)
-class QueueState:
+class QueueState(NamedTuple):
     """What the master knows of one queue with work. Times are monotonic seconds.
 
-    `virtual_time` is the queue's virtual time: each slice moves it on by 1/weight, and the lowest is next.
-    `demand`: for how many more workers there is work, as far as a look or full batches have proved it.
+    `virtual_time`: each slice moves it on by 1/weight, and the queue with the lowest is next. `demand`: for
+    how many more workers there is work, as far as a look or full batches have proved it.
     """
 
     info: QueueInfo
@@ -37,30 +39,46 @@ class QueueState:
         """Workers at most; 0: no limit."""
         return 1 if self.info.linear else self.concurrency
 
+    @property
+    def full(self) -> bool:
+        """Whether it has as many workers as it may."""
+        return bool(self.limit) and self.working >= self.limit
+
     def assignable(self, now: float) -> bool:
-        if not self.demand or self.handed or now < self.retry_at:
-            return False
-        return not self.limit or self.working < self.limit
+        """Whether one more worker may be told to work it."""
+        return bool(self.demand) and not self.handed and now >= self.retry_at and not self.full
 
-    def enter(self, clock: float) -> None:
-        """A queue that had nothing to do gains no credit for that time."""
-        self.virtual_time = max(self.virtual_time, clock)
 
-    def took(self, items: int, now: float) -> None:
-        """A batch was claimed: a full one proves there is more."""
-        self.seen = False
-        self.empty = 0
-        self.failures = 0
-        self.failure = ""
-        self.progress_at = now
-        if items >= self.info.batch_limit:
-            self.demand += 1
+def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
+    """A look saw work in it. A queue that had nothing to do gains no credit for that time."""
+    if state.demand:
+        return state._replace(info=info, seen=True)
+    later = max(state.virtual_time, clock)
+    return state._replace(info=info, seen=True, demand=1, virtual_time=later)
+
+
+def claimed(state: QueueState, items: int, identity: Identity, now: float) -> QueueState:
+    """A batch was claimed from it, the first item for `identity`: a full one proves that there is more."""
+    demand = state.demand + (items >= state.info.batch_limit)
+    return state._replace(
+        demand=demand, seen=False, empty=0, failures=0, failure="", progress_at=now, last_identity=identity
+    )
+
+
+def begun(state: QueueState) -> QueueState:
+    """An order for it goes out: its next turn comes later. Its old virtual time is the scheduler's clock."""
+    return state._replace(
+        virtual_time=state.virtual_time + 1.0 / state.weight,
+        working=state.working + 1,
+        demand=state.demand - 1,
+        unserved_since=0.0,
+    )
 
 
 def pick(
     queues: Iterable[QueueState], now: float, served: Callable[[QueueState], bool] = lambda _queue: True
 ) -> QueueState | None:
-    """The queue whose turn it is; between equals the one with fewer workers.
+    """The queue that is next; between equals the one with fewer workers.
 
     `served` says whether a free worker fits it: a queue whose items were last of another is passed over.
     """
@@ -73,13 +91,3 @@ def pick(
         ):
             best = queue
     return best
-
-
-def begin(queue: QueueState) -> float:
-    """An order for `queue` goes out: its next turn comes later. Returns the scheduler's clock."""
-    clock = queue.virtual_time
-    queue.virtual_time += 1.0 / queue.weight
-    queue.working += 1
-    queue.demand -= 1
-    queue.unserved_since = 0.0
-    return clock

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from coworker.model import QueueInfo, Unsettled
+
 LEASE_MARGIN = 10  # seconds of lease that must be left for release_time to be touched (rule 6)
 CLOCK_SLACK = 2  # seconds by which the end of our lease may be misjudged
 
@@ -38,7 +40,7 @@ class RowSeen:
     release_in: float | None
 
 
-class Begun(NamedTuple):
+class LeaseAge(NamedTuple):
     """When a lease of ours began: between `ago` and `ago + within` seconds ago."""
 
     ago: float
@@ -47,19 +49,16 @@ class Begun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenClaim:
-    """Ids in batch order. Times in seconds. `leases`: any of them may be the one that a row shows."""
+    """What is to be judged of a claim. `leases`: any of them may be the one that a row shows."""
 
-    sent: list[str]
-    unsent: list[str]
-    leases: list[Begun]
-    lease_time: int
-    retry_interval: int
-    retry_limit: int = 0
-    stopped_by_us: bool = False  # we ended the process, at stop
-    in_order: bool = True  # runner `task` runs in order; of another runner the whole batch counts as begun
-    delay: int = 0  # seconds until what was never begun may be claimed again
-    poisoned: Collection[str] = ()  # if one of these was begun, it is not to be called again
-    out_of_sight: bool = False  # what was begun may run on, where we cannot see it
+    queue: QueueInfo
+    part: Unsettled
+    leases: list[LeaseAge]
+
+    @property
+    def in_order(self) -> bool:
+        """Runner `task` runs in order; of another runner the whole batch counts as begun (rule 4)."""
+        return self.queue.runner == "task"
 
 
 class Verdict(NamedTuple):
@@ -72,7 +71,7 @@ class Verdict(NamedTuple):
     release: int | None = None
 
 
-def under_our_lease(row: RowSeen, leases: Collection[Begun], lease_time: int) -> bool:
+def under_our_lease(row: RowSeen, leases: Collection[LeaseAge], lease_time: int) -> bool:
     """Whether the row still shows the release_time that our claim, or a renewal, gave it (rule 3)."""
     if row.release_in is None:
         return False
@@ -96,11 +95,13 @@ def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
     ours = _ours(rows, claim)
     verdicts = []
     begun_found = False
-    for item_id in claim.sent:
+    for item_id in claim.part.sent:
         begun = item_id in ours and not (claim.in_order and begun_found)
         begun_found = begun_found or begun
         verdicts.append(_verdict(item_id, seen.get(item_id), claim, ours, begun=begun))
-    verdicts += [_verdict(item_id, seen.get(item_id), claim, ours, begun=False) for item_id in claim.unsent]
+    verdicts += [
+        _verdict(item_id, seen.get(item_id), claim, ours, begun=False) for item_id in claim.part.unsent
+    ]
     return verdicts
 
 
@@ -111,13 +112,13 @@ def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
     that ends later was freed for a retry and claimed by somebody else meanwhile. Renewals may differ.
     """
     first, *renewed = claim.leases
-    claimed = [row for row in rows if under_our_lease(row, [first], claim.lease_time)]
+    claimed = [row for row in rows if under_our_lease(row, [first], claim.queue.lease_time)]
     end = min((row.release_in for row in claimed if row.release_in is not None), default=None)
     over = end is not None and end <= 0  # then others may have claimed what was ours in this very order
     return frozenset(
         row.id
         for row in rows
-        if under_our_lease(row, renewed, claim.lease_time)
+        if under_our_lease(row, renewed, claim.queue.lease_time)
         or (row in claimed and (over or row.release_in == end))
     )
 
@@ -129,31 +130,33 @@ def _verdict(
         return Verdict(item_id, Fate.FINISHED)
     if item_id not in ours:
         return Verdict(item_id, Fate.LEFT)
-    if begun and claim.out_of_sight:
+    if begun and claim.part.out_of_sight:
         over = row.release_in is not None and row.release_in <= 0
         return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
-    if begun and not claim.stopped_by_us:
+    if begun and not claim.part.stopped_by_us:
         return _released(row, claim)
     release = ("release_time",) if may_touch_release(row) else ()
     if row.run_count < 1:
-        return Verdict(item_id, Fate.GIVEN_BACK, release, release=claim.delay or None)
-    return Verdict(item_id, Fate.GIVEN_BACK, ("run_count", *release), row.run_count - 1, claim.delay or None)
+        return Verdict(item_id, Fate.GIVEN_BACK, release, release=claim.part.delay or None)
+    return Verdict(
+        item_id, Fate.GIVEN_BACK, ("run_count", *release), row.run_count - 1, claim.part.delay or None
+    )
 
 
 def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
     """The try counts. A claim makes it 1 at least: less is another's mistake (see `orphans`)."""
     tried = max(1, row.run_count)
-    if row.id in claim.poisoned:
-        tried = max(tried, claim.retry_limit + 2)
+    if row.id in claim.part.poisoned:
+        tried = max(tried, claim.queue.retry_limit + 2)
     count = ("run_count",) if tried != row.run_count else ()
     if not may_touch_release(row):
         return Verdict(row.id, Fate.TRY_COUNTED, count, tried if count else 0)
     write = (*count, "release_time")
-    return Verdict(row.id, Fate.TRY_COUNTED, write, tried if count else 0, claim.retry_interval)
+    return Verdict(row.id, Fate.TRY_COUNTED, write, tried if count else 0, claim.queue.retry_interval)
 
 
 def orphans(
-    rows: list[RowSeen], lease: Begun, lease_time: int, named: Collection[str], *, sole: bool
+    rows: list[RowSeen], lease: LeaseAge, lease_time: int, named: Collection[str], *, sole: bool
 ) -> list[Verdict]:
     """What a claim took whose answer never came (rule 7): rows under such a lease that no answer `named`.
 

@@ -1,16 +1,33 @@
-"""How much of a lease may be used, and when to renew it. What is run under it must end within it."""
+"""How long anything may take: the ladder for a child that is overdue, and how much of a lease may be used."""
 
 from __future__ import annotations
 
+from enum import Enum
 from math import inf
 
-from coworker.policy import escalation
 from coworker.policy.settlement import CLOCK_SLACK, LEASE_MARGIN
 
-LEASE_SHARE = 0.9  # an order ends within this share of its lease (design, section 4)
-LADDER_SECONDS = sum(
-    escalation.PATIENCE.values()
-)  # from the first rung for a child until its pipe is surely killed
+
+class Step(str, Enum):
+    """The rungs of the ladder for a child."""
+
+    MESSAGE = "message"
+    TERM = "term"
+    KILL = "kill"
+
+
+LADDER = (Step.MESSAGE, Step.TERM, Step.KILL)
+# Seconds to wait after each rung. A child that got the message ends its pipe first, which takes up to 2 s.
+PATIENCE = {Step.MESSAGE: 4.0, Step.TERM: 1.0, Step.KILL: 1.0}
+
+
+def next_step(rung: int) -> Step:
+    """The step to take on rung 0, 1, 2, …; the last one is repeated."""
+    return LADDER[min(rung, len(LADDER) - 1)]
+
+
+LEASE_SHARE = 0.9  # an order ends within this share of its lease
+LADDER_SECONDS = sum(PATIENCE.values())  # from the first rung for a child until its pipe is surely killed
 PLACING_SHARE = 0.5  # of a lease after which nobody begins handed items any more
 RENEWAL_SHARE = 0.5  # of a lease after which it is renewed
 RENEWAL_MARGIN = LEASE_MARGIN + CLOCK_SLACK + 3  # seconds that must be left: the answer takes some

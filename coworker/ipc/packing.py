@@ -1,0 +1,77 @@
+"""Values as they travel between processes and lie in journals: JSON lists, in as few bytes as may be.
+
+Items are packed in runs of one identity, `[contact, domain, [id, …]]`, outcomes in runs of one outcome,
+`[outcome, [id, …]]`. QueueInfo, Lease and Unsettled are lists of their values. The `unpack` functions raise
+ValueError, TypeError or LookupError for anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo, Unsettled
+
+
+def pack(items: Iterable[Item]) -> list[list[Any]]:
+    """Items as they travel, in the same order."""
+    runs: list[list[Any]] = []
+    ids: list[str] = []
+    last = None
+    for item_id, identity in items:
+        if identity != last:
+            last, ids = identity, []
+            runs.append([identity.contact, identity.domain, ids])
+        ids.append(item_id)
+    return runs
+
+
+def unpack(runs: Iterable[list[Any]]) -> list[Item]:
+    """The items that `pack` packed."""
+    items: list[Item] = []
+    for contact, domain, ids in runs:
+        identity = SYSTEM if contact is None and domain is None else Identity(contact, domain)
+        items += [Item(item_id, identity) for item_id in ids]
+    return items
+
+
+def pack_outcomes(outcomes: Iterable[tuple[str, str]]) -> list[list[Any]]:
+    """Pairs of id and outcome as they travel, in the same order."""
+    runs: list[list[Any]] = []
+    ids: list[str] = []
+    last = None
+    for item_id, outcome in outcomes:
+        if outcome != last:
+            last, ids = outcome, []
+            runs.append([outcome, ids])
+        ids.append(item_id)
+    return runs
+
+
+def unpack_queue(values: Iterable[Any]) -> QueueInfo:
+    """The QueueInfo whose values these are."""
+    info = QueueInfo(*values)
+    if not isinstance(info.name, str):
+        raise TypeError(f"the name of a queue cannot be {info.name!r}")
+    return info
+
+
+def unpack_lease(values: Iterable[Any]) -> Lease:
+    """The Lease whose values these are, in seconds."""
+    at, seconds = values
+    return Lease(float(at), float(seconds))
+
+
+def unpack_unsettled(values: Iterable[Any]) -> Unsettled:
+    """The Unsettled whose values these are."""
+    sent, unsent, cause, stopped_by_us, blameless, out_of_sight, delay, poisoned = values
+    return Unsettled(
+        sent=list(map(str, sent)),
+        unsent=list(map(str, unsent)),
+        cause=str(cause),
+        stopped_by_us=bool(stopped_by_us),
+        blameless=bool(blameless),
+        out_of_sight=bool(out_of_sight),
+        delay=int(delay),
+        poisoned=list(map(str, poisoned)),
+    )
