@@ -4,24 +4,20 @@ from itertools import product
 from math import inf
 
 import pytest
+from support.records import record
 
 from coworker.errors import IllegalMoveError
 from coworker.master.roster import MOVES, Roster
 from coworker.master.timers import Timers
-from coworker.model import RetireReason, Role, WorkerRecord
+from coworker.model import RetireReason, Role
 from coworker.model import WorkerState as S
 
 REASON = RetireReason.MAX_AGE
 
 
-def record(number, state=S.BOOTING, role=Role.WORKER, slot=None):
-    slot = number if slot is None else slot
-    return WorkerRecord(number, slot, "s", role, 1, 0.0, 0, 0.0, state=state)
-
-
 @pytest.mark.parametrize(("source", "target"), list(product(S, S)))
 def test_only_moves_that_make_sense_are_made(source, target):
-    roster, child = Roster(), record(1, source)
+    roster, child = Roster(), record(1, state=source)
     roster.add(child)
     if target in MOVES[source]:
         roster.move(child, target, REASON)
@@ -33,7 +29,7 @@ def test_only_moves_that_make_sense_are_made(source, target):
 
 
 def test_retiring_needs_a_reason_and_keeps_the_first():
-    roster, child = Roster(), record(1, S.READY)
+    roster, child = Roster(), record(1, state=S.READY)
     roster.add(child)
     with pytest.raises(IllegalMoveError):
         roster.move(child, S.RETIRING)
@@ -46,7 +42,7 @@ def test_retiring_needs_a_reason_and_keeps_the_first():
 def test_slots_are_reused_lowest_first():
     roster = Roster()
     for number in (1, 2, 3):
-        roster.add(record(number))
+        roster.add(record(number, state=S.BOOTING))
     roster.move(roster.get(2), S.GONE)
     assert roster.free_slot(Role.WORKER) == 2
     assert roster.free_slot(Role.CONTROL) == 0

@@ -7,16 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_master import FakeMaster
+from support.records import change_queue, queue_values, working_site
 
 from coworker.claims.journal import Journal, child_file
-from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.ipc import messages as m
 from coworker.ipc.link import PASSING, ChildLink
 from coworker.master.control_orders import FLUSH_PATIENCE
-from coworker.master.site import Site
 from coworker.model import SYSTEM, ExitStatus, Item, Lease, MasterPhase, Role
 
-INFO = ["q", "SqlParallel", 2, 3600, 0, 0, None]
+INFO = queue_values("q", batch_limit=2)
 
 
 @pytest.fixture
@@ -27,16 +26,7 @@ def world(tmp_path):
 def make(folder, count=1):
     """A master, its site, and a worker that was told to work on the queue."""
     master = FakeMaster(folder)
-    workers = WorkerSettings(count=count, boot_budget=count)
-    site = Site(SiteSettings("s", None, "cmd", workers=workers), master)
-    site.decide(1.0)
-    for record in master.records:
-        site.reports.take(record, m.Ready("6.13.3", 0.5), 1.5)
-    site.decide(1.6)
-    site.reports.take(master.records[0], m.WorkFound([INFO], 0.001), 1.7)
-    site.decide(1.8)
-    (worker,) = (record for record in master.records if record.queue)
-    site.reports.take(worker, m.Bound(None, None), 1.9)
+    site, worker = working_site(master, count)
     return master, site, worker
 
 
@@ -51,8 +41,8 @@ class Child:
 
     def batch(self, size, *, runs, ends):
         self.now += 1.0
-        at, info = self.now, [*INFO, "task"]
-        self._step(m.Claiming("q", at), lambda j: j.claiming(info, at))
+        at = self.now
+        self._step(m.Claiming("q", at), lambda j: j.claiming(INFO, at))
         if not size:
             self._step(None, Journal.took_nothing)
             self._step(m.Idle("q", "empty"), Journal.flush)
@@ -80,7 +70,7 @@ def heard(site, record, steps, flushes=()):
                 site.reports.take(record, each, 5.0)
             outgoing = []
         if isinstance(report, m.Idle):  # the next order
-            site.dispatch.watch.state(site.dispatch.queues["q"].info).demand = 1
+            change_queue(site.dispatch, demand=1)
             site.decide(5.0)
 
 
@@ -234,7 +224,7 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
     master, site, record = make(tmp_path, count=2)
     other = next(r for r in master.records if r.role is Role.WORKER and r is not record)
     site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].demand = True
+    change_queue(site.dispatch, demand=True)
     site.decide(2.1)
     assert other.queue == "q"
     site.on_gone(record, ExitStatus(signal=9), 3.0)
@@ -252,7 +242,7 @@ def test_before_rows_are_judged_all_who_work_are_asked_what_they_kept_back(tmp_p
 def test_who_is_stopped_and_says_nothing_holds_up_settling_for_a_moment_only(tmp_path):
     master, site, record = make(tmp_path, count=2)
     site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].demand = True
+    change_queue(site.dispatch, demand=True)
     site.decide(2.1)
     site.on_gone(record, ExitStatus(signal=9), 3.0)
     site.decide(3.1)
@@ -265,7 +255,7 @@ def test_who_is_stopped_and_says_nothing_holds_up_settling_for_a_moment_only(tmp
 def test_at_a_stop_nobody_waits_for_those_who_have_left(tmp_path):
     master, site, record = make(tmp_path, count=2)
     site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 2.0, 0.0), 2.0)
-    site.dispatch.queues["q"].demand = True
+    change_queue(site.dispatch, demand=True)
     site.decide(2.1)
     other = next(r for r in master.records if r.queue and r is not record)
     site.on_gone(record, ExitStatus(signal=9), 3.0)

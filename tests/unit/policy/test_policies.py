@@ -3,30 +3,13 @@
 from random import Random
 
 import pytest
+from support.records import queue, record
 
-from coworker.model import SYSTEM, Identity, Item, QueueInfo, RetireReason, Role, WorkerRecord, WorkerState
+from coworker.model import SYSTEM, Identity, Item, RetireReason, WorkerState
 from coworker.policy import backoff, escalation, matching, polling, recycling, scheduling
 from coworker.policy.backoff import Breaker
-from coworker.policy.scheduling import QueueState
 
 A, B = Identity(100, 1), Identity(101, 1)
-
-
-def record(number, identity=None, state=WorkerState.READY, **more):
-    given = {
-        "site": "s",
-        "role": Role.WORKER,
-        "generation": 1,
-        "started_at": 0.0,
-        "max_requests": 0,
-        "max_age": 0.0,
-    }
-    return WorkerRecord(number, number, **{**given, **more}, state=state, identity=identity)
-
-
-def queue(name="q", **more):
-    info = QueueInfo(name, type=more.pop("type", "SqlParallel"), batch_limit=more.pop("batch_limit", 1))
-    return QueueState(info, **more)
 
 
 class TestBackoff:
@@ -109,8 +92,9 @@ class TestScheduling:
         assert [served.count(name) for name in "abc"] == [30, 10, 10]
 
     def test_a_queue_that_no_free_worker_fits_is_passed_over(self):
-        mine, theirs, unknown = queue("mine", last_identity=A), queue("theirs", last_identity=B), queue("new")
-        theirs.virtual_time, mine.virtual_time, unknown.virtual_time = 0.0, 1.0, 2.0
+        mine = queue("mine", last_identity=A, virtual_time=1.0)
+        theirs = queue("theirs", last_identity=B, virtual_time=0.0)
+        unknown = queue("new", virtual_time=2.0)
         assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(A)) is mine
         assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(SYSTEM)) is unknown
         assert scheduling.pick([mine, theirs, unknown], 0.0) is theirs
