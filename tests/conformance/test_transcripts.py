@@ -29,8 +29,8 @@ EXCEPTIONS = {
 # Not the database server's words, but its mark; what follows is the store's own.
 WORDING = [(re.compile(r"DB Error: [^\"]*"), "DB Error: REASON")]
 
-SUCCEED = Task("transcript_tasks:succeed")
-THROW = Task("transcript_tasks:throw")
+SUCCEED = Task("support.tasks:succeed")
+THROW = Task("support.tasks:throw")
 Action = Callable[[QueueService], object]
 
 
@@ -60,14 +60,14 @@ def lose_the_database(service: QueueService) -> None:
     path.rename(path.with_suffix(".gone"))
 
 
-AS_CONTACT_2 = Task("transcript_tasks:succeed", run_as={"contactId": 2, "domainId": 1})
+AS_CONTACT_2 = Task("support.tasks:succeed", run_as={"contactId": 2, "domainId": 1})
 ACTIONS: dict[str, Action | None] = {
     "login: one identity for the life of the pipe": None,
     "an untrusted session": None,
     "queue ok1: SqlParallel, batch_limit 2, three tasks": queue("ok1", [SUCCEED] * 3, batch_limit=2),
     "a second runItems for the same claim": None,
     "queue noise: the task prints a line on stdout": queue(
-        "noise", [Task("transcript_tasks:print_noise", [0])]
+        "noise", [Task("support.tasks:say", ["NOISE 0\n"])]
     ),
     "queue fdel: error=delete, retry_limit 0, the task throws": queue("fdel", [THROW]),
     "queue fretry: error=delete, retry_limit 2, retry_interval 1 s, the task always throws": queue(
@@ -88,7 +88,7 @@ ACTIONS: dict[str, Action | None] = {
     "give a claim back": None,
     "create, draft, claim from a draft": None,
     "setting queue_paused: the queue still reads active, claims come back empty": queue("paused", [SUCCEED]),
-    "the task calls exit(3)": queue("fatal", [Task("transcript_tasks:leave", [3])]),
+    "the task calls exit(3)": queue("fatal", [Task("support.tasks:exit_with", [3])]),
     "the database connections of the pipe are killed": lose_the_database,
 }
 CLAIM_LOST = (
