@@ -11,6 +11,7 @@ from coworker.ipc import messages as m
 from coworker.master.site import Site
 from coworker.model import QueueInfo, Role, WorkerRecord, WorkerState
 from coworker.policy.scheduling import QueueState
+from support.fake_master import FakeMaster
 
 
 def record(number=1, identity=None, state=WorkerState.READY, *, role=Role.WORKER, slot=None, **more):
@@ -54,12 +55,13 @@ def ready_site(master, count=1, **workers):
     return site
 
 
-def working_site(master, count=1):
-    """A ready site, and one of its workers: sent to the queue "q" (batches of two), bound to no contact."""
+def working_site(folder, count=1):
+    """A master, its ready site, and a worker: sent to the queue "q" (batches of two), bound to no contact."""
+    master = FakeMaster(folder)
     site = ready_site(master, count)
     site.decide(1.6)
     site.reports.take(master.records[0], work_found("q", batch_limit=2), 1.7)
     site.decide(1.8)
     (worker,) = (each for each in master.records if each.queue)
     site.reports.take(worker, m.Bound(None, None), 1.9)
-    return site, worker
+    return master, site, worker

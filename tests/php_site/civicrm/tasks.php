@@ -10,7 +10,8 @@ class Tasks {
     $fields = $daemon === false ? [$context->contact ?: 'system', getmypid()]
       : [$context->run_count, getmypid(), $daemon, sprintf('%.4F', microtime(true))];
     $words = array_merge([$word, $context->item, $context->queue], $fields, $more);
-    file_put_contents($journal, implode(' ', $words) . "\n", FILE_APPEND);  // one write, at the end: whole lines, without a lock that a frozen process could hold
+    // One write, at the end of the file: whole lines, without a lock that a frozen process could hold.
+    file_put_contents($journal, implode(' ', $words) . "\n", FILE_APPEND);
   }
 
   private static function journalled($journal, $context, $do) {
