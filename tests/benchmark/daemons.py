@@ -33,7 +33,7 @@ def running(folder, site, workers, **more):
 
 
 def load(daemon, site, tasks, **more):
-    """Have all tasks there before the first is claimed: the daemon is quiet from now on, until `go_on`."""
+    """Have all tasks there before the first is claimed: the daemon is quiet from now on, until `resume`."""
     before = len(daemon.events("quiet"))
     daemon.send(signal.SIGTSTP)
     daemon.event("quiet", count=before + 1)

@@ -7,7 +7,7 @@ those that it shares with them. Pipes are the site's.
 import tempfile
 from pathlib import Path
 
-from tests.benchmark.daemons import by_role, go_on, load, running
+from tests.benchmark.daemons import by_role, load, resume, running
 from tests.benchmark.measure import Spread
 from tests.benchmark.report import Chart, Report
 from tests.benchmark.sites import Where
@@ -44,7 +44,7 @@ def _measure(tasks, workers):
         site = Where(call_cost=0, boot_cost=0).site(Path(name))
         with running(Path(name), site, workers) as daemon:
             load(daemon, site, tasks, batch=BATCH)
-            go_on(daemon)
+            resume(daemon)
             site.wait(tasks)
             processes = by_role(daemon)
             (master,), (control,) = processes["master"], processes["control"]

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from tests.benchmark.daemons import OWN, by_role, go_on, load, running
+from tests.benchmark.daemons import OWN, by_role, load, resume, running
 from tests.benchmark.report import Chart, Report
 from tests.benchmark.sites import Where
 
@@ -29,7 +29,7 @@ def growth(tasks, progress):
             for part in range(1, PARTS + 1):
                 progress(f"{part * tasks // PARTS} of {tasks}")
                 load(daemon, site, tasks // PARTS, batch=BATCH)
-                go_on(daemon)
+                resume(daemon)
                 site.wait(part * (tasks // PARTS))
                 report.rows.append({"tasks": part * (tasks // PARTS), **_memory(daemon)})
     return report

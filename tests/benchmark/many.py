@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from random import Random
 
+from support.records import record, work_found
+
 from coworker.civi.client import Client
 from coworker.civi.pipe import Pipe
 from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import WorkFound
 from coworker.master.dispatch import Dispatch
-from coworker.model import SYSTEM, Role, WorkerRecord, WorkerState
+from coworker.model import SYSTEM
 from coworker.unix.poller import Poller
 from tests.benchmark.daemons import running
 from tests.benchmark.latency import PAUSE, SETTLED
@@ -92,11 +93,9 @@ def _starts(folder, site, repetitions):
 def _decision(queues):
     """Microseconds of the master's CPU."""
     dispatch = Dispatch(SiteSettings("s", None, "cmd"), lambda *_args, **_fields: None, Random(1))
-    worker = WorkerRecord(1, 1, "s", Role.WORKER, 1, 0.0, 0, 0.0, identity=SYSTEM, state=WorkerState.READY)
+    worker = record(1, SYSTEM)
     dispatch.watch.look(1.0, free=True, control=2)
-    dispatch.watch.seen(
-        WorkFound([[f"q{n}", "SqlParallel", 1, 3600, 0, 0, None] for n in range(queues)], 0.001), 1.0
-    )
+    dispatch.watch.seen(work_found(*(f"q{n}" for n in range(queues))), 1.0)
     took = 0.0
     for _ in range(DECISIONS if queues <= 1000 else 20):
         begun = time.process_time()

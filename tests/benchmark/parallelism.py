@@ -7,7 +7,7 @@ measure) is left out, and bringing in worker after worker is not.
 import tempfile
 from pathlib import Path
 
-from tests.benchmark.daemons import go_on, load, running
+from tests.benchmark.daemons import load, resume, running
 from tests.benchmark.measure import Spread
 from tests.benchmark.report import Chart, Report
 
@@ -50,6 +50,6 @@ def _measure(where, workers, rounds, seconds):
         site = where.site(Path(name))
         with running(Path(name), site, workers) as daemon:
             load(daemon, site, rounds * workers, seconds=seconds)
-            go_on(daemon)
+            resume(daemon)
             moments = site.wait(rounds * workers)
     return moments[-1] + seconds - moments[0], moments[workers - 1] - moments[0]

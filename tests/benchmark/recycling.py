@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from tests.benchmark.daemons import go_on, load, running
+from tests.benchmark.daemons import load, resume, running
 from tests.benchmark.measure import Spread, alternate
 from tests.benchmark.report import Chart, Report
 from tests.benchmark.throughput import rate
@@ -47,5 +47,5 @@ def _rate(where, workers, tasks, seconds, max_requests):
         site = where.site(Path(name))
         with running(Path(name), site, workers, max_requests=max_requests, boot_budget=1) as daemon:
             load(daemon, site, tasks, seconds=seconds)
-            go_on(daemon)
+            resume(daemon)
             return rate(site.wait(tasks))

@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from tests.benchmark.daemons import go_on, load, running
+from tests.benchmark.daemons import load, resume, running
 from tests.benchmark.measure import Spread, percentile
 from tests.benchmark.report import Chart, Report
 
@@ -54,7 +54,7 @@ def _measure(where, workers, seconds, calm):
         site = where.site(Path(name))
         with running(Path(name), site, workers, boot_budget=1) as daemon:  # the default
             load(daemon, site, tasks, seconds=seconds)
-            go_on(daemon)
+            resume(daemon)
             site.wait(1)
             time.sleep(WARM + calm)
             hup = time.monotonic()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.benchmark.bare import BareLoops
-from tests.benchmark.daemons import OWN, by_role, cpu_by_role, go_on, load, running
+from tests.benchmark.daemons import OWN, by_role, cpu_by_role, load, resume, running
 from tests.benchmark.measure import Spread, alternate
 from tests.benchmark.report import Chart, Report
 from tests.benchmark.sites import NAME, Where
@@ -77,7 +77,7 @@ def by_daemon(work, **settings):
             load(daemon, site, work.tasks, batch=work.batch)
             processes = by_role(daemon)
             before = cpu_by_role(processes)
-            go_on(daemon)
+            resume(daemon)
             moments = site.wait(work.tasks)
             after = cpu_by_role(processes)
     return _run(work, moments, {role: after[role] - before[role] for role in OWN})

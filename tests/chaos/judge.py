@@ -61,7 +61,9 @@ def read_log(lines):
     """{item: its attempts} from the tasks' log."""
     found = defaultdict(list)
     for line in lines:
-        word, item, _queue, _try, pid, daemon, at = line.split()
+        word, item, _queue, _try, pid, daemon, at, *_ = line.split()
+        if word == "child":  # that a task left behind
+            continue
         if word == "start":
             found[item].append(Attempt(int(pid), daemon, float(at)))
             continue

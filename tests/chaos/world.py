@@ -36,17 +36,17 @@ QUEUES = {  # name: (weight among the pushed, settings)
     "steps": (1, {"retry_limit": 1, "type": "Sql"}),
     "abort": (1, {"retry_limit": 0, "error": "abort", "batch_limit": 2}),
 }
-KINDS = {  # kind: (weight, arguments)
-    "nap": (60, (0.02,)),
-    "nap_long": (4, (0.7,)),
-    "fail": (4, ()),
-    "leave": (2, ()),
-    "segfault": (2, ()),
-    "hang": (1, ()),
-    "eat": (1, (250,)),
-    "noise": (3, (2,)),
-    "close_stdout": (1, ()),
-    "offspring": (2, ()),
+KINDS = {  # kind: (weight, task of support.tasks, arguments)
+    "nap": (60, "nap", (0.02,)),
+    "nap_long": (4, "nap", (0.7,)),
+    "fail": (4, "fail", ()),
+    "leave": (2, "leave", (3,)),
+    "segfault": (2, "crash", ()),
+    "hang": (1, "nap", (3600,)),
+    "eat": (1, "gorge", (250,)),
+    "noise": (3, "noise", (2,)),
+    "close_stdout": (1, "close_stdout", ()),
+    "offspring": (2, "offspring", (30,)),
 }
 CONTACTS = (None, None, 100, 200)
 
@@ -92,11 +92,10 @@ class World:
         """Tasks of all kinds into all queues."""
         for _ in range(count):
             queue = self.rng.choices(list(QUEUES), [weight for weight, _ in QUEUES.values()])[0]
-            kind = self.rng.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
-            function = kind.removesuffix("_long")
-            arguments = (str(self.site.journal), *KINDS[kind][1])
+            kind = self.rng.choices(list(KINDS), [weight for weight, *_ in KINDS.values()])[0]
+            _, task, arguments = KINDS[kind]
             contact = self.rng.choice(CONTACTS) if queue in ("batch", "retry") else None
-            (item,) = self.site.push(queue, f"chaos.tasks:{function}", *arguments, run_as=contact)
+            (item,) = self.site.push(queue, task, *arguments, run_as=contact)
             self.stories[item] = Story(item, queue, kind)
 
     def tend(self):

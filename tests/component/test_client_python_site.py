@@ -41,7 +41,7 @@ def connect(url, poller):
         arguments = ["-m", "coworker", "pipe", "--store", url, "--as-version", version, "vtl"]
         command = "exec " + shlex.join([sys.executable, *arguments])
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        pipes.append(Pipe(command, cwd=ROOT / "tests" / "support", env=env, poller=poller))
+        pipes.append(Pipe(command, cwd=ROOT / "tests", env=env, poller=poller))
         client = Client(pipes[-1], call_timeout=10)
         assert client.handshake(minimum_version="5.51", deadline=soon(10)).version == version
         return client
@@ -58,7 +58,7 @@ def test_look_claim_run(connect, service, version):
     service.create_queue("empty")
     service.create_queue("idle", status="draft")
     for name in ("par", "par", "par", "lin", "lin", "idle"):
-        service.push(name, "site_tasks:succeed")
+        service.push(name, "support.tasks:succeed")
     client = connect(version)
     looker = queues.Looker(client)
     assert looker.has_queue_item is (version == "6.13.3")
@@ -84,7 +84,7 @@ def test_look_claim_run(connect, service, version):
 def test_a_linear_queue_with_a_leased_head_is_not_ready(connect, service):
     service.create_queue("lin", type="Sql")
     for _ in range(3):
-        service.push("lin", "site_tasks:succeed")
+        service.push("lin", "support.tasks:succeed")
     client = connect()
     assert len(queues.claim(client, "lin")) == 1
     assert queues.Looker(client).look().queues == []
@@ -95,8 +95,8 @@ def test_a_linear_queue_with_a_leased_head_is_not_ready(connect, service):
 
 def test_noise_and_failure(connect, service):
     service.create_queue("q", batch_limit=2)
-    service.push("q", "site_tasks:print_something", "half a line")
-    service.push("q", "site_tasks:fail")
+    service.push("q", "support.tasks:say", "half a line")
+    service.push("q", "support.tasks:throw")
     client = connect()
     items = queues.claim(client, "q")
     assert list(queues.run(client, "q", [item.id for item in items]).values()) == [Outcome.OK, Outcome.DELETE]
@@ -105,16 +105,16 @@ def test_noise_and_failure(connect, service):
 
 def test_identities(connect, service):
     service.create_queue("q", batch_limit=2)
-    service.push("q", "site_tasks:succeed", run_as={"contactId": 2, "domainId": 1})
-    service.push("q", "site_tasks:succeed")
+    service.push("q", "support.tasks:succeed", run_as={"contactId": 2, "domainId": 1})
+    service.push("q", "support.tasks:succeed")
     items = queues.claim(connect(), "q")
     assert items == [Item("1", Identity(2, 1)), Item("2", SYSTEM)]
 
 
 def test_settling(connect, service):
     service.create_queue("q", batch_limit=3)
-    for callback in ("succeed", "leave", "succeed"):
-        service.push("q", f"site_tasks:{callback}")
+    for callback in ("succeed", "exit_with", "succeed"):
+        service.push("q", f"support.tasks:{callback}")
     client = connect()
     items = [item.id for item in queues.claim(client, "q")]
     with pytest.raises(PipeEndedError, match="exit status 3"):

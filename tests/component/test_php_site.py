@@ -3,27 +3,24 @@
 import json
 import shlex
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
+from support import recorded
 from support.php_site import LAYOUTS, PHP_SITE, PhpSite
 from support.pipe_helpers import poller, soon, start  # noqa: F401
-from support.site import TESTS
+from support.replay import Player
+from support.transcript import Kind, parse
 
 from coworker.civi import queues
 from coworker.civi.client import Client
 from coworker.civi.pipe import PipeEndedError
+from coworker.civiserver.fields import CONTACT
 from coworker.errors import CallError
 from coworker.model import Outcome
-
-sys.path.append(str(TESTS / "conformance"))  # its modules know each other by their bare names
-import test_transcripts as recorded
-from support.replay import Player
-from support.transcript import Kind, parse
 
 SECRET = {"X-Civi-Auth": "Bearer SECRET", "X-Requested-With": "XMLHttpRequest"}
 MASKED = "Sorry an error occurred"
@@ -72,7 +69,7 @@ def test_every_line_is_as_recorded(tmp_path, version, name):
     player = PhpPlayer(site, release, recorded.ACTIONS, {recorded.CLAIM_LOST: recorded.free_items("lost")},
                        recorded.WORDING, set(recorded.EXCEPTIONS.values()))  # fmt: skip
     if version == "civicrm-5.77":
-        player.service.store.delete(recorded.CONTACT, [2])  # that site had only its own contact
+        player.service.store.delete(CONTACT, [2])  # that site had only its own contact
     steps = parse(recorded.read(version, name))
     player.play(steps)
     counted = {Kind.RECEIVE, Kind.ROWS, Kind.CLOSE, Kind.END}

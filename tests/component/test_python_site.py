@@ -16,7 +16,7 @@ from coworker.civiserver.service import QueueService
 from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
-TASKS = "python_site_tasks:"
+TASKS = "support.tasks:"
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_last_line_without_line_end_is_answered(start):
 
 @pytest.mark.parametrize("how", ["sys.exit", "os._exit"])
 def test_a_task_that_exits_ends_the_pipe_and_leaves_the_row_leased(start, service, how):
-    service.push("q", f"{TASKS}leave", how, 3)
+    service.push("q", f"{TASKS}exit_with", 3, "last words\n", how)
     pipe = start(prefix="\x01")
     pipe.send_api4("Queue", "runItems", queue="q")
     assert pipe.finish()[:2] == (3, b"last words\n")
@@ -265,7 +265,7 @@ def test_a_client_that_hangs_up_does_not_stop_the_batch(start, service, tmp_path
 
 
 def test_failures_are_one_line_each_on_standard_error(start, service):
-    service.push("q", f"{TASKS}throw", title="Mine")
+    service.push("q", f"{TASKS}throw", "over\ntwo lines", title="Mine")
     pipe = start(prefix="\x01")
     pipe.send_api4("Queue", "runItems", queue="q")
     pipe.read_line()

@@ -1,4 +1,4 @@
-"""The hands of a site, with no process in sight."""
+"""The effects of a site, with no process in sight."""
 
 from random import Random
 
@@ -6,7 +6,7 @@ from coworker.master.timers import Timers
 
 
 class FakeMaster:
-    """Effects that note what they are asked."""
+    """Notes what it is asked."""
 
     def __init__(self, claims):
         self.timers, self.rng, self.log_looking = Timers(), Random(1), False
@@ -17,7 +17,7 @@ class FakeMaster:
         return len(self.records) + 1
 
     def spawn(self, site, record, settings):
-        record.pid = 1000 + record.id
+        record.pid = 1_000_000 + record.id
         self.records.append(record)
 
     def send(self, record, order):

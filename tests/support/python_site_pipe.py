@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 PATIENCE = 60.0  # seconds, on a busy machine
 
 
@@ -31,7 +31,7 @@ class Pipe:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])},
         )
         self._output = b""
         self.welcome = json.loads(self.read_line())

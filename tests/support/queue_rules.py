@@ -6,14 +6,14 @@ from coworker.civiserver.release import Release
 from coworker.civiserver.service import QueueService
 from coworker.model import SYSTEM
 from coworker.queues.stores import open_store
-from support import queue_tasks
+from support import tasks
 
 
 @pytest.fixture
 def make_service():
     """A function that makes a service of some release, with one store for all of them."""
     store = open_store("memory:")
-    queue_tasks.seen.clear()
+    tasks.seen.clear()
     yield lambda version="6.13.3", **more: QueueService(store, Release(version), **more)
     store.close()
 

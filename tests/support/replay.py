@@ -15,7 +15,7 @@ from coworker.civiserver.service import QueueService
 from coworker.queues.stores import open_store
 from support.transcript import HEAD, Kind, RecordedRow, Step, parse_rows
 
-ROOT = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 PATIENCE = 10.0  # seconds for an answer
 TOLERANCE = 3  # seconds between a claim and the look at its row
 SHORT = 60  # seconds: a delay below this is one that the recording waited out
@@ -88,7 +88,7 @@ class Player:
 
     def _start(self, step: Step) -> None:
         command = [sys.executable, "-m", "coworker", "pipe", "--store", self._url]
-        path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+        path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
         self._pipe = subprocess.Popen(
             [*command, "--as-version", self._version, step.text],
             stdin=subprocess.PIPE,

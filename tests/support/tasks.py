@@ -1,4 +1,11 @@
-"""Tasks for tests. Each appends "start ITEM QUEUE CONTACT PID" and "end …" to the journal (O_APPEND)."""
+"""Every task that tests put into queues, as "support.tasks:NAME"; pipes find it with tests/ on PYTHONPATH.
+
+Journalled tasks append "start ITEM QUEUE CONTACT PID" and "end …" to the journal (O_APPEND) that is their
+first argument. In a daemon of the chaos program, which has CHAOS_DAEMON in its environment, that is
+"start ITEM QUEUE TRY PID DAEMON TIME". Plain tasks write no journal; the tests that run tasks in their own
+process read `seen`, others give a `folder`, where tasks leave word for them.
+tests/php_site/civicrm/tasks.php has the same by the same names, as far as a PHP site needs them.
+"""
 
 import fcntl
 import os
@@ -7,6 +14,8 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+# --- journalled ---
 
 
 def append(journal, *words):
@@ -17,7 +26,12 @@ def append(journal, *words):
 
 
 def _write(journal, word, ctx, *more):
-    append(journal, word, ctx.item_id, ctx.queue, ctx.contact or "system", os.getpid(), *more)
+    daemon = os.environ.get("CHAOS_DAEMON")
+    if daemon is None:
+        fields = (ctx.contact or "system", os.getpid())
+    else:
+        fields = (ctx.run_count, os.getpid(), daemon, f"{time.time():.4f}")
+    append(journal, word, ctx.item_id, ctx.queue, *fields, *more)
 
 
 @contextmanager
@@ -156,3 +170,139 @@ def say_domain(ctx, journal, seconds=0.0):
     time.sleep(seconds)
     _write(journal, "end", ctx, ctx.domain)
     return True
+
+
+def gorge(ctx, journal, mib):
+    """Takes memory step by step, until somebody stops it."""
+    _write(journal, "start", ctx)
+    kept = []
+    while len(kept) < mib:
+        kept.append(bytearray(os.urandom(1 << 20)))
+    time.sleep(3600)
+
+
+def noise(ctx, journal, mib):
+    """Prints a line that looks like an answer, and megabytes without a line end."""
+    with _journalled(journal, ctx):
+        print('{"jsonrpc":"2.0","result":[],"id":1}')
+        for _ in range(mib):
+            sys.stdout.write("x" * (1 << 20))
+        sys.stdout.flush()
+    return True
+
+
+def close_stdout(ctx, journal):
+    """Nothing that this process answers can be read any more."""
+    with _journalled(journal, ctx):
+        sys.stdout.flush()
+        os.close(1)
+    return True
+
+
+# --- plain: what they return or raise ---
+
+
+def succeed(ctx):
+    return True
+
+
+def throw(ctx, text="boom"):
+    raise ValueError(text)
+
+
+def mistake(ctx):
+    return 1 + "1"
+
+
+def say_false(ctx):
+    return False
+
+
+def interrupt(ctx):
+    raise KeyboardInterrupt
+
+
+def exit_with(ctx, status=3, text="", how="sys.exit"):
+    """Print the text, then end the whole process."""
+    print(text, end="", flush=True)
+    if how == "sys.exit":
+        sys.exit(status)
+    os._exit(status)
+
+
+not_callable = 5
+
+
+# --- plain: what they were called with ---
+
+seen = []
+
+
+def note(ctx, *arguments):
+    seen.append((ctx, arguments))
+
+
+class Kept:
+    @staticmethod
+    def deep(ctx):
+        seen.append((ctx, ("deep",)))
+
+
+# --- plain: what they do to standard streams ---
+
+
+def say(ctx, text):
+    sys.stdout.write(text)
+
+
+def print_everywhere(ctx):
+    """From Python, from the file descriptor, and from another program."""
+    print("from python")
+    sys.stdout.flush()
+    os.write(1, b"from the descriptor\n")
+    subprocess.run(["echo", "from a program"], check=True)
+    print("without a line end", end="")
+
+
+def read_stdin(ctx):
+    return sys.stdin.read() == "" and os.read(0, 1) == b""
+
+
+# --- plain: processes, and word left in a folder ---
+
+
+def write(ctx, folder, name):
+    Path(folder, name).write_text(str(os.getpid()))
+
+
+def wait_for_gate(ctx, folder):
+    """Say that it runs, then wait until a writer opens the gate (a FIFO)."""
+    Path(folder, "running").write_text(str(os.getpid()))
+    Path(folder, "gate").read_text()
+
+
+def start_program(ctx, folder):
+    """A program that outlives the task and the pipe, with every descriptor that it may inherit."""
+    child = subprocess.Popen(
+        ["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False
+    )
+    Path(folder, "child").write_text(str(child.pid))
+
+
+def fork_child(ctx, folder):
+    """A child without a program of its own that outlives the task and the pipe."""
+    pid = os.fork()
+    if pid == 0:
+        os.close(1)
+        os.close(2)
+        time.sleep(60)
+        os._exit(0)
+    Path(folder, "child").write_text(str(pid))
+
+
+def fork_and_return(ctx, path):
+    """The child comes back from the task; only the parent may settle it."""
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        Path(path).write_text(str(os.waitstatus_to_exitcode(status)))

@@ -10,7 +10,6 @@ require_once __DIR__ . '/queues.php';
 require_once __DIR__ . '/items.php';
 require_once __DIR__ . '/handler.php';
 require_once __DIR__ . '/tasks.php';
-require_once __DIR__ . '/chaos.php';
 
 class CRM_Core_Exception extends Exception {}
 

@@ -2,9 +2,6 @@
 
 /** Runs a batch in order and settles each item before the next (contract A3, A4). */
 class TaskHandler {
-  // Whose tasks: the module in front of the colon.
-  const CLASSES = ['chaos.tasks' => 'ChaosTasks', 'transcript_tasks' => 'TranscriptTasks'];
-
   private $queue;
 
   public function __construct($queue) {
@@ -78,11 +75,10 @@ class TaskHandler {
   }
 
   private function call($task, $row) {
-    list($name, $module) = array_reverse(explode(':', $task->callback)) + [1 => ''];
-    $class = isset(self::CLASSES[$module]) ? self::CLASSES[$module] : 'Tasks';
+    $name = substr(strrchr(":{$task->callback}", ':'), 1);  // whatever module stands in front of the colon
     $context = (object) ['item' => $row['id'], 'queue' => $this->getName(), 'run_count' => $row['run_count'],
       'contact' => Fake::$contact, 'domain' => Fake::domain(), 'log' => Civi::log('queue')];
-    return $class::$name($context, ...(isset($task->arguments) ? $task->arguments : []));
+    return Tasks::$name($context, ...(isset($task->arguments) ? $task->arguments : []));
   }
 
   /** A task with runAs runs only under that contact and domain; null is a value like any other. */

@@ -1,13 +1,17 @@
 <?php
 
-/** The same tasks, by name and journal, as tests/support/tasks.py. */
+/** The same tasks, by name and journal, as tests/support/tasks.py; that says what CHAOS_DAEMON does. */
 class Tasks {
 
   private static $kept = [];
 
   private static function write($journal, $word, $context, ...$more) {
-    $words = array_merge([$word, $context->item, $context->queue, $context->contact ?: 'system', getmypid()], $more);
-    file_put_contents($journal, implode(' ', $words) . "\n", FILE_APPEND | LOCK_EX);
+    $daemon = getenv('CHAOS_DAEMON');
+    $fields = $daemon === false ? [$context->contact ?: 'system', getmypid()]
+      : [$context->run_count, getmypid(), $daemon, sprintf('%.4F', microtime(true))];
+    $words = array_merge([$word, $context->item, $context->queue], $fields, $more);
+    // One write, at the end of the file: whole lines, without a lock that a frozen process could hold.
+    file_put_contents($journal, implode(' ', $words) . "\n", FILE_APPEND);
   }
 
   private static function journalled($journal, $context, $do) {
@@ -168,25 +172,49 @@ class Tasks {
     self::write($journal, 'end', $context, $context->domain);
     return true;
   }
-}
 
-/** Those of the recorded sessions, tests/conformance/transcript_tasks.py. */
-class TranscriptTasks {
+  /** Takes memory step by step, until somebody stops it. */
+  public static function gorge($context, $journal, $mebibytes) {
+    self::write($journal, 'start', $context);
+    $kept = [];
+    while (count($kept) < $mebibytes) {
+      $kept[] = random_bytes(1 << 20);
+    }
+    sleep(3600);
+  }
+
+  /** Prints a line that looks like an answer, and megabytes without a line end. */
+  public static function noise($context, $journal, $mebibytes) {
+    return self::journalled($journal, $context, function () use ($mebibytes) {
+      echo "{\"jsonrpc\":\"2.0\",\"result\":[],\"id\":1}\n";
+      for ($n = 0; $n < $mebibytes; $n++) {
+        echo str_repeat('x', 1 << 20);
+      }
+    });
+  }
+
+  /** Nothing that this process answers can be read any more. */
+  public static function close_stdout($context, $journal) {
+    return self::journalled($journal, $context, function () { fclose(STDOUT); });
+  }
+
+  // Plain ones, which write no journal.
 
   public static function succeed($context) {
     return true;
   }
 
-  public static function print_noise($context, $number) {
-    echo "NOISE $number\n";
+  public static function say($context, $text) {
+    echo $text;
     return true;
   }
 
-  public static function throw($context) {
-    throw new RuntimeException('this task always throws');
+  public static function throw($context, $text = 'boom') {
+    throw new RuntimeException($text);
   }
 
-  public static function leave($context, $status) {
+  public static function exit_with($context, $status = 3, $text = '') {
+    echo $text;
     exit($status);
   }
 }

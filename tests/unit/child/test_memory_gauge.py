@@ -1,11 +1,7 @@
-"""Memory: what is measured, what is decided, and how the kernel's own kills are told apart."""
-
-import os
-import subprocess
-import sys
+"""When a worker measures its memory, what it says, and how the kernel's own kills are told apart."""
 
 import pytest
-from support.daemon import wait_until
+from support.cgroup import fake_cgroup
 
 from coworker.child import memory_gauge as gauge
 from coworker.child.memory_gauge import MIB, MemoryGauge
@@ -13,8 +9,6 @@ from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError
 from coworker.ipc.messages import MemoryHigh
 from coworker.model import ExitStatus
-from coworker.policy.memory import Verdict, judge
-from coworker.unix.memory import OomWatch, tree_rss
 
 
 class FakeLink:
@@ -25,73 +19,9 @@ class FakeLink:
         self.posted.append(report)
 
 
-@pytest.mark.parametrize(
-    ("held", "limits", "verdict"),
-    [
-        (100, (100, 200), Verdict.KEEP),
-        (101, (100, 200), Verdict.RETIRE),
-        (200, (100, 200), Verdict.RETIRE),
-        (201, (100, 200), Verdict.KILL),
-        (9999, (0, 0), Verdict.KEEP),
-        (9999, (0, 200), Verdict.KILL),
-        (9999, (100, 0), Verdict.RETIRE),
-    ],
-)
-def test_verdicts(held, limits, verdict):
-    assert judge(held, max_memory=limits[0], hard_memory=limits[1]) is verdict
-
-
-def test_a_tree_is_measured_with_all_its_children():
-    eater = "import time; kept = bytearray(b'x' * (60 << 20)); print('ok', flush=True); time.sleep(600)"
-    command = f'{sys.executable} -c "{eater}" & wait'
-    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, start_new_session=True) as shell:
-        try:
-            assert shell.stdout.readline() == b"ok\n"
-            assert tree_rss(shell.pid) > 60 * MIB
-        finally:
-            os.killpg(shell.pid, 9)
-    assert tree_rss(shell.pid) == 0
-
-
-def test_without_the_kernels_list_of_children_psutil_finds_them(monkeypatch):
-    with subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"], start_new_session=True) as shell:
-        try:
-            wait_until(lambda: len(gauge.tree_rss.__globals__["_children"](shell.pid)) == 2)
-            expected = sorted(gauge.tree_rss.__globals__["_children"](shell.pid))
-            monkeypatch.setattr(
-                "pathlib.Path.read_text", lambda _path: (_ for _ in ()).throw(FileNotFoundError)
-            )
-            assert sorted(gauge.tree_rss.__globals__["_children"](shell.pid)) == expected
-        finally:
-            os.killpg(shell.pid, 9)
-
-
 @pytest.fixture
 def cgroup(tmp_path):
-    """(a watch, the file that the kernel counts in)."""
-    (tmp_path / "cgroup").write_text("1:name=systemd:/\n0::/system.slice/coworker.service\n")
-    folder = tmp_path / "fs/system.slice/coworker.service"
-    folder.mkdir(parents=True)
-    events = folder / "memory.events"
-    events.write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
-    return OomWatch(tmp_path / "cgroup", tmp_path / "fs"), events
-
-
-def test_a_kill_of_the_kernel_is_seen_once(cgroup):
-    watch, events = cgroup
-    assert not watch.has_killed()
-    events.write_text("low 0\noom 4\noom_kill 3\noom_group_kill 0\n")
-    assert watch.has_killed()
-    assert not watch.has_killed()
-
-
-@pytest.mark.parametrize("content", ["", "oom_kill\n", "oom_kill x\n", "oom 7\n", None])
-def test_without_a_counter_nobody_was_killed(tmp_path, content):
-    (tmp_path / "cgroup").write_text("0::/\n")
-    if content is not None:
-        (tmp_path / "memory.events").write_text(content)
-    assert not OomWatch(tmp_path / "cgroup", tmp_path).has_killed()
-    assert not OomWatch(tmp_path / "nowhere", tmp_path).has_killed()
+    return fake_cgroup(tmp_path)
 
 
 def gauge_that_finds(mebibytes, monkeypatch):

@@ -12,7 +12,7 @@
 """
 
 import pytest
-from support import queue_tasks
+from support import tasks
 from support.queue_client import Client
 from support.queue_rules import let_go, make_service, rows, run
 
@@ -21,7 +21,7 @@ from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 make = make_service
-NOTE = Task("support.queue_tasks:note")
+NOTE = Task("support.tasks:note")
 OK, DELETE, ABORT, RELINQUISH = Outcome.OK, Outcome.DELETE, Outcome.ABORT, Outcome.RELINQUISH
 
 
@@ -39,7 +39,7 @@ def connect(tmp_path):
         opened.append(open_store(f"sqlite:///{tmp_path}/site.db", clock_offset=offset))
         return Client(opened[-1])
 
-    queue_tasks.seen.clear()
+    tasks.seen.clear()
     yield connect
     for store in opened:
         store.close()
@@ -60,7 +60,7 @@ def test_each_lost_claim_is_a_try_and_one_too_many_ends_the_item_unrun(service, 
         assert service.claim("q")
         let_go(service)
     assert run(service) == [DELETE if error == "delete" else ABORT]
-    assert queue_tasks.seen == []
+    assert tasks.seen == []
     assert service.status("q") == ("active" if error == "delete" else "aborted")
     assert rows(service) == ([] if error == "delete" else [(1, 9, retry_limit + 2)])
 
@@ -73,7 +73,7 @@ def test_the_last_try_is_still_run(service, retry_limit):
         service.claim("q")
         let_go(service)
     assert run(service) == [OK]
-    assert len(queue_tasks.seen) == 1
+    assert len(tasks.seen) == 1
 
 
 def test_an_exhausted_item_in_a_batch_harms_the_others_only_where_it_aborts_the_queue(service):
@@ -89,18 +89,18 @@ def test_an_exhausted_item_in_a_batch_harms_the_others_only_where_it_aborts_the_
 def test_an_item_that_another_has_leased_is_run_all_the_same(connect):
     one, other = connect(), connect()
     one.service.create_queue("q")
-    one.service.push("q", "support.queue_tasks:note")
+    one.service.push("q", "support.tasks:note")
     assert len(one.api4("Queue", "claimItems", queue="q")) == 1
     assert other.api4("Queue", "claimItems", queue="q") == []
     (answer,) = other.api4("Queue", "runItems", items=[{"id": 1, "queue": "q"}])
     assert answer["outcome"] == "ok"
-    assert len(queue_tasks.seen) == 1
+    assert len(tasks.seen) == 1
 
 
 def test_a_request_that_is_sent_twice_runs_what_was_left_for_a_retry_twice(connect):
     client = connect()
     client.service.create_queue("q", retry_limit=3, retry_interval=600)
-    client.service.push("q", "support.queue_tasks:throw")
+    client.service.push("q", "support.tasks:throw")
     client.api4("Queue", "claimItems", queue="q")
     outcomes = [client.api4("Queue", "runItems", items=[{"id": 1, "queue": "q"}]) for _ in range(2)]
     assert [answer[0]["outcome"] for answer in outcomes] == ["retry", "retry"]
@@ -122,7 +122,7 @@ def overtake(client, act):
 def test_an_update_frees_what_another_has_claimed_between_its_select_and_its_update(connect):
     settling, other, third = connect(), connect(), connect()
     settling.service.create_queue("q")
-    settling.service.push("q", "support.queue_tasks:note", release_time="-1 minute")
+    settling.service.push("q", "support.tasks:note", release_time="-1 minute")
     overtake(settling, lambda: other.api4("Queue", "claimItems", queue="q"))
     where = [["id", "=", 1], ["queue_name", "=", "q"], ["run_count", "=", 0]]
     values = {"release_time": None, "run_count": 0}
@@ -134,7 +134,7 @@ def test_an_update_frees_what_another_has_claimed_between_its_select_and_its_upd
 def test_an_update_whose_guard_does_not_match_any_more_changes_nothing(connect):
     settling, other = connect(), connect()
     settling.service.create_queue("q")
-    settling.service.push("q", "support.queue_tasks:note", release_time="-1 minute")
+    settling.service.push("q", "support.tasks:note", release_time="-1 minute")
     ((run_count, release_time),) = of(settling).values()
     other.api4("Queue", "claimItems", queue="q")
     leased = of(other)
@@ -148,7 +148,7 @@ def test_an_update_whose_guard_does_not_match_any_more_changes_nothing(connect):
 def test_an_update_of_what_has_ended_meanwhile_does_not_bring_it_back(connect):
     settling, other = connect(), connect()
     settling.service.create_queue("q")
-    settling.service.push("q", "support.queue_tasks:note")
+    settling.service.push("q", "support.tasks:note")
     overtake(settling, lambda: other.api4("QueueItem", "delete", where=[["id", "=", 1]]))
     settling.api4("QueueItem", "update", where=[["id", "=", 1]], values={"run_count": 0})
     assert of(settling) == {}
@@ -157,7 +157,7 @@ def test_an_update_of_what_has_ended_meanwhile_does_not_bring_it_back(connect):
 def test_a_lease_is_as_long_as_the_clock_of_whoever_looks_says(connect):
     usual, ahead = connect(), connect(offset=3700)
     usual.service.create_queue("q", lease_time=3600)
-    usual.service.push("q", "support.queue_tasks:note")
+    usual.service.push("q", "support.tasks:note")
     assert len(usual.api4("Queue", "claimItems", queue="q")) == 1
     assert usual.api4("Queue", "claimItems", queue="q") == []
     assert len(ahead.api4("Queue", "claimItems", queue="q")) == 1

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support import queue_tasks
+from support import tasks
 from support.queue_rules import make_service, rows, run
 
 from coworker.civiserver.release import Release
@@ -23,7 +23,7 @@ def service(make):
 @pytest.mark.parametrize("queue_status", ["aborted", "draft", "completed", "paused"])
 def test_queues_that_are_not_active_give_nothing(service, queue_status):
     service.create_queue("q")
-    service.push("q", "support.queue_tasks:note")
+    service.push("q", "support.tasks:note")
     if queue_status == "paused":
         service.store.set_setting(1, "queue_paused", True)
     else:
@@ -36,7 +36,7 @@ def test_queues_that_are_not_active_give_nothing(service, queue_status):
 
 def test_run_items_checks_neither_status_nor_lease(service):
     service.create_queue("q")
-    service.push("q", "support.queue_tasks:note")
+    service.push("q", "support.tasks:note")
     service.store.set_status("q", "draft")
     assert service.run_claimed("q", [1]) == [(1, OK)]
 
@@ -44,11 +44,11 @@ def test_run_items_checks_neither_status_nor_lease(service):
 def test_items_run_in_order_of_id_and_the_gone_ones_are_left_out(service):
     service.create_queue("q", batch_limit=3)
     for number in (1, 2, 3):
-        service.push("q", "support.queue_tasks:note", number)
+        service.push("q", "support.tasks:note", number)
     service.store.remove("q", 2)
     assert service.run_claimed("q", [3, 2, 1]) == [(1, OK), (3, OK)]
     assert service.run_claimed("q", [1, 3]) == []
-    assert [arguments for _, arguments in queue_tasks.seen] == [(1,), (3,)]
+    assert [arguments for _, arguments in tasks.seen] == [(1,), (3,)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_unknown_queue_is_asked_for_again_next_time(service):
 
 def test_settings_of_a_queue_are_remembered_its_status_is_not(service, make):
     service.create_queue("q", batch_limit=1)
-    service.push_all("q", [Task("support.queue_tasks:note")] * 4)
+    service.push_all("q", [Task("support.tasks:note")] * 4)
     assert len(service.claim("q")) == 1
     service.store._db.execute("UPDATE civicrm_queue SET batch_limit = 3")
     assert len(service.claim("q")) == 1
@@ -94,14 +94,14 @@ def test_settings_of_a_queue_are_remembered_its_status_is_not(service, make):
 def test_the_domain_is_that_of_the_process(make):
     service = make(domain=2)
     service.create_queue("q")
-    service.push("q", "support.queue_tasks:note", run_as={"domainId": 2})
+    service.push("q", "support.tasks:note", run_as={"domainId": 2})
     assert run(service) == [OK]
-    assert queue_tasks.seen[0][0].domain == 2
+    assert tasks.seen[0][0].domain == 2
 
 
 def test_run_loop_counts(service):
     service.create_queue("q", batch_limit=2)
-    service.push_all("q", [Task("support.queue_tasks:note")] * 3 + [Task("support.queue_tasks:throw")])
+    service.push_all("q", [Task("support.tasks:note")] * 3 + [Task("support.tasks:throw")])
     result = service.run_loop("q", None, None, SYSTEM)
     result.pop("loop_duration")
     assert result == {
@@ -125,8 +125,8 @@ def test_run_loop_counts(service):
 )
 def test_run_loop_limits(service, requests, duration, message):
     service.create_queue("q")
-    service.push_all("q", [Task("support.queue_tasks:note")] * 2)
-    service.push("q", "support.queue_tasks:note", release_time="+60 seconds")
+    service.push_all("q", [Task("support.tasks:note")] * 2)
+    service.push("q", "support.tasks:note", release_time="+60 seconds")
     result = service.run_loop("q", requests, duration, SYSTEM)
     assert result["exit_message"] == message
     assert (result["queue_total"], result["queue_blocked"]) == ((1, 1) if message[0] == "N" else (3, 1))
@@ -136,7 +136,7 @@ def test_run_loop_says_why_it_does_not_begin_and_what_stopped_it(service):
     service.create_queue("q", status="draft")
     assert service.run_loop("q", 1, 1, SYSTEM)["exit_message"] == "Queue is not active (status => draft)"
     service.create_queue("r", runner="theirs")
-    service.push("r", "support.queue_tasks:note")
+    service.push("r", "support.tasks:note")
     result = service.run_loop("r", 1, 1, SYSTEM)
     assert result["item_errors"] == 1
     assert result["exit_message"].startswith("Queue-item raised unhandled exception (ApiError: Failed to run")

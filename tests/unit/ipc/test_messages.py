@@ -1,6 +1,10 @@
 """Messages survive the way between master and child."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.batches import Narrator, batches, heard, known
+from support.records import working_site
 
 from coworker.errors import ProtocolError
 from coworker.ipc import messages as m
@@ -82,19 +86,66 @@ def test_items_and_queues_survive():
     assert QueueInfo(*next(e for e in EVERY if isinstance(e, m.WorkFound)).queues[0]).linear
 
 
+def test_a_batch_that_began_and_ended_meanwhile_is_one_report():
+    took = m.Claimed("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5)
+    done = m.Done("2.1", [["ok", ["1"]], ["retry", ["2"]]], 0.1, {"2": {"error": "x"}})
+    worked = m.BatchDone("2.1", "q", 5.0, None, None, done.outcomes, 0.1, done.errors)
+    assert m.condense([m.Claiming("q", 5.0), took, done, m.Claiming("q", 6.0)]) == [
+        worked,
+        m.Claiming("q", 6.0),
+    ]
+
+
 @pytest.mark.parametrize(
-    ("run_as", "expected"),
+    "reports",
     [
-        (None, SYSTEM),
-        ({}, SYSTEM),
-        ([], SYSTEM),
-        ({"contactId": None, "domainId": 1}, Identity(None, 1)),
-        ({"contactId": "0"}, SYSTEM),
-        ({"contactId": 2, "domainId": 1}, Identity(2, 1)),
-        ({"contactId": "2", "domainId": "1"}, Identity(2, 1)),
-        ({"contactId": 2}, Identity(2, None)),
-        ({"contactId": 2, "domainId": ""}, Identity(2, None)),
+        [
+            m.Claimed("2.1", "q", [[None, None, ["1"]], [100, 1, ["2"]]], 5.5, 0.5),
+            m.Done("2.1", [["ok", ["1"]]], 0.1),
+        ],
+        [m.Claimed("2.1", "q", [[None, None, ["1", "2"]]], 5.5, 0.5), m.Done("2.1", [["ok", ["1"]]], 0.1)],
+        [
+            m.Claimed("2.1", "q", [[100, 1, ["1"]]], 5.5, 0.5),
+            m.Bound(100, 1),
+            m.Done("2.1", [["ok", ["1"]]], 0.1),
+        ],
+        [m.Done("2.1", [["ok", ["1"]]], 0.1), m.Claimed("2.2", "q", [[None, None, ["1"]]], 5.5, 0.5)],
+        [m.Claiming("q", 5.0), m.Idle("q", "empty")],
     ],
+    ids=["two identities", "not all", "a login between", "another's", "nothing came"],
 )
-def test_identity_of_run_as(run_as, expected):
-    assert Identity.from_run_as(run_as) == expected
+def test_what_more_must_be_said_is_said(reports):
+    assert m.condense(reports) == reports
+
+
+@given(batches, st.data())
+def test_reports_that_leave_together_say_the_same_in_fewer_words(tmp_path_factory, drawn, data):
+    worlds = [working_site(tmp_path_factory.mktemp("claims")) for _ in range(2)]
+    told = []
+    for condensed, (_, site, record) in zip((True, False), worlds, strict=True):
+        child = Narrator(record)
+        for size, ends in drawn:
+            child.batch(size, runs=True, ends=ends)
+            if not ends:
+                break
+        child.steps.append(
+            (m.Claiming("q", child.now + 1.0), None)
+        )  # a finished batch is never the last word
+        flushes = data.draw(st.sets(st.integers(1, len(child.steps)))) or {-1} if condensed else ()
+        heard(site, record, child.steps, flushes)
+        state = site.dispatch.queues["q"]
+        told.append(
+            (
+                *known(site, record),
+                (record.done, record.claims, record.queue, record.deadline, record.state),
+                (
+                    state.demand,
+                    state.working,
+                    state.empty,
+                    state.last_identity,
+                    state.virtual_time,
+                    state.seen,
+                ),
+            )
+        )
+    assert told[0] == told[1]

@@ -4,12 +4,13 @@ from math import inf
 from random import Random
 
 import pytest
+from support.records import record, site_settings
 
-from coworker.config.settings import QueueSettings, SiteSettings, WorkerSettings
+from coworker.config.settings import QueueSettings
 from coworker.ipc.messages import Inspected, InspectFailed
 from coworker.master.deadlines import RETRY, Deadlines
 from coworker.master.dispatch import Dispatch
-from coworker.model import Item, Lease, QueueInfo, Role, WorkerRecord, WorkerState
+from coworker.model import Item, Lease, QueueInfo, WorkerState
 
 TIMEOUT = 100.0
 
@@ -18,15 +19,13 @@ class Bench:
     """One worker that runs a batch of its claim since second 10."""
 
     def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0):
-        workers = WorkerSettings(task_timeout=TIMEOUT)
-        settings = SiteSettings(
-            "s", None, "cmd", workers=workers, queues=(QueueSettings("slow", task_timeout=7.0),)
-        )
+        queues = (QueueSettings("slow", task_timeout=7.0),)
+        settings = site_settings(task_timeout=TIMEOUT, queues=queues)
         self.dispatch = Dispatch(settings, lambda *_a, **_k: None, Random(1))
         self.dispatch.can_give_back = gives_back
         self.timers = []
         self.deadlines = Deadlines(settings, self.dispatch, lambda _record, at: self.timers.append(at))
-        self.worker = WorkerRecord(1, 1, "s", Role.WORKER, 1, 0.0, 0, 0.0, state=WorkerState.BUSY)
+        self.worker = record(state=WorkerState.BUSY)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
         self.claim = self.dispatch.ledger.open(

@@ -3,13 +3,14 @@
 from random import Random
 
 import pytest
+from support.records import record, site_settings, work_found
 
-from coworker.config.settings import QueueSettings, SiteSettings, WorkerSettings
+from coworker.config.settings import QueueSettings
 from coworker.ipc import messages as m
 from coworker.master.dispatch import Dispatch
 from coworker.master.handoff import REFUSED_DELAY
 from coworker.master.ledger import Place
-from coworker.model import SYSTEM, Identity, QueueInfo, Role, WorkerRecord, WorkerState
+from coworker.model import SYSTEM, Identity, QueueInfo
 
 A = Identity(100, 1)
 
@@ -19,22 +20,13 @@ class Bench:
 
     def __init__(self, count=2, queues=(), **workers):
         self.logged = []
-        settings = SiteSettings("s", None, "cmd", workers=WorkerSettings(**workers), queues=queues)
+        settings = site_settings(queues=queues, **workers)
         self.dispatch = Dispatch(settings, lambda *a, **k: self.logged.append((a[1], k)), Random(1))
-        self.workers = {n: self.worker(n) for n in range(1, count + 1)}
-
-    @staticmethod
-    def worker(number, identity=SYSTEM, **more):
-        given = {"max_requests": 0, "max_age": 0.0, "state": WorkerState.READY, **more}
-        return WorkerRecord(number, number, "s", Role.WORKER, 1, 0.0, **given, identity=identity)
+        self.workers = {n: record(n, SYSTEM) for n in range(1, count + 1)}
 
     def seen(self, *names, now=1.0, **info):
         self.dispatch.watch.look(now, free=True, control=9)
-        rows = [
-            [name, info.get("type", "SqlParallel"), info.get("batch_limit", 1), 3600, 0, 0, None]
-            for name in names
-        ]
-        self.dispatch.watch.seen(m.WorkFound(rows, 0.001), now)
+        self.dispatch.watch.seen(work_found(*names, **info), now)
 
     def assign(self, *numbers, now=1.0, claim=True):
         free = [self.workers[n] for n in numbers or self.workers]
@@ -118,7 +110,7 @@ def test_a_small_queue_comes_before_the_next_slice_of_a_huge_one():
 
 def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back():
     bench = Bench(3)
-    bench.workers[3].identity = A
+    bench.workers[3] = record(3, A)
     bench.seen("q", batch_limit=2)
     bench.assign(1)
     assert bench.took(1, "1.1", ["1", "2"], contact=100, domain=1) == 0
@@ -155,7 +147,7 @@ def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     assert 1000 < due < 2000, "of a lease of 3,600 seconds"
     bench.assign(2, now=due - 1)
     assert bench.settlements() == []
-    bench.workers[3] = bench.worker(3, identity=A)
+    bench.workers[3] = record(3, A)
     (order,) = bench.assign(3, now=due - 1).values()
     assert (order.claim, order.items) == ("1.1", [[100, 1, ["1"]]])
 
@@ -227,7 +219,7 @@ def test_after_work_the_next_look_follows_at_once():
 
 def test_without_overlap_the_order_ends_at_the_limit():
     bench = Bench(1, overlap=False)
-    bench.workers[1].max_requests, bench.workers[1].done = 10, 7
+    bench.workers[1] = record(1, SYSTEM, max_requests=10, done=7)
     bench.seen("q")
     assert bench.assign()[1].quota == 3
 
@@ -272,7 +264,7 @@ def test_the_info_of_an_unknown_queue_is_a_default():
 @pytest.mark.parametrize("remote", [True, False])
 def test_whose_processes_are_out_of_reach_is_the_workers_own_matter_whatever_a_reload_says(remote):
     bench = Bench(1)
-    bench.workers[1].remote = remote
+    bench.workers[1] = record(1, SYSTEM, remote=remote)
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])

@@ -1,327 +1,86 @@
-"""What the files of a killed daemon say is open: every line counts, whatever the KILL cut off."""
+"""What a child that died had left unsaid, its journal knows."""
 
-import json
 import os
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.batches import INFO, Narrator, batches, heard, known
+from support.records import working_site
 
-from coworker.claims import reading as recovery
-from coworker.claims.checkpoint import Checkpoint, site_file
-from coworker.claims.journal import CUT, Journal, child_file
-from coworker.config.settings import SiteSettings
-from coworker.master.ledger import Ledger, Place
-from coworker.master.reopening import reopen
-from coworker.master.settlements import Settlement
-from coworker.master.settler import Settler
-from coworker.model import Identity, Item, Lease, QueueInfo
-from coworker.unix import proc
-
-INFO = ["q", "SqlParallel", 5, 3600, 1, 7, "delete", "task"]
-QUEUE = QueueInfo(*INFO)
-ITEMS = [Item("1"), Item("2", Identity(100, 1)), Item("3", Identity(None, 2))]
-IDS = ["1", "2", "3"]
-LEASE = Lease(5.0, 0.5)
-
-
-def nobody(*_args, **_fields):
-    raise AssertionError("nothing is to be said")
+from coworker.claims.journal import Journal, child_file
+from coworker.ipc import messages as m
+from coworker.model import SYSTEM, ExitStatus, Item, Lease
 
 
 @pytest.fixture
-def path(tmp_path):
-    return child_file(tmp_path, os.getpid(), 7)
+def world(tmp_path):
+    return working_site(tmp_path)
 
 
-@pytest.fixture
-def journal(path):
-    return Journal(path, "s", os.getpid())
+@given(batches, st.data())
+def test_after_its_death_the_master_knows_as_much_as_if_it_had_said_all(tmp_path_factory, drawn, data):
+    folder = tmp_path_factory.mktemp("claims")
+    master, site, record = working_site(folder)
+    child = Narrator(record)
+    for size, ends in drawn:
+        child.batch(size, runs=True, ends=ends)
+        if not ends:
+            break  # it died in this one
+    died = data.draw(st.integers(0, len(child.steps)))
+    said = data.draw(st.integers(0, died))
+    journal = Journal(child_file(folder, record.pid, record.id), "s", os.getpid())
+    for _, note in child.steps[:died]:
+        note(journal)
+    heard(site, record, child.steps[:said], data.draw(st.sets(st.integers(0, len(child.steps)))) or {-1})
+    if any(isinstance(report, m.Idle) for report, _ in child.steps[said:died]):
+        return  # an order is never over before that was said
+    site.reports.take_unheard(record, 6.0)
+
+    _, twin, twin_record = working_site(tmp_path_factory.mktemp("claims"))
+    heard(twin, twin_record, child.steps[:died])
+    entries, claiming = known(site, record)
+    expected, expected_claiming = known(twin, twin_record)
+    assert expected.items() <= entries.items()
+    # What ended last, and that a claim gave nothing, is noted with the next line: its rows will tell.
+    last = child.steps[died - 1][0] if died else None
+    surplus = {item_id for _, ids in last.outcomes for item_id in ids} if isinstance(last, m.Done) else set()
+    assert entries.keys() - expected.keys() <= surplus
+    if last is not None:
+        assert claiming == expected_claiming
+    assert not [event for event in master.logged if event == "journal_unreadable"]
 
 
-def claim_in(path, log=nobody):
-    (claim,) = recovery.read([path], log).claims.values()
-    return claim
+def test_a_journal_that_could_not_be_written_takes_nothing_back_that_was_said(world):
+    master, site, record = world
+    journal = Journal(child_file(master.claims, record.pid, record.id), "s", os.getpid())
+    journal.claiming(INFO, 3.0)
+    site.reports.take(record, m.Claiming("q", 3.0), 3.1)  # the disk is full then: the answer was said at once
+    site.reports.take(record, m.Claimed(f"{record.id}.1", "q", [[None, None, ["7"]]], 3.1, 0.1), 3.1)
+    site.reports.take_unheard(record, 6.0)
+    assert known(site, record) == ({"7": True}, None)
 
 
-def reopened(*paths, log=nobody, **more):
-    """The settlements and lost claims that these files lead to."""
-    ledger = Ledger()
-    settler = Settler(SiteSettings("s", None, "cmd"), ledger, nobody, None)
-    given = {"now": 1000.0, "patience": 40.0, **more}
-    reopen(recovery.read(paths, log), ledger, settler, **given)
-    return settler.settlements.of_claims(), settler.settlements.lost_claims()
-
-
-def test_an_intent_without_an_answer_is_a_lost_claim(journal, path):
-    journal.claiming(INFO, 5.0)
-    ((), (lost,)) = map(tuple, reopened(path))
-    assert (lost.queue, lost.since, lost.until) == (QUEUE, 5.0, 45.0)
-    assert lost.recovered
-
-
-def test_what_was_taken_is_settled_by_what_was_begun(journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=["1", "3"])
-    ((entry,), lost) = reopened(path)
-    assert (entry.sent, entry.unsent, entry.claim.leases) == (["1", "3"], ["2"], [LEASE])
-    assert [entry.claim.entries[each].item for each in IDS] == ITEMS
-    assert not lost
-
-
-def test_what_ended_is_not_settled_and_what_was_not_sent_was_not_begun(journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=IDS)
-    journal.not_begun("7.1", ["3"])
-    journal.ended("7.1", ["1"])
-    journal.flush()
-    ((entry,), _) = reopened(path)
-    assert (entry.sent, entry.unsent) == (["2"], ["3"])
-
-
-def test_nothing_taken_nothing_open(journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took_nothing()
-    journal.flush()
-    assert reopened(path) == ([], [])
-
-
-def test_an_item_that_two_children_name_is_settled_once_and_begun_if_either_says_so(tmp_path, journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=["1"])
-    other = child_file(tmp_path, os.getpid(), 8)
-    second = Journal(other, "s", os.getpid())
-    second.handed("7.1", INFO, [ITEMS[1]], [list(LEASE)])
-    second.began("7.1", ["2"])
-    ((entry,), _) = reopened(other, path)
-    assert (entry.sent, entry.unsent) == (["1", "2"], ["3"])
-
-
-def test_a_new_order_forgets_what_the_master_has_taken_over(journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=[])
-    journal.next_order()
-    assert reopened(path) == ([], [])
-
-
-def test_it_does_not_grow_while_nothing_is_open(journal, path):
-    for number in range(1000):
-        journal.claiming(INFO, 4.5)
-        journal.took(f"7.{number}", ITEMS, LEASE, begun=IDS)
-        journal.ended(f"7.{number}", IDS)
-    assert path.stat().st_size < 2 * CUT
-
-
-def test_a_claim_that_cannot_be_noted_must_not_be_made(journal, path, monkeypatch):
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:10]))  # as a full disk does
-    before = path.read_bytes()
-    with pytest.raises(OSError, match="No space left"):
-        journal.claiming(INFO, 4.5)
-    monkeypatch.undo()
-    assert path.read_bytes() == before
-    journal.claiming(INFO, 4.5)
-    assert len(reopened(path)[1]) == 1
-
-
-def test_lines_that_could_not_be_written_come_with_the_next(journal, path, monkeypatch):
-    journal.claiming(INFO, 4.5)
-    monkeypatch.setattr(os, "write", lambda _fd, _data: (_ for _ in ()).throw(OSError(28, "full")))
-    journal.took("7.1", ITEMS, LEASE, begun=["1"])
-    monkeypatch.undo()
-    journal.began("7.1", ["2"])
-    ((entry,), lost) = reopened(path)
-    assert (entry.sent, entry.unsent) == (["1", "2"], ["3"])
-    assert not lost
-
-
-def test_times_of_another_boot_are_shifted_by_the_wall_clock(journal, path):
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=[])
-    lines = path.read_text().splitlines()
-    head, claiming = json.loads(lines[0]), json.loads(lines[1])
-    head[2]["boot"] = "another"
-    claiming[3] = claiming[3] - 100.0  # made that much earlier by the wall clock
-    path.write_text("\n".join([json.dumps(head), json.dumps(claiming), *lines[2:], ""]))
-    ((entry,), _) = reopened(path)
-    age_then = claiming[3] - 4.5
-    assert entry.claim.leases[0].at == pytest.approx(
-        5.0 + age_then - (time.time() - time.monotonic()), abs=0.1
-    )
-
-
-operations = st.lists(
-    st.sampled_from(["claim", "nothing", "took", "began", "ended", "order", "flush"]), max_size=30
-)
-
-
-@given(operations, st.integers(0, 400))
-def test_whatever_a_kill_cuts_off_no_claim_that_was_noted_is_forgotten(tmp_path_factory, made, cut):
-    """A model of the file's truth: after each whole line, what is open is what the lines before say."""
-    path = tmp_path_factory.mktemp("journal") / "1-1.claims"
+def test_lines_that_nobody_can_read_and_a_torn_one_are_passed_over(world):
+    master, site, record = world
+    path = child_file(master.claims, record.pid, record.id)
     journal = Journal(path, "s", os.getpid())
-    number, claiming, open_claims, truth = 0, False, set(), {}
-
-    def note():
-        # The line that counts comes first of those that are written together.
-        content = path.read_bytes()
-        ends = [at + 1 for at, byte in enumerate(content) if byte == 10 and at + 1 > max(truth, default=0)]
-        truth.update(dict.fromkeys(ends, (claiming, frozenset(open_claims))))
-
-    note()
-    for operation in made:
-        if operation == "claim" and not claiming:
-            journal.claiming(INFO, 4.5)
-            claiming = True
-        elif operation == "nothing" and claiming:
-            journal.took_nothing()
-            journal.flush()
-            claiming = False
-        elif operation == "took" and claiming:
-            number += 1
-            journal.took(f"1.{number}", [Item(str(number))], LEASE, begun=[])
-            claiming = False
-            open_claims.add(str(number))
-        elif operation == "began" and open_claims:
-            journal.began(f"1.{max(map(int, open_claims))}", [max(open_claims, key=int)])
-        elif operation == "ended" and open_claims:
-            last = max(open_claims, key=int)
-            journal.ended(f"1.{last}", [last])
-            journal.flush()
-            open_claims.discard(last)
-        elif operation == "order" and not claiming:
-            journal.next_order()
-            open_claims.clear()
-            truth.clear()
-        else:
-            continue
-        note()
-    size = path.stat().st_size
-    kept = max(size - cut, min(truth))
-    os.truncate(path, kept)
-    claimed, wanted = truth[max(each for each in truth if each <= kept)]
-    settlements, lost = reopened(path)
-    assert {each for entry in settlements for each in entry.ids} == wanted
-    assert len(lost) == claimed
-
-
-@given(st.binary(max_size=200))
-def test_garbage_is_named_and_never_fatal(tmp_path_factory, garbage):
-    path = tmp_path_factory.mktemp("journal") / "1-1.claims"
-    Journal(path, "s", os.getpid())
+    journal.claiming(INFO, 3.0)
     with path.open("ab") as stream:
-        stream.write(garbage + b"\n")
-    said = []
-    recovery.read([path], lambda _level, event, **_fields: said.append(event))
-    assert set(said) <= {"journal_damaged"}
-    assert len(said) >= bool(garbage)
+        stream.write(b"garbage\n[]\n3\n")
+    journal.took(f"{record.id}.1", [Item("7", SYSTEM)], Lease(3.1, 0.1), begun=["7"])
+    with path.open("ab") as stream:
+        stream.write(b'["took","x')
+    site.reports.take_unheard(record, 6.0)
+    assert known(site, record) == ({"7": True}, None)
 
 
-# --- the file of the master ---
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    ledger = Ledger()
-    settler = Settler(SiteSettings("s", None, "cmd"), ledger, nobody, None)
-    return ledger, settler, Checkpoint(tmp_path, "s", ledger, settler, nobody), site_file(tmp_path, "s")
-
-
-def test_what_only_the_master_knows_survives(checkpoint):
-    ledger, settler, book, path = checkpoint
-    claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
-    ledger.hand("7.1", ["2"], 7)
-    settler.settle(claim, Place.HELD, cause="SIGKILL", sent=["1"], stopped_by_us=True, delay=60)
-    settler.lose(QUEUE, 3.0, 4.0, "died")
-    settler.crash_counts.count("q", "9")
-    book.save()
-    settlements, (lost,) = reopened(path)
-    assert [(e.sent, e.unsent, e.stopped_by_us, e.delay, e.cause) for e in settlements] == [
-        (["1"], [], True, 60, "SIGKILL"),
-        ([], ["2"], False, 0, recovery.CAUSE),
-    ]
-    assert (lost.queue, lost.since, lost.until, lost.cause) == (QUEUE, 3.0, 4.0, "died")
-    assert recovery.read([path], nobody).crash_counts.would_be("q", ["8", "9"], 2) == ["9"]
-
-
-def test_its_file_is_gone_when_there_is_nothing_to_keep(checkpoint):
-    ledger, _, book, path = checkpoint
-    ledger.open("7.1", QUEUE, 7, ITEMS[:1], (), [LEASE])
-    ledger.hand("7.1", ["1"], 7)
-    book.save()
-    assert path.exists()
-    ledger.settle("7.1", ["1"], Place.HANDED)
-    ledger.settled("7.1", ["1"])
-    book.save()
-    assert not path.exists()
-
-
-def test_a_renewed_lease_is_that_of_the_childs_claim_and_one_that_was_asked_for_may_have_begun(
-    checkpoint, path, monkeypatch
-):
-    ledger, _, book, site = checkpoint
-    monkeypatch.setattr(os, "getppid", os.getpid)  # the same master made both
-    journal = Journal(path, "s", os.getpid())
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=["1"])
-    claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
-    ledger.renew(claim, 50.0)
-    ledger.renewed(claim, Lease(51.0, 0.5), certain=True)
-    ledger.renew(claim, 90.0)
-    book.save()
-    ((entry,), _) = reopened(path, site)
-    first, second, third = entry.claim.leases
-    assert (first, second) == (LEASE, Lease(51.0, 0.5))
-    assert third.at - third.seconds == pytest.approx(90.0)
-
-
-def test_files_of_this_very_daemon_are_nobodys_remains(tmp_path, journal, path, monkeypatch):
-    lines = path.read_text().splitlines()
-    head = json.loads(lines[0])
-    (found,) = recovery.scan(tmp_path, nobody)
-    assert (found.path, found.site, found.child) == (path, "s", proc.this_process())
-    head[2]["master"] = list(proc.this_process())
-    path.write_text(json.dumps(head) + "\n")
-    assert recovery.scan(tmp_path, nobody) == []
-
-
-def test_a_journal_whose_first_line_is_torn_claimed_nothing_and_goes(tmp_path, path):
-    path.write_bytes(b'["coworker cla')
-    assert recovery.scan(tmp_path, nobody) == []
-    assert not path.exists()
-
-
-def test_a_settlement_keeps_its_flags():
-    fields = {"sent": [1], "unsent": [], "ours": 1, "delay": "60", "blameless": 0, "out_of_sight": True}
-    read = recovery._settlement({**fields, "cause": "x"})
-    assert Settlement(None, **read).delay == 60
-    with pytest.raises(KeyError):
-        recovery._settlement(fields)
-
-
-def test_the_file_of_a_former_master_is_not_overwritten_before_it_is_read(tmp_path, checkpoint, monkeypatch):
-    _ledger, settler, book, path = checkpoint
-    settler.lose(QUEUE, 3.0, 4.0, "died")
-    book.save()
-    half = path.with_suffix(".new")
-    half.touch()
-    monkeypatch.setattr(recovery, "this_process", lambda: proc.Process(1, 1))
-    (found,) = recovery.scan(tmp_path, nobody)
-    away = recovery.put_away(found)
-    assert not half.exists()
-    fresh = Ledger()
-    ours = Checkpoint(tmp_path, "s", fresh, Settler(settler.settings, fresh, nobody, None), nobody)
-    ours.supersede()
-    ours.save()  # ours is empty: there shall be no file of that name
-    assert recovery.scan(tmp_path, nobody) == [away]
-    assert len(reopened(away.path)[1]) == 1
-
-
-@pytest.mark.parametrize("remote", [True, False])
-def test_what_a_remote_pipe_had_begun_may_still_run(path, remote):
-    journal = Journal(path, "s", os.getpid(), remote=remote)
-    journal.claiming(INFO, 4.5)
-    journal.took("7.1", ITEMS, LEASE, begun=["1"])
-    ((entry,), _) = reopened(path)
-    assert entry.out_of_sight is remote
+def test_what_was_claimed_unheard_is_settled_when_its_worker_is_gone(world):
+    master, site, record = world
+    journal = Journal(child_file(master.claims, record.pid, record.id), "s", os.getpid())
+    journal.claiming(INFO, 3.0)
+    journal.took(f"{record.id}.1", [Item("7", SYSTEM), Item("8", SYSTEM)], Lease(3.1, 0.1), begun=["7", "8"])
+    site.on_gone(record, ExitStatus(signal=9), 4.0)
+    site.decide(4.1)
+    (order,) = [order for _, order in master.sent if isinstance(order, m.Settle)]
+    assert (order.sent, order.unsent) == (["7", "8"], [])

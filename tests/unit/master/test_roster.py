@@ -1,27 +1,21 @@
-"""The register of children and the named points in time."""
+"""The register of children."""
 
 from itertools import product
-from math import inf
 
 import pytest
+from support.records import record
 
 from coworker.errors import IllegalMoveError
 from coworker.master.roster import MOVES, Roster
-from coworker.master.timers import Timers
-from coworker.model import RetireReason, Role, WorkerRecord
+from coworker.model import RetireReason, Role
 from coworker.model import WorkerState as S
 
 REASON = RetireReason.MAX_AGE
 
 
-def record(number, state=S.BOOTING, role=Role.WORKER, slot=None):
-    slot = number if slot is None else slot
-    return WorkerRecord(number, slot, "s", role, 1, 0.0, 0, 0.0, state=state)
-
-
 @pytest.mark.parametrize(("source", "target"), list(product(S, S)))
 def test_only_moves_that_make_sense_are_made(source, target):
-    roster, child = Roster(), record(1, source)
+    roster, child = Roster(), record(1, state=source)
     roster.add(child)
     if target in MOVES[source]:
         roster.move(child, target, REASON)
@@ -33,7 +27,7 @@ def test_only_moves_that_make_sense_are_made(source, target):
 
 
 def test_retiring_needs_a_reason_and_keeps_the_first():
-    roster, child = Roster(), record(1, S.READY)
+    roster, child = Roster(), record(1, state=S.READY)
     roster.add(child)
     with pytest.raises(IllegalMoveError):
         roster.move(child, S.RETIRING)
@@ -46,32 +40,7 @@ def test_retiring_needs_a_reason_and_keeps_the_first():
 def test_slots_are_reused_lowest_first():
     roster = Roster()
     for number in (1, 2, 3):
-        roster.add(record(number))
+        roster.add(record(number, state=S.BOOTING))
     roster.move(roster.get(2), S.GONE)
     assert roster.free_slot(Role.WORKER) == 2
     assert roster.free_slot(Role.CONTROL) == 0
-
-
-def test_timers_are_due_in_order_once():
-    timers = Timers()
-    timers.set("b", 2.0)
-    timers.set("a", 1.0)
-    timers.set("c", 9.0)
-    assert timers.next_at == 1.0
-    assert timers.due(0.5) == []
-    assert timers.due(2.0) == ["a", "b"]
-    assert timers.due(2.0) == []
-    assert timers.next_at == 9.0
-
-
-def test_timers_can_be_moved_and_cancelled():
-    timers = Timers()
-    timers.set("a", 1.0)
-    timers.set("a", 5.0)
-    timers.set("b", 2.0)
-    timers.cancel("b")
-    timers.cancel("unknown")
-    assert timers.due(3.0) == []
-    assert timers.next_at == 5.0
-    assert timers.due(5.0) == ["a"]
-    assert timers.next_at == inf

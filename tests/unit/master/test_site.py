@@ -2,11 +2,11 @@
 
 import pytest
 from support.fake_master import FakeMaster
+from support.records import ready_site, work_found
 
-from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.ipc import messages as m
 from coworker.master.pipe_groups import PipeGroup
-from coworker.master.site import SETTLE_PATIENCE, Site
+from coworker.master.site import SETTLE_PATIENCE
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerState
 
 
@@ -18,11 +18,8 @@ def master(tmp_path):
 @pytest.fixture
 def site(master):
     """A site whose control (1) and worker (2) are ready."""
-    site = Site(SiteSettings("s", None, "cmd", workers=WorkerSettings(count=1)), master)
-    site.decide(1.0)
+    site = ready_site(master)
     assert [record.role for record in master.records] == [Role.CONTROL, Role.WORKER]
-    for record in master.records:
-        site.reports.take(record, m.Ready("6.13.3", 0.5), 1.5)
     return site
 
 
@@ -32,7 +29,7 @@ def orders(master, kind):
 
 def lose_worker_with_a_claim(master, site, now):
     """It dies in the middle of a task: a claim is to be settled."""
-    site.reports.take(master.records[1], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), now)
+    site.reports.take(master.records[1], work_found("q"), now)
     site.decide(now)
     site.reports.take(master.records[1], m.Claimed("2.1", "q", [[None, None, ["7"]]], now, 0.0), now)
     site.on_gone(master.records[1], ExitStatus(signal=9), now)
@@ -78,7 +75,7 @@ def test_when_time_is_up_at_a_stop_no_new_control_is_booted(master, site, monkey
 def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
     site.decide(2.0)
     worker = master.records[1]
-    site.reports.take(master.records[0], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), 2.0)
+    site.reports.take(master.records[0], work_found("q"), 2.0)
     site.decide(2.0)
     assert orders(master, m.Work) == [worker.id]
     site.staff.retire(worker, RetireReason.SHUTDOWN, 3.0, at_once=True)
@@ -89,7 +86,7 @@ def test_what_a_worker_said_before_the_ladder_does_not_put_it_off(master, site):
 
 def test_while_there_is_nothing_to_do_a_look_takes_no_decision(master, site):
     site.decide(2.0)
-    site.reports.take(master.records[0], m.WorkFound([], 0.001), 2.1)
+    site.reports.take(master.records[0], work_found(), 2.1)
     site.dirty = False
     before = len(orders(master, m.Look))
     due = site.dispatch.watch.next_look_at
@@ -97,18 +94,16 @@ def test_while_there_is_nothing_to_do_a_look_takes_no_decision(master, site):
     assert ("look", site) in site.effects.timers.due(due)
     site.look_due(due)
     assert len(orders(master, m.Look)) == before + 1
-    site.reports.take(master.records[0], m.WorkFound([], 0.001), due + 0.1)
+    site.reports.take(master.records[0], work_found(), due + 0.1)
     assert not site.dirty
     site.look_due(due + 100)
-    site.reports.take(
-        master.records[0], m.WorkFound([["q", "SqlParallel", 1, 3600, 0, 0, None]], 0.001), due + 100
-    )
+    site.reports.take(master.records[0], work_found("q"), due + 100)
     assert site.dirty
 
 
 def test_a_site_that_may_not_be_looked_at_has_no_timer_for_it(master, site):
     site.decide(2.0)
-    site.reports.take(master.records[0], m.WorkFound([], 0.001), 2.1)
+    site.reports.take(master.records[0], work_found(), 2.1)
     site.resume(MasterPhase.QUIET)
     site.decide(2.2)
     site.look_due(50.0)

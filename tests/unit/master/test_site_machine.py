@@ -5,19 +5,18 @@ The real site with its staff, dispatch, ledger and settler; children are modelle
 
 import shutil
 import tempfile
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
-from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.fake_master import FakeMaster
+from support.records import queue_values, site_settings
 
-from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.ipc import messages as m
 from coworker.master.ledger import Place
 from coworker.master.site import Site
-from coworker.master.timers import Timers
 from coworker.model import ExitStatus, MasterPhase, QueueInfo, Role, WorkerState
 
 QUEUES = [QueueInfo("a", batch_limit=2), QueueInfo("b", batch_limit=3), QueueInfo("line", type="Sql")]
@@ -34,40 +33,30 @@ class Child:
         self.claiming = None
 
 
-class FakeMaster:
-    def __init__(self, folder):
-        self.timers, self.rng, self.log_looking, self.claims = Timers(), Random(1), False, folder
-        self.children, self.count = {}, 0
+class MasterOfChildren(FakeMaster):
+    """Its children hear what they are sent while they live."""
 
-    def next_id(self):
-        self.count += 1
-        return self.count
+    def __init__(self, claims):
+        super().__init__(claims)
+        self.children = {}
 
-    def spawn(self, _site, record, _settings):
-        record.pid = 1_000_000 + record.id
+    def spawn(self, site, record, settings):
+        super().spawn(site, record, settings)
         self.children[record.id] = Child(record)
 
     def send(self, record, order):
+        super().send(record, order)
         if record.id in self.children:
             self.children[record.id].inbox.append(order)
-
-    def signal(self, _record, _number):
-        pass
-
-    def wants(self, _level):
-        return True
-
-    def log(self, *_args, **_fields):
-        pass
 
 
 class Life(RuleBasedStateMachine):
     @initialize(count=st.integers(1, 4), limit=st.sampled_from([0, 1]))
     def start(self, count, limit):
         self.folder = Path(tempfile.mkdtemp())
-        self.master = FakeMaster(self.folder)
-        workers = WorkerSettings(count=count, boot_budget=BUDGET, max_requests=5, max_per_identity=limit)
-        self.site = Site(SiteSettings("s", None, "cmd", workers=workers), self.master)
+        self.master = MasterOfChildren(self.folder)
+        settings = site_settings(count=count, boot_budget=BUDGET, max_requests=5, max_per_identity=limit)
+        self.site = Site(settings, self.master)
         self.now, self.items, self.claims = 10.0, 0, 0
         self.open = set()  # ids that were claimed and have no end
         self.decide()
@@ -210,7 +199,7 @@ class Life(RuleBasedStateMachine):
             return
         order = child.inbox.pop(0)
         if isinstance(order, m.Look):
-            seen = [list(astuple(queue)) for queue in QUEUES if queue.name not in order.skip]
+            seen = [queue_values(**asdict(queue)) for queue in QUEUES if queue.name not in order.skip]
             self.report(child, m.WorkFound(seen, 0.001))
         elif isinstance(order, m.Retire):
             self.report(child, m.Bye(order.reason, "exit status 0"))

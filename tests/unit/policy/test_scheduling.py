@@ -1,0 +1,69 @@
+"""Which queue is next."""
+
+import pytest
+from support.records import queue
+
+from coworker.model import SYSTEM, Identity
+from coworker.policy import scheduling
+
+A, B = Identity(100, 1), Identity(101, 1)
+
+
+def served_by(identity):
+    return lambda queue: queue.last_identity in (identity, None)
+
+
+def test_turns_follow_the_weights():
+    queues = [queue("a", weight=3), queue("b"), queue("c")]
+    served = []
+    for _ in range(50):
+        chosen = scheduling.pick(queues, 0.0)
+        scheduling.begin(chosen)
+        chosen.working, chosen.demand = 0, True
+        served.append(chosen.info.name)
+    assert [served.count(name) for name in "abc"] == [30, 10, 10]
+
+
+def test_a_queue_that_no_free_worker_fits_is_passed_over():
+    mine = queue("mine", last_identity=A, virtual_time=1.0)
+    theirs = queue("theirs", last_identity=B, virtual_time=0.0)
+    unknown = queue("new", virtual_time=2.0)
+    assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(A)) is mine
+    assert scheduling.pick([mine, theirs, unknown], 0.0, served_by(SYSTEM)) is unknown
+    assert scheduling.pick([mine, theirs, unknown], 0.0) is theirs
+    assert scheduling.pick([mine, theirs], 0.0, served_by(SYSTEM)) is None
+
+
+def test_a_queue_that_had_nothing_gains_no_credit():
+    old, new = queue("old", virtual_time=100.0), queue("new", virtual_time=0.0)
+    new.enter(100.0)
+    assert new.virtual_time == 100.0
+    assert scheduling.pick([old, new], 0.0) is old
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (queue(), True),
+        (queue(demand=False), False),
+        (queue(working=3), True),
+        (queue(working=3, concurrency=3), False),
+        (queue(working=2, concurrency=3), True),
+        (queue(working=1, type="Sql"), False),
+        (queue(type="Sql", concurrency=9), True),
+        (queue(retry_at=5.1), False),
+        (queue(retry_at=5.0), True),
+        (queue(handed=1), False),
+    ],
+)
+def test_assignable(state, expected):
+    assert state.assignable(5.0) is expected
+
+
+def test_a_full_batch_proves_there_is_more():
+    state = queue(batch_limit=20, demand=False, empty=3, failures=2, failure="x")
+    state.took(19, 1.0)
+    assert not state.demand
+    assert (state.empty, state.failures, state.failure) == (0, 0, "")
+    state.took(20, 1.0)
+    assert state.demand
