@@ -188,9 +188,9 @@ class Unsettled(NamedTuple):
 
     `sent` are the ids of the last runItems, in running order, whose answer is missing; `unsent` were never
     sent. `stopped_by_us`: we ended the process, at a stop; then what was begun is given back, too.
-    `blameless`: whatever ended it, it was not the task. `out_of_sight`: what was begun may run on where we cannot see it
-    (rule 9). `delay`: seconds until what is given back may be claimed again. If one of the `poisoned` was
-    begun, it is not to be called again. `cause` is for the log.
+    `blameless`: whatever ended it, it was not the task. `out_of_sight`: what was begun may run on where we
+    cannot see it (rule 9). `delay`: seconds until what is given back may be claimed again. If one of the
+    `poisoned` was begun, it is not to be called again. `cause` is for the log.
     """
 
     sent: list[str]

@@ -163,7 +163,7 @@ def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
 
 
 def _own_domain(client: SiteClient, wanted: int | None) -> int | None:
-    """The domain that this pipe serves, fixed at its boot (contract A2). Raises BootError if it is another."""
+    """The domain that this pipe serves, fixed at its boot (contract A2). BootError if it is another."""
     own = _asked_domain(client)
     if wanted not in (None, own):
         raise BootError(

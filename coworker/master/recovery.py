@@ -1,8 +1,8 @@
 """What journals know and nobody said: of a child that died, and of a whole daemon that was killed.
 
 The first is heard as if the child had said it. After a KILL of everything the former children and their pipes
-are ended; then what their journals say is open goes into the ledger of this master, to be settled as all claims
-are: settled first, claimed then (rule 10).
+are ended; then what their journals say is open goes into the ledger of this master, and is settled as all
+claims are: settled first, claimed then (rule 10).
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class OldClaim:
     def parts(self) -> Iterator[Unsettled]:
         """What is to be settled of it."""
         left = dict.fromkeys(each for each in self.items if each not in self.ended)
-        for part in self.settling:
-            part = part.without([each for each in part.ids if each not in left])
+        for known in self.settling:
+            part = known.without([each for each in known.ids if each not in left])
             for each in part.ids:
                 del left[each]
             if part.ids:

@@ -117,7 +117,7 @@ class Site:
         )
         self.winding_up = WindingUp(self.dispatch, self.roster, self.pipe_groups)
         common = self.staff, self.dispatch, self.deadlines, self.watchdog
-        life = LifeReports(*common, self.health, lambda record, error: self.on_canary(record, error))
+        life = LifeReports(*common, self.health, self._canary_told)
         self._reports = Reports(WorkReports(*common, self.control_orders), life, self.control_orders)
 
     # --- what happens ---
@@ -148,6 +148,10 @@ class Site:
             self.watchdog.next_rung(record, now)
             self.control_orders.look_lost(record.id, now)
         self.happened(again=True)
+
+    def _canary_told(self, record: WorkerRecord, error: str | None) -> None:
+        """A reload may listen, from some time on."""
+        self.on_canary(record, error)
 
     def _spawn(self, record: WorkerRecord, settings: SiteSettings) -> int:
         return self.effects.spawn(record, settings, ChildOfSite(self, record))

@@ -1,7 +1,7 @@
 """Whether a site can be used, and as whom it was booted: down, held, or with code that has changed since.
 
-Boots that fail open its circuit breaker: it is down. What control notices may hold it: it is left alone although
-it answers. And new code means that all who booted before are to be replaced once.
+Boots that fail open its circuit breaker: it is down. What control notices may hold it: it is left alone
+although it answers. And new code means that all who booted before are to be replaced once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SiteHealth:
         return self.breaker.is_open
 
     def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
-        """A boot that was `begun` then has failed: back off. `retry_after`: seconds that the site asks for."""
+        """A boot that was `begun` then has failed: back off. `retry_after`: seconds that the site wants."""
         before = self.breaker
         self.breaker = before.failed(now, message, self._rng, begun=begun)
         if retry_after:

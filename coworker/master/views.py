@@ -1,6 +1,6 @@
 """Read-only pictures of what the master knows, for whoever shows it: titles, status, why, metrics.
 
-Values only: nothing in a view changes any more, and nothing that is done to a view reaches the master. All times
+Values only: nothing in a view changes any more, and nothing that is done to it reaches the master. All times
 are monotonic seconds. A whole picture of 64 workers and 1,000 queues takes less than a millisecond.
 """
 
@@ -18,7 +18,7 @@ from coworker.policy.scheduling import QueueState
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """Whether a site is worked, and if not, since when and why. `down_since` and `held_since`: None if not."""
+    """Whether a site is worked, and if not, why. `down_since`, `held_since`: None while it is not so."""
 
     name: str
     phase: MasterPhase

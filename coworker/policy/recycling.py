@@ -1,4 +1,4 @@
-"""When a worker has served long enough, or holds too much memory. Limits get jitter at birth (process rule 4)."""
+"""When a worker has served long enough, or holds too much memory. Limits get jitter (process rule 4)."""
 
 from __future__ import annotations
 

@@ -4,10 +4,11 @@ from hypothesis import strategies as st
 
 from coworker.claims.journal import Journal
 from coworker.ipc import messages as m
-from coworker.model import SYSTEM, Item, Lease
-from support.records import change_queue, queue_values
+from coworker.ipc.link import condense
+from coworker.model import SYSTEM, Item, Lease, QueueInfo
+from support.records import change_queue
 
-INFO = queue_values("q", batch_limit=2)  # the queue of support.records.working_site
+INFO = QueueInfo("q", batch_limit=2)  # the queue of support.records.working_site
 # What a worker may go through: (size, whether it ends) of each batch.
 batches = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=5)
 
@@ -26,7 +27,7 @@ class Narrator:
         at = self.now
         self._step(m.Claiming("q", at), lambda j: j.claiming(INFO, at))
         if not size:
-            self._step(None, Journal.took_nothing)
+            self._step(None, Journal.gave_nothing)
             self._step(m.Idle("q", "empty"), Journal.flush)
             self._step(None, Journal.next_order)
             return
@@ -35,7 +36,7 @@ class Narrator:
         self._items += size
         items, lease, begun = [Item(each, SYSTEM) for each in ids], Lease(at + 0.1, 0.1), ids if runs else []
         took = m.Claimed(claim, "q", [[None, None, ids]], *lease)
-        self._step(took, lambda j: j.took(claim, items, lease, begun=begun))
+        self._step(took, lambda j: j.claimed(claim, items, lease, begun=begun))
         if runs and ends:
             done = m.Done(claim, [["ok", ids]], 0.1)
             self._step(done, lambda j: j.ended(claim, ids))
@@ -48,8 +49,8 @@ def heard(site, record, steps, flushes=()):
         if report is not None:
             outgoing.append(report)
         if place in flushes or place == len(steps) or isinstance(report, m.Idle) or flushes == ():
-            for each in m.condense(outgoing):
-                site.reports.take(record, each, 5.0)
+            for each in condense(outgoing):
+                site.heard(record, each, 5.0)
             outgoing = []
         if isinstance(report, m.Idle):  # the next order
             change_queue(site.dispatch, demand=1)
@@ -63,4 +64,4 @@ def known(site, record):
         for claim in site.dispatch.ledger.claims.values()
         for each, entry in claim.entries.items()
     }
-    return entries, record.claiming
+    return entries, record.work.claiming

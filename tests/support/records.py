@@ -4,21 +4,34 @@ Only here do tests write down what makes up a WorkerRecord or a QueueState. Keyw
 lies is this module's matter.
 """
 
-from dataclasses import astuple
+from dataclasses import fields
 
 from coworker.config.settings import SiteSettings, WorkerSettings
 from coworker.ipc import messages as m
 from coworker.master.site import Site
-from coworker.model import QueueInfo, Role, WorkerRecord, WorkerState
+from coworker.model import Assignment, Lifecycle, QueueInfo, Role, Timing, WorkerRecord, WorkerState
 from coworker.policy.scheduling import QueueState
 from support.fake_master import FakeMaster
 
 
 def record(number=1, identity=None, state=WorkerState.READY, *, role=Role.WORKER, slot=None, **more):
     """The child `number`: a worker that is ready, with no limits, unless said otherwise."""
-    slot = number if slot is None else slot
-    given = {"generation": 1, "started_at": 0.0, "max_requests": 0, "max_age": 0.0, **more}
-    return WorkerRecord(number, slot, "s", role, identity=identity, state=state, **given)
+    given = {"generation": 1, "max_age": 0.0, "idle_since": 0.0, "started_at": 0.0, "state": state, **more}
+    parts = {
+        part: part(**{each.name: given.pop(each.name) for each in fields(part) if each.name in given})
+        for part in (Lifecycle, Timing)
+    }
+    work = {each.name: given.pop(each.name) for each in fields(Assignment) if each.name in given}
+    return WorkerRecord(
+        id=number,
+        slot=number if slot is None else slot,
+        site="s",
+        role=role,
+        life=parts[Lifecycle],
+        work=Assignment(identity=identity, **work),
+        timing=parts[Timing],
+        **given,
+    )
 
 
 def queue(name="q", *, type="SqlParallel", batch_limit=1, **more):  # noqa: A002 (as QueueInfo has it)
@@ -28,18 +41,12 @@ def queue(name="q", *, type="SqlParallel", batch_limit=1, **more):  # noqa: A002
 
 def change_queue(dispatch, name="q", **fields):
     """Set what this dispatch knows of one of its queues."""
-    for field, value in fields.items():
-        setattr(dispatch.queues[name], field, value)
-
-
-def queue_values(name="q", **info):
-    """A queue as messages and journals have it: the fields of QueueInfo in their order."""
-    return list(astuple(QueueInfo(name, **info)))
+    dispatch.queues._put(dispatch.queues.get(name)._replace(**fields))
 
 
 def work_found(*names, **info):
     """Control's report that these queues have work; `info` is the same for all of them."""
-    return m.WorkFound([queue_values(name, **info) for name in names], 0.001)
+    return m.WorkFound([QueueInfo(name, **info) for name in names], 0.001)
 
 
 def site_settings(name="s", *, queues=(), **workers):
@@ -51,7 +58,7 @@ def ready_site(master, count=1, **workers):
     site = Site(site_settings(count=count, boot_budget=count, **workers), master)
     site.decide(1.0)
     for each in master.records:
-        site.reports.take(each, m.Ready("6.13.3", 0.5), 1.5)
+        site.heard(each, m.Ready("6.13.3", 0.5), 1.5)
     return site
 
 
@@ -60,8 +67,8 @@ def working_site(folder, count=1):
     master = FakeMaster(folder)
     site = ready_site(master, count)
     site.decide(1.6)
-    site.reports.take(master.records[0], work_found("q", batch_limit=2), 1.7)
+    site.heard(master.records[0], work_found("q", batch_limit=2), 1.7)
     site.decide(1.8)
-    (worker,) = (each for each in master.records if each.queue)
-    site.reports.take(worker, m.Bound(None, None), 1.9)
+    (worker,) = (each for each in master.records if each.work.queue)
+    site.heard(worker, m.Bound(None, None), 1.9)
     return master, site, worker

@@ -13,12 +13,12 @@ from support.daemon import wait_until
 from support.php_site import need
 from support.tables import settings, site_table
 
-from coworker.child import child
+from coworker.child import child, site_child
 from coworker.config.settings import SiteSettings
 from coworker.ipc import messages as m
 from coworker.ipc.link import Link
-from coworker.master.spawn import fork_child
-from coworker.model import Role
+from coworker.master import children
+from coworker.model import QueueInfo, Role
 
 MOST_MESSAGES, MOST_CALLS, MOST_SYSTEM_CALLS = 4, 2, 4  # per batch
 PATIENCE = 20.0  # seconds
@@ -28,8 +28,9 @@ class Master:
     """This test, as the master of one real worker."""
 
     def __init__(self, command, folder):
-        birth = child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command), folder)
-        self.pid, channel = fork_child(partial(child.run, birth))
+        birth = site_child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command), folder)
+        body = partial(child.run, birth.name, partial(site_child.live, birth))
+        self.pid, channel = children._fork(body)
         self.link = Link(channel)
 
     def until(self, kind):
@@ -72,7 +73,7 @@ def test_a_batch_is_at_most_four_messages_and_two_calls(site, master, tmp_path, 
     site.queue("a", batch_limit=batch)
     site.push("a", "empty", times=batches * batch)
     master.until(m.Ready)
-    master.link.send(m.Work(["a"], PATIENCE))
+    master.link.send(m.Work(QueueInfo("a"), PATIENCE))
     reports = master.until(m.Idle)
     assert site.left() == 0
     # Once the worker is bound; several batches may leave in one write, and then in fewer words.
@@ -131,6 +132,6 @@ def test_reports_of_several_short_batches_reach_the_master_in_one_write(site, ma
     writes = []
     receive = master.link.channel.receive
     master.link.channel.receive = lambda: writes.append(receive()) or writes[-1]
-    master.link.send(m.Work(["a"], PATIENCE))
+    master.link.send(m.Work(QueueInfo("a"), PATIENCE))
     master.until(m.Idle)
     assert max(data.count(b'["BatchDone"') for data in writes) > 1

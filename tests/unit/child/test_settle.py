@@ -11,6 +11,7 @@ from support.queue_client import Client
 from coworker.child import settle as settling
 from coworker.civi.queues import ApiRows
 from coworker.ipc.messages import Settle
+from coworker.model import Lease, QueueInfo, Unsettled
 from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
@@ -76,18 +77,9 @@ def claimed(connect):
 
 def order(ids, *, begun):
     """To settle what was claimed at the clock's start."""
-    return Settle(
-        ref=1,
-        queue="q",
-        sent=ids if begun else [],
-        unsent=[] if begun else ids,
-        stopped_by_us=False,
-        in_order=True,
-        leases=[[START, 0.0]],
-        lease_time=LEASE,
-        retry_interval=60,
-        retry_limit=1,
-    )
+    queue = QueueInfo("q", lease_time=LEASE, retry_interval=60, retry_limit=1)
+    part = Unsettled(ids, []) if begun else Unsettled([], ids)
+    return Settle(1, queue, [Lease(START)], part)
 
 
 def rows(client):

@@ -1,7 +1,6 @@
 """When a worker must be done, when control looks after it, and what its answers change."""
 
 from math import inf
-from random import Random
 
 import pytest
 from support.records import record, site_settings
@@ -9,7 +8,7 @@ from support.records import record, site_settings
 from coworker.config.settings import QueueSettings
 from coworker.ipc.messages import Inspected, InspectFailed
 from coworker.master.deadlines import RETRY, Deadlines
-from coworker.master.dispatch import Dispatch
+from coworker.master.ledger import Ledger
 from coworker.model import Item, Lease, QueueInfo, WorkerState
 
 TIMEOUT = 100.0
@@ -21,17 +20,21 @@ class Bench:
     def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0):
         queues = (QueueSettings("slow", task_timeout=7.0),)
         settings = site_settings(task_timeout=TIMEOUT, queues=queues)
-        self.dispatch = Dispatch(settings, lambda *_a, **_k: None, Random(1))
-        self.dispatch.can_give_back = gives_back
+        self.ledger = Ledger()
         self.timers = []
-        self.deadlines = Deadlines(settings, self.dispatch, lambda _record, at: self.timers.append(at))
+        self.deadlines = Deadlines(settings, self.ledger, self)
+        self.deadlines.can_look = gives_back
         self.worker = record(state=WorkerState.BUSY)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
-        self.claim = self.dispatch.ledger.open(
+        self.claim = self.ledger.open(
             "1.1", queue, 1, items, [item.id for item in items], [Lease(claimed_at)]
         )
         self.deadlines.begun(self.worker, self.claim, count, 10.0)
+
+    def set_deadline(self, _record, at):
+        """It is its own watchdog."""
+        self.timers.append(at)
 
     def due(self, now):
         return self.deadlines.due([self.worker], 9, now)
@@ -42,13 +45,13 @@ class Bench:
 
 def test_one_item_has_its_time_and_nobody_looks():
     bench = Bench()
-    assert (bench.worker.deadline, bench.worker.look_at) == (110.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (110.0, inf)
     assert bench.timers == [110.0]
 
 
 def test_a_batch_has_the_time_of_all_and_is_looked_at_within_the_time_of_one():
     bench = Bench(count=3)
-    assert bench.worker.deadline == 310.0
+    assert bench.worker.timing.deadline == 310.0
     assert bench.timers == [35.0]
     assert bench.due(34.9) == []
     (order,) = bench.due(35.0)
@@ -78,29 +81,29 @@ def test_a_look_that_was_asked_in_time_and_answered_late_ends_nothing():
 
 def test_without_looks_a_batch_has_the_time_of_all():
     bench = Bench(count=3, gives_back=False)
-    assert (bench.worker.deadline, bench.worker.look_at) == (310.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (310.0, inf)
 
 
 def test_a_lease_that_may_not_suffice_is_renewed_and_then_does():
     bench = Bench(lease_time=40)
-    assert bench.worker.deadline == 10.0 + 33.0
-    assert bench.worker.look_at == 10.0 + 20.0
+    assert bench.worker.timing.deadline == 10.0 + 33.0
+    assert bench.worker.timing.look_at == 10.0 + 20.0
     (order,) = bench.due(30.0)
     assert order.renew
     assert bench.claim.renewing == 30.0
     assert bench.inspected(["1"], 30.2, at=30.1) == []
-    assert bench.worker.deadline == pytest.approx(30.0 + 33.0)
-    assert bench.worker.look_at == pytest.approx(50.0)
+    assert bench.worker.timing.deadline == pytest.approx(30.0 + 33.0)
+    assert bench.worker.timing.look_at == pytest.approx(50.0)
     assert bench.claim.leases == [Lease(10.0), Lease(30.1, 0.1)]
 
 
 def test_a_lease_that_suffices_is_left_alone():
-    assert Bench(lease_time=200).worker.look_at == inf
+    assert Bench(lease_time=200).worker.timing.look_at == inf
 
 
 def test_a_lease_too_short_to_renew_ends_the_order():
     bench = Bench(lease_time=15)
-    assert (bench.worker.deadline, bench.worker.look_at) == (18.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (18.0, inf)
 
 
 @pytest.mark.parametrize("how", ["refused", "failed", "control gone"])
@@ -115,26 +118,26 @@ def test_a_renewal_that_did_not_come_about_is_asked_again_and_may_have_happened(
         assert bench.deadlines.asked(9)
         bench.deadlines.control_gone(9, [bench.worker], 31.0)
     assert not bench.deadlines.asked(9)
-    assert bench.worker.deadline == 43.0
-    assert bench.worker.look_at == 31.0 + RETRY
+    assert bench.worker.timing.deadline == 43.0
+    assert bench.worker.timing.look_at == 31.0 + RETRY
     assert bench.claim.leases == [Lease(10.0), Lease(31.0, 1.0)]
     assert bench.claim.lease_from == 10.0
     (again,) = bench.due(33.0)
     assert again.renew
-    assert again.leases == [[10.0, 0.0], [31.0, 1.0]]
+    assert again.leases == [Lease(10.0), Lease(31.0, 1.0)]
 
 
 def test_an_answer_about_a_claim_that_is_over_changes_nothing():
     bench = Bench(count=2)
     bench.due(35.0)
-    bench.dispatch.ledger.end("1.1", ["1", "2"], 1)
+    bench.ledger.end("1.1", ["1", "2"], 1)
     assert bench.inspected(["1", "2"], 36.0) == []
     assert bench.inspected(["1", "2"], 37.0) == []
 
 
 def test_what_was_handed_on_keeps_its_lease_too():
     bench = Bench(count=2, lease_time=40)
-    bench.dispatch.ledger.hand("1.1", ["2"], 1)
+    bench.ledger.hand("1.1", ["2"], 1)
     (order,) = bench.due(30.0)
     assert order.ids == ["1", "2"]
 
@@ -142,7 +145,8 @@ def test_what_was_handed_on_keeps_its_lease_too():
 def test_a_claim_and_an_idle_worker_time_nothing_of_the_batch_before():
     bench = Bench(count=3)
     bench.deadlines.claiming(bench.worker, 20.0)
-    assert (bench.worker.deadline, bench.worker.look_at, bench.worker.running) == (50.0, inf, None)
+    timing = bench.worker.timing
+    assert (timing.deadline, timing.look_at, timing.running) == (50.0, inf, None)
     bench.deadlines.idle(bench.worker)
     assert bench.due(1000.0) == []
 
@@ -151,4 +155,4 @@ def test_a_look_at_a_batch_that_may_outlast_its_lease_is_not_repeated_before_it_
     bench = Bench(count=40)  # 4,000 seconds, under a lease of an hour
     bench.due(35.0)
     assert bench.inspected([str(n) for n in range(2, 41)], 35.0) == []
-    assert bench.worker.look_at == 35.0 + TIMEOUT / 4
+    assert bench.worker.timing.look_at == 35.0 + TIMEOUT / 4

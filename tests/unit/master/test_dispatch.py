@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from support.fake_master import FakeLog
 from support.records import record, site_settings, work_found
 
 from coworker.config.settings import QueueSettings
@@ -10,7 +11,7 @@ from coworker.ipc import messages as m
 from coworker.master.dispatch import Dispatch
 from coworker.master.handoff import REFUSED_DELAY
 from coworker.master.ledger import Place
-from coworker.model import SYSTEM, Identity, QueueInfo
+from coworker.model import SYSTEM, Identity, Lease, QueueInfo
 
 A = Identity(100, 1)
 
@@ -19,14 +20,15 @@ class Bench:
     """A dispatch with `count` free workers, and the log it wrote."""
 
     def __init__(self, count=2, queues=(), **workers):
-        self.logged = []
+        log = FakeLog()
+        self.lines = log.lines
         settings = site_settings(queues=queues, **workers)
-        self.dispatch = Dispatch(settings, lambda *a, **k: self.logged.append((a[1], k)), Random(1))
+        self.dispatch = Dispatch(settings, log, Random(1))
         self.workers = {n: record(n, SYSTEM) for n in range(1, count + 1)}
 
     def seen(self, *names, now=1.0, **info):
-        self.dispatch.watch.look(now, free=True, control=9)
-        self.dispatch.watch.seen(work_found(*names, **info), now)
+        self.dispatch.queues.look(now, free=True, control=9)
+        self.dispatch.queues.work_found(work_found(*names, **info), now)
 
     def assign(self, *numbers, now=1.0, claim=True):
         free = [self.workers[n] for n in numbers or self.workers]
@@ -34,10 +36,13 @@ class Bench:
 
     def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
         items = [[contact, domain, list(ids)]]
-        return self.dispatch.took(self.workers[number], m.Claimed(claim, queue, items, now, 0.0), now)
+        report = m.Claimed(claim, queue, items, now, 0.0)
+        _, own, _ = self.dispatch.claimed(self.workers[number], report, now)
+        return own
 
     def settlements(self):
-        return [(e.sent, e.unsent, e.delay) for e in self.dispatch.settler.settlements.pending.values()]
+        pending = self.dispatch.settler.settlements.pending.values()
+        return [(e.part.sent, e.part.unsent, e.part.delay) for e in pending]
 
 
 def test_a_queue_that_was_only_seen_gets_one_worker():
@@ -90,7 +95,7 @@ def test_a_queue_that_is_no_longer_seen_is_forgotten():
     bench = Bench()
     bench.seen("q", "r")
     bench.seen("r", now=2.0)
-    assert set(bench.dispatch.queues) == {"r"}
+    assert [state.info.name for state in bench.dispatch.queues] == ["r"]
 
 
 def test_a_small_queue_comes_before_the_next_slice_of_a_huge_one():
@@ -102,7 +107,7 @@ def test_a_small_queue_comes_before_the_next_slice_of_a_huge_one():
         bench.dispatch.idle(bench.workers[1], "slice", 1.0)
     bench.seen("huge", "small")
     assert bench.assign()[1].queue in ("huge", "small")
-    first = bench.workers[1].queue
+    first = bench.workers[1].work.queue
     bench.took(1, "1.9", ["9"], queue=first)
     bench.dispatch.idle(bench.workers[1], "slice", 1.0)
     assert {first, bench.assign()[1].queue} == {"huge", "small"}
@@ -114,7 +119,7 @@ def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back()
     bench.seen("q", batch_limit=2)
     bench.assign(1)
     assert bench.took(1, "1.1", ["1", "2"], contact=100, domain=1) == 0
-    bench.dispatch.hand_on(bench.workers[1], "1.1", ["1", "2"], 1.0)
+    bench.dispatch.handoff.hand_on(1, "1.1", ["1", "2"], 1.0)
     assert bench.assign(2) == {}
     (order,) = bench.assign(3).values()
     assert (order.claim, order.queue, order.items) == ("1.1", "q", [[100, 1, ["1", "2"]]])
@@ -127,8 +132,8 @@ def test_handed_items_that_nobody_takes_go_back_after_two_seconds():
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"], contact=100, domain=1)
-    bench.dispatch.hand_on(bench.workers[1], "1.1", ["1"], 1.0)
-    assert bench.dispatch.next_at() == 3.0
+    bench.dispatch.handoff.hand_on(1, "1.1", ["1"], 1.0)
+    assert bench.dispatch.next_at(2.5, boot_seconds=1.0) == 3.0
     bench.assign(2, now=2.9)
     assert bench.settlements() == []
     bench.assign(2, now=3.0)
@@ -138,12 +143,12 @@ def test_handed_items_that_nobody_takes_go_back_after_two_seconds():
 
 def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     bench = Bench()
-    bench.dispatch.can_give_back = False
+    bench.dispatch.handoff.can_give_back = False
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"], contact=100, domain=1)
-    bench.dispatch.hand_on(bench.workers[1], "1.1", ["1"], 1.0)
-    due = bench.dispatch.next_at()
+    bench.dispatch.handoff.hand_on(1, "1.1", ["1"], 1.0)
+    due = bench.dispatch.next_at(10.0, boot_seconds=1.0)
     assert 1000 < due < 2000, "of a lease of 3,600 seconds"
     bench.assign(2, now=due - 1)
     assert bench.settlements() == []
@@ -157,10 +162,10 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.seen("q", batch_limit=3)
     bench.assign(1)
     items = [[None, None, ["1"]], [100, 1, ["2"]], [None, None, ["3"]]]
-    bench.dispatch.took(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), 1.0)
+    bench.dispatch.claimed(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), 1.0)
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
-    assert bench.dispatch.queues["q"].working == 0
+    assert bench.dispatch.queues.get("q").working == 0
 
 
 def test_items_that_our_set_up_cannot_run_wait_a_minute():
@@ -168,9 +173,9 @@ def test_items_that_our_set_up_cannot_run_wait_a_minute():
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
-    bench.dispatch.refusals.refuse("1.1", ["1"], "this pipe serves domain 1, not 2")
+    bench.dispatch.handoff.refuse("1.1", ["1"], "this pipe serves domain 1, not 2")
     assert bench.settlements() == [([], ["1"], REFUSED_DELAY)]
-    assert bench.logged[-1][0] == "items_refused"
+    assert bench.lines[-1][1] == "items_refused"
 
 
 @pytest.mark.parametrize(("begun", "expected"), [(True, (["1"], [], 0)), (False, ([], ["1"], 0))])
@@ -181,7 +186,7 @@ def test_a_run_that_is_refused_begins_nothing_and_backs_the_queue_off(begun, exp
     bench.took(1, "1.1", ["1"])
     bench.dispatch.unanswered(m.Unanswered("1.1", ["1"], "x", begun), 1.0)
     assert bench.settlements() == [expected]
-    assert (bench.dispatch.queues["q"].retry_at > 1.0) is not begun
+    assert (bench.dispatch.queues.get("q").retry_at > 1.0) is not begun
 
 
 def test_a_queue_whose_claims_fail_backs_off_alone_and_is_said_once():
@@ -189,12 +194,12 @@ def test_a_queue_whose_claims_fail_backs_off_alone_and_is_said_once():
     bench.seen("bad", "good")
     bench.assign()
     for now in (1.0, 5.0, 9.0):
-        bench.dispatch.claim_failed("bad", "batch", now)
-    state = bench.dispatch.queues["bad"]
+        bench.dispatch.queues.claim_failed("bad", "batch", now)
+    state = bench.dispatch.queues.get("bad")
     assert 9.0 + 3.0 <= state.retry_at <= 9.0 + 4.0
-    assert bench.dispatch.queues["good"].retry_at == 0.0
-    levels = [fields for event, fields in bench.logged if event == "claim_failed"]
-    assert [fields["failures"] for fields in levels] == [1, 2, 3]
+    assert bench.dispatch.queues.get("good").retry_at == 0.0
+    lines = [(level, fields["failures"]) for level, event, fields in bench.lines if event == "claim_failed"]
+    assert lines == [("warning", 1), ("debug", 2), ("debug", 3)]
 
 
 def test_ready_rows_but_empty_claims_are_tried_once_a_second_and_said_once():
@@ -203,18 +208,18 @@ def test_ready_rows_but_empty_claims_are_tried_once_a_second_and_said_once():
         bench.seen("q", now=float(now))
         if bench.assign(now=float(now)):
             bench.dispatch.idle(bench.workers[1], "empty", float(now))
-    assert [event for event, _ in bench.logged].count("queue_gives_nothing") == 1
-    assert bench.dispatch.queues["q"].retry_at >= 5.0
+    assert [event for _, event, _ in bench.lines].count("queue_gives_nothing") == 1
+    assert bench.dispatch.queues.get("q").retry_at >= 5.0
 
 
 def test_after_work_the_next_look_follows_at_once():
     bench = Bench()
     bench.seen("q", now=1.0)
-    assert bench.dispatch.watch.next_look_at == pytest.approx(1.2)
+    assert bench.dispatch.queues.looks.next_at == pytest.approx(1.2)
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
     bench.dispatch.idle(bench.workers[1], "empty", 1.05)
-    assert bench.dispatch.watch.next_look_at == 1.05
+    assert bench.dispatch.queues.looks.next_at == 1.05
 
 
 def test_without_overlap_the_order_ends_at_the_limit():
@@ -237,7 +242,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
         return settler.orders(control, now, [], settler.due(now, in_haste=False))
 
     (order,) = asked(50, 4.0)
-    assert (order.queue, order.sent, order.leases, order.lease_time) == ("q", ["1"], [[1.0, 0.0]], 3600)
+    assert (order.queue, order.part.sent, order.leases) == ("q", ["1"], [Lease(1.0)])
     assert asked(50, 4.0) == []
     book.control_gone(49)
     assert asked(51, 4.0) == []
@@ -254,11 +259,8 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
 
 def test_the_info_of_an_unknown_queue_is_a_default():
     bench = Bench()
-    assert (
-        bench.dispatch.took(bench.workers[1], m.Claimed("1.1", "new", [[None, None, ["1"]]], 1.0, 0.0), 1.0)
-        == 1
-    )
-    assert bench.dispatch.queues["new"].info == QueueInfo("new")
+    assert bench.took(1, "1.1", ["1"], queue="new") == 1
+    assert bench.dispatch.queues.info("new") == QueueInfo("new")
 
 
 @pytest.mark.parametrize("remote", [True, False])
@@ -272,4 +274,4 @@ def test_whose_processes_are_out_of_reach_is_the_workers_own_matter_whatever_a_r
     assert entry.begun is not remote  # a remote worker says so for each item
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     (settlement,) = bench.dispatch.settler.settlements.of_claims()
-    assert settlement.out_of_sight is remote
+    assert settlement.part.out_of_sight is remote

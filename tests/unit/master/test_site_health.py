@@ -1,5 +1,9 @@
 """When a site is left alone although it answers, and when its workers are replaced."""
 
+from random import Random
+
+from support.fake_master import FakeLog
+
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import SiteState
 from coworker.master.site_health import SiteHealth
@@ -10,18 +14,18 @@ FINE = Observed("Production", False, "6.13.3", "6.13.3")
 
 class Bench:
     def __init__(self, **settings):
-        self.lines, self.rolled = [], 0
-        self.health = SiteHealth(
-            SiteSettings("a", None, "x", **settings),
-            lambda level, event, **fields: self.lines.append(event),
-            self.roll,
-        )
-
-    def roll(self):
-        self.rolled += 1
+        log = FakeLog()
+        self.lines, self.rolled = log.logged, 0
+        self.health = SiteHealth(SiteSettings("a", None, "x", **settings), log, Random(1))
 
     def see(self, now, digest="", what="", **changes):
-        return self.health.noticed(SiteState(*FINE._replace(**changes), digest, what), now)
+        """Whether it is held because of what control saw, and was not before."""
+        held = self.health.held
+        self.rolled += self.health.noticed(SiteState(*FINE._replace(**changes), digest, what), now)
+        return self.health.held and not held
+
+    def tend(self, now):
+        self.rolled += self.health.tend(now)
 
 
 def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
@@ -31,12 +35,11 @@ def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
     assert not bench.see(2, maintenance=True)
     assert bench.health.held
     assert bench.health.fresh_every == FRESH_WHILE_HELD
-    assert "maintenance" in bench.health.title()
+    assert "maintenance" in bench.health.holds[0].reason
     assert not bench.see(3)
     assert not bench.health.held
     assert bench.health.fresh_every == FRESH_EVERY
     assert bench.lines == ["site_held", "site_free"]
-    assert bench.health.title() == ""
 
 
 def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
@@ -44,13 +47,13 @@ def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
     bench.see(0, digest="one")
     bench.see(10, digest="two", what="/x")
     bench.see(15, digest="three", what="/x")
-    bench.health.tend(20)
+    bench.tend(20)
     assert bench.rolled == 0
     assert bench.health.due_at() == 25
-    bench.health.tend(25)
+    bench.tend(25)
     assert bench.rolled == 1
     bench.see(30, digest="three")
-    bench.health.tend(100)
+    bench.tend(100)
     assert (bench.rolled, bench.lines) == (1, ["renewing"])
 
 
@@ -59,7 +62,7 @@ def test_code_that_is_as_it_was_again_replaces_nobody():
     bench.see(0, digest="one")
     bench.see(10, digest="two")
     bench.see(15, digest="one")
-    bench.health.tend(100)
+    bench.tend(100)
     assert bench.rolled == 0
 
 
@@ -67,7 +70,7 @@ def test_watch_code_false_replaces_nobody():
     bench = Bench(watch_code=False)
     bench.see(0, digest="one")
     bench.see(10, digest="two")
-    bench.health.tend(100)
+    bench.tend(100)
     assert bench.rolled == 0
 
 

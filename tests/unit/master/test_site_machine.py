@@ -5,16 +5,16 @@ The real site with its staff, dispatch, ledger and settler; children are modelle
 
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.fake_master import FakeMaster
-from support.records import queue_values, site_settings
+from support.records import site_settings
 
 from coworker.ipc import messages as m
+from coworker.ipc.packing import unpack
 from coworker.master.ledger import Place
 from coworker.master.site import Site
 from coworker.model import ExitStatus, MasterPhase, QueueInfo, Role, WorkerState
@@ -40,9 +40,9 @@ class MasterOfChildren(FakeMaster):
         super().__init__(claims)
         self.children = {}
 
-    def spawn(self, site, record, settings):
-        super().spawn(site, record, settings)
+    def spawn(self, record, settings, sink):
         self.children[record.id] = Child(record)
+        return super().spawn(record, settings, sink)
 
     def send(self, record, order):
         super().send(record, order)
@@ -66,17 +66,12 @@ class Life(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def decide(self):
-        for key in self.master.timers.due(self.now):
-            kind, subject = key
-            if kind == "site":
-                self.site.dirty = True
-            elif (record := self.site.staff.roster.get(subject)) is not None:
-                self.site.overdue(record, self.now)
+        self.master.timers.run(self.now)
         self.site.decide(self.now)
 
     def report(self, child, *reports):
         for each in reports:
-            self.site.reports.take(child.record, each, self.now)
+            self.site.heard(child.record, each, self.now)
 
     def pick(self, data, wanted):
         found = [child for child in self.master.children.values() if wanted(child)]
@@ -91,7 +86,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data(), fails=st.booleans())
     def one_has_booted(self, data, fails):
-        child = self.pick(data, lambda c: c.record.state is WorkerState.BOOTING)
+        child = self.pick(data, lambda c: c.record.life.state is WorkerState.BOOTING)
         if child is None:
             return
         self.boot(child, fails)
@@ -108,7 +103,7 @@ class Life(RuleBasedStateMachine):
     def everybody_goes_on(self, data, contact):
         self.now += 0.05
         for child in list(self.master.children.values()):
-            if child.record.state is WorkerState.BOOTING:
+            if child.record.life.state is WorkerState.BOOTING:
                 self.boot(child, fails=False)
             elif child.record.role is Role.CONTROL:
                 self.answer(child, fails=False)
@@ -119,7 +114,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), contact=st.sampled_from([None, 100, 200]))
     def a_worker_does_its_next_step(self, data, contact):
         child = self.pick(data, lambda c: c.record.role is Role.WORKER and (c.inbox or c.claim or c.claiming))
-        if child is not None and child.record.state is not WorkerState.BOOTING:
+        if child is not None and child.record.life.state is not WorkerState.BOOTING:
             self.step(child, data, contact)
             self.decide()
 
@@ -140,9 +135,9 @@ class Life(RuleBasedStateMachine):
             child.claiming = order
             self.report(child, m.Claiming(order.queue, self.now))
         elif isinstance(order, m.Run):
-            ids = [item.id for item in m.unpack(order.items)]
+            ids = [item.id for item in unpack(order.items)]
             contact, domain, _ = order.items[0]
-            if child.record.identity is None:
+            if child.record.work.identity is None:
                 self.report(child, m.Bound(contact, domain))
             child.claim = order.claim, order.queue, ids, "ran"
             self.report(child, m.RunSent(order.claim, ids))
@@ -167,7 +162,7 @@ class Life(RuleBasedStateMachine):
         self.open.update(item_id for item_id, *_ in items)
         packed = [[who, domain, [each]] for each, who, domain in items]
         self.report(child, m.Claimed(name, order.queue, packed, self.now, 0.001))
-        bound = child.record.identity
+        bound = child.record.work.identity
         own = [i for i in items if order.bind or i[1] is None] if bound is None else items
         me = (own[0][1] if own else -1) if bound is None else bound.contact
         mine = [item_id for item_id, who, _ in items if who == me]
@@ -199,7 +194,7 @@ class Life(RuleBasedStateMachine):
             return
         order = child.inbox.pop(0)
         if isinstance(order, m.Look):
-            seen = [queue_values(**asdict(queue)) for queue in QUEUES if queue.name not in order.skip]
+            seen = [queue for queue in QUEUES if queue.name not in order.skip]
             self.report(child, m.WorkFound(seen, 0.001))
         elif isinstance(order, m.Retire):
             self.report(child, m.Bye(order.reason, "exit status 0"))
@@ -212,9 +207,9 @@ class Life(RuleBasedStateMachine):
         elif fails:
             self.report(child, m.SettleFailed(order.ref, "x", final=False))
         else:
-            ids = [*order.sent, *order.unsent] if isinstance(order, m.Settle) else []
+            ids = [*order.part.ids] if isinstance(order, m.Settle) else []
             self.open.difference_update(ids)
-            fate = "try_counted" if ids and isinstance(order, m.Settle) and order.sent else "given_back"
+            fate = "try_counted" if ids and isinstance(order, m.Settle) and order.part.sent else "given_back"
             self.report(child, m.Settled(order.ref, [[item_id, fate, ""] for item_id in ids]))
 
     @rule(data=st.data(), signal=st.sampled_from([9, 11, 0]))
@@ -226,7 +221,7 @@ class Life(RuleBasedStateMachine):
 
     def die(self, child, signal):
         del self.master.children[child.record.id]
-        self.site.on_gone(child.record, ExitStatus(signal=signal) if signal else ExitStatus(code=0), self.now)
+        self.site.ended(child.record, ExitStatus(signal=signal) if signal else ExitStatus(code=0), self.now)
 
     @precondition(lambda self: self.site.phase in (MasterPhase.RUNNING, MasterPhase.QUIET))
     @rule(what=st.sampled_from(["quiet", "on", "reload", "more", "fewer"]))
@@ -236,15 +231,16 @@ class Life(RuleBasedStateMachine):
         elif what == "on":
             self.site.resume(MasterPhase.RUNNING)
         elif what == "reload":
-            self.site.adopt(self.site.settings)
+            self.site.adopt(self.site.settings, self.site.phase)
         else:
-            self.site.change_count(1 if what == "more" else -1)
+            self.site.staff.change_count(1 if what == "more" else -1)
         self.decide()
 
     @precondition(lambda self: self.items > 5)
     @rule(phase=st.sampled_from([MasterPhase.STOPPING, MasterPhase.HALTING]))
-    def it_shall_stop(self, phase):
-        self.site.stop(phase, self.now)
+    def it_has_to_stop(self, phase):
+        halting = self.site.phase is MasterPhase.HALTING  # there is no way back from that
+        self.site.stop(MasterPhase.HALTING if halting else phase, self.now)
         self.decide()
 
     # --- what always holds ---
@@ -252,7 +248,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def there_are_never_too_many(self):
         if hasattr(self, "site"):
-            booting = [r for r in self.site.staff.workers() if r.state is WorkerState.BOOTING]
+            booting = [r for r in self.site.roster.workers() if r.life.state is WorkerState.BOOTING]
             assert len(booting) <= BUDGET
 
     @invariant()
@@ -263,11 +259,11 @@ class Life(RuleBasedStateMachine):
         assert self.open <= {item_id for item_id, _ in entries}
         asked = {item_id for entry in self.site.settler.settlements.of_claims() for item_id in entry.ids}
         assert asked == {item_id for item_id, entry in entries if entry.place is Place.SETTLING}
-        waiting = {item_id for group in self.site.dispatch.handed for item_id in group.ids}
+        waiting = {item_id for group in self.site.dispatch.handoff.groups for item_id in group.ids}
         assert waiting == {item_id for item_id, entry in entries if entry.place is Place.HANDED}
-        if not self.site.pipe_groups.graves:
+        if not self.site.pipe_groups.groups:
             holders = {entry.worker for _, entry in entries if entry.place is Place.HELD}
-            assert all(self.site.staff.roster.get(worker) is not None for worker in holders)
+            assert all(self.site.roster.get(worker) is not None for worker in holders)
 
 
 Life.TestCase.settings = settings(max_examples=150, stateful_step_count=60)

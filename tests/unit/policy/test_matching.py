@@ -70,7 +70,7 @@ def test_many_queues_of_one_identity_do_not_starve_one_of_another():
     turns = [matching.Want(A, waited, handed=False) for waited in (0.5, 1.0, 5.5)]
     starving = matching.Want(B, 6.0, handed=False)
     assert matching.evict(busy, [*turns, starving], 0.5) is busy[0]
-    busy[0].expired = RetireReason.IDENTITY
+    busy[0].life.expired = RetireReason.IDENTITY
     assert matching.evict(busy, [*turns, starving], 0.5) is None, "one place is enough"
 
 

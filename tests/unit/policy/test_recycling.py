@@ -7,6 +7,7 @@ from support.records import record
 
 from coworker.model import RetireReason
 from coworker.policy import recycling
+from coworker.policy.recycling import MemoryVerdict, judge_memory
 
 
 def test_limits_vary_by_at_most_ten_percent():
@@ -37,3 +38,19 @@ def test_zero_is_no_limit_and_one_stays_one():
 )
 def test_expired(given, now, expected):
     assert recycling.expired(record(1, **given), now) is expected
+
+
+@pytest.mark.parametrize(
+    ("held", "limits", "verdict"),
+    [
+        (100, (100, 200), MemoryVerdict.KEEP),
+        (101, (100, 200), MemoryVerdict.RETIRE),
+        (200, (100, 200), MemoryVerdict.RETIRE),
+        (201, (100, 200), MemoryVerdict.KILL),
+        (9999, (0, 0), MemoryVerdict.KEEP),
+        (9999, (0, 200), MemoryVerdict.KILL),
+        (9999, (100, 0), MemoryVerdict.RETIRE),
+    ],
+)
+def test_how_much_memory_is_too_much(held, limits, verdict):
+    assert judge_memory(held, max_memory=limits[0], hard_memory=limits[1]) is verdict

@@ -18,8 +18,7 @@ def test_turns_follow_the_weights():
     served = []
     for _ in range(50):
         chosen = scheduling.pick(queues, 0.0)
-        scheduling.begin(chosen)
-        chosen.working, chosen.demand = 0, True
+        queues[queues.index(chosen)] = scheduling.begun(chosen)._replace(working=0, demand=1)
         served.append(chosen.info.name)
     assert [served.count(name) for name in "abc"] == [30, 10, 10]
 
@@ -36,8 +35,8 @@ def test_a_queue_that_no_free_worker_fits_is_passed_over():
 
 def test_a_queue_that_had_nothing_gains_no_credit():
     old, new = queue("old", virtual_time=100.0), queue("new", virtual_time=0.0)
-    new.enter(100.0)
-    assert new.virtual_time == 100.0
+    new = scheduling.found(new._replace(demand=0), new.info, 100.0)
+    assert (new.virtual_time, new.demand, new.seen) == (100.0, 1, True)
     assert scheduling.pick([old, new], 0.0) is old
 
 
@@ -62,8 +61,12 @@ def test_assignable(state, expected):
 
 def test_a_full_batch_proves_there_is_more():
     state = queue(batch_limit=20, demand=False, empty=3, failures=2, failure="x")
-    state.took(19, 1.0)
-    assert not state.demand
+    state = scheduling.claimed(state, 19, A, 1.0)
+    assert (state.demand, state.last_identity, state.progress_at) == (0, A, 1.0)
     assert (state.empty, state.failures, state.failure) == (0, 0, "")
-    state.took(20, 1.0)
-    assert state.demand
+    assert scheduling.claimed(state, 20, A, 1.0).demand == 1
+
+
+def test_an_order_goes_out():
+    state = scheduling.begun(queue(weight=4, virtual_time=1.0, demand=3, unserved_since=2.0))
+    assert (state.virtual_time, state.working, state.demand, state.unserved_since) == (1.25, 1, 2, 0.0)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from coworker.policy.settlement import Begun, Fate, OpenClaim, RowSeen, Verdict, orphans, settle
+from coworker.model import QueueInfo, Unsettled
+from coworker.policy.settlement import Fate, LeaseAge, OpenClaim, RowSeen, Verdict, orphans, settle
 
 
-def claim(sent=(), unsent=(), *, ago=100.0, within=0.0, **more):
-    given = {"leases": [Begun(ago, within)], "lease_time": 3600, "retry_interval": 7, **more}
-    return OpenClaim(list(sent), list(unsent), **given)
+def claim(sent=(), unsent=(), *, ago=100.0, within=0.0, leases=None, retry_limit=0, runner="task", **part):
+    queue = QueueInfo("q", lease_time=3600, retry_interval=7, retry_limit=retry_limit, runner=runner)
+    return OpenClaim(queue, Unsettled(list(sent), list(unsent), **part), leases or [LeaseAge(ago, within)])
 
 
 OURS = 3500.0  # what is left of the lease
@@ -61,7 +62,7 @@ GIVEN_BACK = ("run_count", "release_time")
         ),
         pytest.param(
             [row("1"), row("2")],
-            claim("12", in_order=False),
+            claim("12", runner="other"),
             [Verdict(i, Fate.TRY_COUNTED, ("release_time",), release=7) for i in "12"],
             id="a runner that keeps no order: all count as begun",
         ),
@@ -115,7 +116,7 @@ GIVEN_BACK = ("run_count", "release_time")
         ),
         pytest.param(
             [row("1", release_in=3590.0), row("2", release_in=OURS), row("3", release_in=3555.0)],
-            claim("123", leases=[Begun(100.0), Begun(10.0)]),
+            claim("123", leases=[LeaseAge(100.0), LeaseAge(10.0)]),
             [
                 Verdict("1", Fate.TRY_COUNTED, ("release_time",), release=7),
                 Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0),
@@ -153,7 +154,7 @@ def test_the_end_of_our_lease_may_be_off_by_two_seconds(off, ours):
     assert (verdict.fate is Fate.TRY_COUNTED) is ours
 
 
-LOST = Begun(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
+LOST = LeaseAge(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_what_a_lost_claim_took(found, sole, expected):
 
 def test_a_lost_claim_whose_lease_is_about_to_end_frees_nothing():
     found = RowSeen("1", 1, 5.0)
-    (verdict,) = orphans([found], Begun(3590.0, 10.0), 3600, (), sole=True)
+    (verdict,) = orphans([found], LeaseAge(3590.0, 10.0), 3600, (), sole=True)
     assert verdict == Verdict("1", Fate.TRY_RESTORED, ("run_count",), run_count=0)
 
 

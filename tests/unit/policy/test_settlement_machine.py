@@ -15,7 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coworker.policy.settlement import CLOCK_SLACK, LEASE_MARGIN, Begun, Fate, OpenClaim, RowSeen, settle
+from coworker.model import QueueInfo, Unsettled
+from coworker.policy.settlement import CLOCK_SLACK, LEASE_MARGIN, Fate, LeaseAge, OpenClaim, RowSeen, settle
 
 SLOWEST_CLAIM = 3.0  # seconds
 SOON = st.sampled_from([0.0, 0.25, 0.75, 1.0])
@@ -53,13 +54,11 @@ class Claim:
 
 def open_claim(claim, now, lease_time, retry_interval):
     """What the product is told of a claim."""
+    sent, unsent = (claim.ids, []) if claim.sent else ([], claim.ids)
     return OpenClaim(
-        sent=claim.ids if claim.sent else [],
-        unsent=[] if claim.sent else claim.ids,
-        leases=[Begun(now - claim.answered_at, claim.seconds)],
-        lease_time=lease_time,
-        retry_interval=retry_interval,
-        stopped_by_us=claim.stopped_by_us,
+        QueueInfo("q", lease_time=lease_time, retry_interval=retry_interval),
+        Unsettled(sent, unsent, stopped_by_us=claim.stopped_by_us),
+        [LeaseAge(now - claim.answered_at, claim.seconds)],
     )
 
 
