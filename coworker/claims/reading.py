@@ -232,6 +232,7 @@ class _Parser:
         self._boot = boot
         self._clock = _Clock(boot, 0.0)
         self._sent: QueueInfo | None = None  # a claim that has no answer yet
+        self._named: set[str] = set()  # claims whose items were named
 
     def record(self, kind: str, values: Sequence[Any]) -> Record | None:
         """What a line says; None for one that only brought others. Raises what garbage raises."""
@@ -249,10 +250,13 @@ class _Parser:
         if kind == "handed":
             claim, info, items, leases, wall = values
             clock = _Clock(self._boot, wall)
+            self._named.add(str(claim))
             return TakenOver(str(claim), unpack_queue(info), unpack(items), clock.leases(leases))
         if kind == "idle":
             return None
         claim, ids = values
+        if str(claim) not in self._named:
+            raise ValueError(f"nothing was said of claim {claim}")
         of_items = _OF_ITEMS[kind]
         return of_items(str(claim), list(map(str, ids)))
 
@@ -262,6 +266,7 @@ class _Parser:
         (held,) = self._clock.leases([lease])
         answered = ClaimAnswered(str(claim), self._sent, unpack(items), held, list(map(str, begun)))
         self._sent = None
+        self._named.add(answered.claim)
         return answered
 
 

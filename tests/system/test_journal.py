@@ -164,7 +164,7 @@ def test_what_a_stop_cannot_settle_the_next_start_does(site, daemon, gate, tmp_p
     [
         (b"\x00\xff garbage\n", "journal_set_aside", ""),
         (b'["coworker claims",99,{}]\n', "journal_set_aside", "version 99"),
-        (b'["something else",1,{}]\n', "journal_set_aside", "no journal"),
+        (b'["something else",1,{}]\n', "journal_set_aside", "not a journal"),
         (b'{"half":1}\n', "journal_set_aside", ""),
     ],
 )
