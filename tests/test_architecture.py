@@ -15,7 +15,7 @@ LAYERS = (  # from the top; imports point down, or stay within their package
     ("civi",),
     ("unix", "wire", "policy"),
     ("config",),
-    ("model", "log"),
+    ("model", "log", "version"),
     ("errors", "__init__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -19,7 +19,7 @@ from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import watcher
-from coworker.civi.outcome import is_database_error, version_key
+from coworker.civi.outcome import is_database_error
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.queues import Looker
 from coworker.claims.journal import Journal, child_file
@@ -39,6 +39,7 @@ from coworker.model import RetireReason, Role
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
+from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
 IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coworker.civi.outcome import does_not_exist, version_key
+from coworker.civi.outcome import does_not_exist
 from coworker.errors import CallError, ProtocolError
 from coworker.model import QueueInfo
+from coworker.version import version_key
 
 QUEUE_ITEM_SINCE = (6, 4)  # contract A3
 MOST_NAMES = 500  # of queues in one request

@@ -22,11 +22,11 @@ from coworker.civi import http_answers as answers
 from coworker.civi.connection import never, nothing
 from coworker.civi.features import ApiCall, Welcome
 from coworker.civi.http_answers import WebError
-from coworker.civi.outcome import version_key
 from coworker.config.web import Address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus
 from coworker.unix.poller import Poller
+from coworker.version import version_key
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of an answer
 CONNECT_TIMEOUT = 10.0  # seconds

@@ -30,7 +30,6 @@ _SETUP_REFUSAL = re.compile(
     r"|^cannot act as",
     re.IGNORECASE,
 )
-_LEADING_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
 def is_database_error(message: str) -> bool:
@@ -44,15 +43,6 @@ def is_database_error(message: str) -> bool:
 def does_not_exist(message: str) -> bool:
     """Whether an error says that this CiviCRM has no such entity or action."""
     return "does not exist" in message and message.lower().startswith("api ")
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with: (5, 77) for "5.77.beta1", () for none.
-
-    Alphas and betas so count as their release: they have its features.
-    """
-    lead = _LEADING_NUMBERS.match(version.strip())
-    return tuple(int(number) for number in lead[0].split(".")) if lead else ()
 
 
 class Outcomes(dict[str, Outcome]):

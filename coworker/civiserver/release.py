@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
+
+from coworker.version import version_key
 
 DEFAULT_VERSION = "6.13.3"
 
@@ -15,11 +16,11 @@ class Release:
     """
 
     def __init__(self, version: str = DEFAULT_VERSION) -> None:
-        found = re.match(r"(\d+)\.(\d+)", version)
-        if found is None:
+        numbers = version_key(version)
+        if len(numbers) < 2:
             raise ValueError(f"{version!r} is no CiviCRM version: expected something like {DEFAULT_VERSION}")
         self.version = version
-        self._number = (int(found[1]), int(found[2]))
+        self._number = numbers[:2]
 
     def at_least(self, major: int, minor: int) -> bool:
         return self._number >= (major, minor)

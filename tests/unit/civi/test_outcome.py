@@ -6,7 +6,6 @@ from coworker.civi.outcome import (
     is_database_error,
     is_unrunnable,
     outcomes_of,
-    version_key,
 )
 from coworker.errors import ProtocolError
 from coworker.model import Outcome
@@ -56,26 +55,6 @@ def test_errors_that_are_not_the_database_s(message):
 )
 def test_a_missing_api(message, expected):
     assert does_not_exist(message) is expected
-
-
-@pytest.mark.parametrize(
-    ("version", "key"),
-    [
-        ("6.13.3", (6, 13, 3)),
-        ("5.77.beta1", (5, 77)),
-        ("6.15.alpha1", (6, 15)),
-        ("5.51", (5, 51)),
-        (" 6.1.0-rc2", (6, 1, 0)),
-        ("v6", ()),
-        ("", ()),
-    ],
-)
-def test_the_numbers_of_a_version(version, key):
-    assert version_key(version) == key
-
-
-def test_versions_compare_as_numbers():
-    assert version_key("5.100") > version_key("5.77.beta1") > version_key("5.9")
 
 
 def answer(*pairs):
