@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coworker.civi.outcome import does_not_exist
+from coworker.civi.refusals import does_not_exist
 from coworker.errors import CallError, ProtocolError
 from coworker.model import QueueInfo
 from coworker.version import version_key

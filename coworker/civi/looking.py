@@ -19,7 +19,7 @@ from coworker.civi.features import (
     probe,
     queue_infos,
 )
-from coworker.civi.outcome import does_not_exist, is_database_error
+from coworker.civi.refusals import does_not_exist, is_database_error
 from coworker.errors import CallError
 from coworker.model import QueueInfo
 

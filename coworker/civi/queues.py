@@ -1,7 +1,7 @@
 """The Queue and QueueItem calls. What finds queues with work is in `looking`, settings of queues in `site`.
 
 Calls raise what `Client` raises. A CallError of a claim must be looked at with
-`outcome.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
+`refusals.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
 """
 
 from __future__ import annotations
