@@ -19,8 +19,8 @@ from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import watcher
+from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
-from coworker.civi.queues import Looker
 from coworker.civi.refusals import is_database_error
 from coworker.claims.journal import Journal, child_file
 from coworker.config.remote import looks_remote

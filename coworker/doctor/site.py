@@ -18,8 +18,8 @@ from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import minted
 from coworker.civi import launch
 from coworker.civi.connection import SiteClient
-from coworker.civi.features import SiteFeatures, Welcome
-from coworker.civi.queues import active_queues, claim, probe
+from coworker.civi.features import SiteFeatures, Welcome, active_queues, probe
+from coworker.civi.queues import claim
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, good

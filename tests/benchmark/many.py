@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 
 from coworker.civi.client import Client
+from coworker.civi.looking import Looker
 from coworker.civi.pipe import Pipe
-from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import WorkFound
 from coworker.master.dispatch import Dispatch
