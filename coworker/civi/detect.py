@@ -16,7 +16,7 @@ from coworker.errors import SetupError
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SiteKind:
     """A kind of site. `signs`: files that tell its root; `settings`: where civicrm.settings.php may be."""
 
     name: str  # as CIVICRM_BOOT spells it
@@ -28,23 +28,23 @@ class Kind:
 
 _DRUPAL_SETTINGS = ("sites/*/civicrm.settings.php",)
 KINDS = (
-    Kind(
+    SiteKind(
         "WordPress", "WordPress", ("wp-load.php",),
         ("*/uploads/civicrm/civicrm.settings.php", "*/plugins/civicrm/civicrm.settings.php",
          "*/uploads/sites/*/civicrm/civicrm.settings.php",
          "*/blogs.dir/*/files/civicrm/civicrm.settings.php"),
     ),
-    Kind(
+    SiteKind(
         "Joomla", "Joomla", ("administrator/components/com_users/users.php", "libraries/src/Factory.php"),
         ("administrator/components/com_civicrm/civicrm.settings.php",),
     ),
-    Kind("Drupal", "Drupal 7", ("modules/system/system.module",), _DRUPAL_SETTINGS),
-    Kind("Drupal8", "Drupal 8+", ("core/core.services.yml",), _DRUPAL_SETTINGS),
-    Kind(
+    SiteKind("Drupal", "Drupal 7", ("modules/system/system.module",), _DRUPAL_SETTINGS),
+    SiteKind("Drupal8", "Drupal 8+", ("core/core.services.yml",), _DRUPAL_SETTINGS),
+    SiteKind(
         "Backdrop", "Backdrop", ("core/modules/layout/layout.module",),
         ("civicrm.settings.php", *_DRUPAL_SETTINGS),
     ),
-    Kind(
+    SiteKind(
         "Standalone", "CiviCRM Standalone", ("civicrm.standalone.php", "civicrm.config.php.standalone"),
         ("private/civicrm.settings.php", "data/civicrm.settings.php", "civicrm.settings.php"),
         ("", "web", "srv"),
@@ -66,7 +66,7 @@ class Found:
     `outer`: other sites around it. `cwd`: where its pipes start.
     """
 
-    kind: Kind
+    kind: SiteKind
     root: Path
     cwd: Path
     by: str = "files"
@@ -148,7 +148,7 @@ def _contradicts(other: Found, first: Found) -> bool:
     return other.root == first.root and not set(other.settings) <= set(first.settings)
 
 
-def _roots(start: Path) -> Iterator[tuple[Kind, Path]]:
+def _roots(start: Path) -> Iterator[tuple[SiteKind, Path]]:
     """Every root from `start` upwards, the nearest first."""
     for directory in (start, *start.parents):
         for kind in KINDS:
@@ -162,7 +162,7 @@ def _has_any(root: Path, signs: Sequence[str]) -> bool:
     return any(os.path.exists(root / sign) for sign in signs)  # noqa: PTH110 - False where we may not look
 
 
-def _settings(kind: Kind, root: Path) -> tuple[Path, ...]:
+def _settings(kind: SiteKind, root: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for pattern in kind.settings for path in sorted(root.glob(pattern))))
 
 

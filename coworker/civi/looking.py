@@ -26,7 +26,7 @@ from coworker.model import QueueInfo
 _BLOCKED_HEAD = 10.0  # seconds between claims from a linear queue that may be blocked by its head
 
 
-class Look(NamedTuple):
+class LookResult(NamedTuple):
     """Queues with work, in the order in which the site names them, and how long the look took (seconds)."""
 
     queues: list[QueueInfo]
@@ -56,7 +56,7 @@ class Looker:
         """Whether rows can be looked at and updated (6.4 on), as settling and extending leases need it."""
         return self.features.queue_item
 
-    def look(self, skip: Collection[str] = ()) -> Look:
+    def look(self, skip: Collection[str] = ()) -> LookResult:
         """Find the queues with work, except those in `skip` (the ones being worked on).
 
         A failure of one queue is kept in `failed`. Raises CallError for what concerns the whole site.
@@ -64,7 +64,7 @@ class Looker:
         began = time.monotonic()
         self.failed.clear()
         found = self._look_at_rows(skip) if self.has_queue_item else self._ask_queues(skip)
-        return Look(found, time.monotonic() - began)
+        return LookResult(found, time.monotonic() - began)
 
     def _look_at_rows(self, skip: Collection[str]) -> list[QueueInfo]:
         """The settings are asked for only of queues with rows: a site may have thousands of others."""

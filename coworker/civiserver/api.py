@@ -28,7 +28,7 @@ class Request(NamedTuple):
     check: bool
 
 
-class Api:
+class SessionApi:
     """The entities of one session."""
 
     def __init__(self, service: QueueService, login: Login) -> None:

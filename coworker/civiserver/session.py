@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coworker.civiserver import phpjson
-from coworker.civiserver.api import Api, Request
+from coworker.civiserver.api import Request, SessionApi
 from coworker.civiserver.login import Login
 from coworker.civiserver.service import QueueService
 from coworker.civiserver.streams import Streams
@@ -33,7 +33,7 @@ class Session:
         self._version = service.release.version
         trusted = True if "t" in flags else (False if "u" in flags else None)
         self._login = Login(service.store, service.domain, trusted)
-        self._api = Api(service, self._login)
+        self._api = SessionApi(service, self._login)
         self._call_cost = call_cost
         self.options: dict[str, Any] = {
             "apiCheckPermissions": True,

@@ -30,7 +30,7 @@ def read_files(path: Path, draft: Draft) -> tuple[Path, ...]:
         if text is None or data is None:
             draft.doubtful.add(())
         else:
-            _Reader(file, rank, Lines(text), draft).table((), data)
+            _FileReader(file, rank, Lines(text), draft).table((), data)
             read.append(file.absolute())
     return tuple(read)
 
@@ -103,7 +103,7 @@ def _explained(message: str, text: str, line: int) -> str:
     return f"{dotted(again.key)}: {what}, the other is at line {before.line}"
 
 
-class _Reader:
+class _FileReader:
     """Walks one parsed file and puts its values into the draft."""
 
     def __init__(self, file: Path, rank: int, lines: Lines, draft: Draft) -> None:

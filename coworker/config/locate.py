@@ -27,7 +27,7 @@ _STRING = re.compile(
 _SCALAR = re.compile(r"""[^\s,\[\]{}#"'][^\s,\[\]{}#]*""")
 
 
-class Place(NamedTuple):
+class KeyPlace(NamedTuple):
     """A table header or a key, in the order of the text. Lines count from 1."""
 
     key: Key
@@ -54,7 +54,7 @@ class Lines:
             return self._below[key]
         return self.of(key[:-1]) if key else 1
 
-    def earlier(self, line: int) -> tuple[Place, Place] | None:
+    def earlier(self, line: int) -> tuple[KeyPlace, KeyPlace] | None:
         """The last place up to `line`, and the place before it with the same key, if there is one."""
         known = [place for place in self.places if place.line <= line]
         for before in known[:-1]:
@@ -69,10 +69,10 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        self.places: list[Place] = []
+        self.places: list[KeyPlace] = []
         self._newlines = [match.start() for match in re.finditer("\n", text)]
 
-    def scan(self) -> list[Place]:
+    def scan(self) -> list[KeyPlace]:
         table: Key = ()
         while self._skip(_BLANK_LINES) < len(self.text):
             if self.text[self.position] == "[":
@@ -106,7 +106,7 @@ class _Scanner:
             self.position += 1
             self._skip(_BLANK)
         if parts:
-            self.places.append(Place((*table, *parts), line))
+            self.places.append(KeyPlace((*table, *parts), line))
             return (*table, *parts)
         return ()
 

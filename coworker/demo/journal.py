@@ -18,7 +18,7 @@ START, OK, FAILED = "start", "ok", "failed"
 _NOBODY = "system"
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """A line. `what` is START, OK or FAILED; `at` is seconds of the machine's monotonic clock."""
 
     what: str
@@ -42,7 +42,7 @@ def _open(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[JournalEntry]:
     """Every whole line, in the order of writing. No file: nothing ran."""
     try:
         text = path.read_text()
@@ -51,7 +51,7 @@ def read(path: Path) -> list[Entry]:
     return [_parse(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _parse(line: str) -> Entry:
+def _parse(line: str) -> JournalEntry:
     what, item, queue, who, pid, run_count, at = line.split()
     contact = None if who == _NOBODY else int(who)
-    return Entry(what, item, queue, contact, int(pid), int(run_count), float(at))
+    return JournalEntry(what, item, queue, contact, int(pid), int(run_count), float(at))

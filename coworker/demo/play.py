@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 
 from coworker.demo import journal
 from coworker.demo.daemon import Daemon, DemoError
-from coworker.demo.daemon_log import DaemonLog, WorkerState
+from coworker.demo.daemon_log import DaemonLog, WorkerSeen
 from coworker.demo.plan import QUEUES, choose_max_requests, count_runs, share_out
 from coworker.demo.report import Report, make_report
-from coworker.demo.site import Site
+from coworker.demo.site import DemoSite
 from coworker.demo.verdict import Facts, judge
 from coworker.errors import CoworkerError
 
@@ -38,13 +38,13 @@ class Interrupted(Exception):  # noqa: N818 - no error
         self.exit_code = 128 + number  # as shells say it
 
 
-class Progress(NamedTuple):
+class DemoProgress(NamedTuple):
     """How far it is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
 
     seconds: float
     counts: dict[str, int]
     left: dict[str, int]
-    workers: dict[int, WorkerState]
+    workers: dict[int, WorkerSeen]
     recycled: int
 
     @property
@@ -59,7 +59,7 @@ class Progress(NamedTuple):
 class Audience(Protocol):
     """Who watches."""
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         """Called some ten times a second."""
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class _Play:
         parts = share_out(tasks, [queue.percent for queue in QUEUES])
         self.counts = {queue.name: part for queue, part in zip(QUEUES, parts, strict=True)}
         self.workers = workers
-        self.site = Site(folder)
+        self.site = DemoSite(folder)
         self.daemon = Daemon(
             folder,
             self.site.url,
@@ -152,7 +152,7 @@ class _Play:
             left = self.site.count_left()
             now = time.monotonic()
             seconds = now - self.daemon.started
-            audience.show(Progress(seconds, self.counts, left, self.log.workers, self.log.recycled))
+            audience.show(DemoProgress(seconds, self.counts, left, self.log.workers, self.log.recycled))
             if not left:
                 return
             self._check_progress(left, now)

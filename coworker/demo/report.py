@@ -9,8 +9,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from coworker.demo.journal import START, Entry
-from coworker.demo.verdict import Tally, Verdict
+from coworker.demo.journal import START, JournalEntry
+from coworker.demo.verdict import DemoVerdict, Tally
 
 MIN_SPAN = 0.1  # seconds; a rate over less says nothing
 
@@ -62,8 +62,8 @@ class Report:
 
 
 def make_report(
-    verdict: Verdict,
-    entries: Sequence[Entry],
+    verdict: DemoVerdict,
+    entries: Sequence[JournalEntry],
     *,
     names: Sequence[str],
     enqueued: Mapping[str, float],
@@ -71,7 +71,7 @@ def make_report(
     workers: int,
     recycled: int,
 ) -> Report:
-    """`names`: the queues in the order to show them; `enqueued` and `started` as `Entry.at`."""
+    """`names`: the queues in the order to show them; `enqueued` and `started` as `JournalEntry.at`."""
     waits = _find_waits(entries, enqueued)
     lines = []
     for name in names:
@@ -93,7 +93,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
-def _find_waits(entries: Sequence[Entry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
+def _find_waits(entries: Sequence[JournalEntry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
     waits: defaultdict[str, list[float]] = defaultdict(list)
     seen = set()
     for entry in entries:

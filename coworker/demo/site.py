@@ -14,7 +14,7 @@ from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 
-class Site:
+class DemoSite:
     """`expected`: by item id, in the order in which they were made. `enqueued`: monotonic seconds by queue.
 
     Every method raises StoreError when the file cannot be used.

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coworker.demo.journal import OK, START, Entry
+from coworker.demo.journal import OK, START, JournalEntry
 from coworker.demo.plan import Expected
 
 NAMED = 5  # so many items of a problem are named
@@ -43,21 +43,21 @@ class Facts(NamedTuple):
     """
 
     expected: Mapping[str, Expected]
-    entries: Sequence[Entry]
+    entries: Sequence[JournalEntry]
     left: AbstractSet[str]
     reported: Mapping[str, Sequence[str]]
     linear: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """`tallies` by queue; `problems` in words, none if all is well."""
 
     tallies: dict[str, Tally]
     problems: list[str] = field(default_factory=list)
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: Facts) -> DemoVerdict:
     """Count, and name everything that is not as it was made to be."""
     attempts = _collect(facts.entries)
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
@@ -73,10 +73,10 @@ def judge(facts: Facts) -> Verdict:
     problems = [_describe(fault, items) for fault, items in faults.items() if items]
     for queue in sorted(facts.linear):
         problems += _check_order(queue, facts)
-    return Verdict(dict(tallies), problems)
+    return DemoVerdict(dict(tallies), problems)
 
 
-def _collect(entries: Sequence[Entry]) -> dict[str, list[Attempt]]:
+def _collect(entries: Sequence[JournalEntry]) -> dict[str, list[Attempt]]:
     """The attempts of each item, in order; an end belongs to the last beginning in the same process."""
     attempts: dict[str, list[Attempt]] = {}
     for entry in entries:
