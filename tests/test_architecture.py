@@ -66,6 +66,11 @@ def test_the_lowest_rooms_do_not_know_each_other(name):
         assert not others, f"{path} imports {others}"
 
 
+def test_queues_know_nothing_of_the_site_that_serves_them():
+    for path in (PACKAGE / "queues").rglob("*.py"):
+        assert "civiserver" not in {package for package, _ in ours(path)}, path
+
+
 def test_policy_knows_neither_clock_nor_system():
     for path in (PACKAGE / "policy").rglob("*.py"):
         roots = {name.split(".")[0] for name, _ in imported(path)}

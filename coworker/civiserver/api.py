@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from coworker.civiserver.crud import Crud, require
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import CONTACT, DOMAIN, QUEUE, QUEUE_ITEM, SETTING, Entity, Row
 from coworker.civiserver.login import Login
 from coworker.civiserver.query import parse_query, select_rows
 from coworker.civiserver.service import QueueService
-from coworker.queues.errors import ApiError
 from coworker.queues.task import Task, parse_data
 
 Params = dict[str, Any]
@@ -60,7 +60,7 @@ class SessionApi:
     def _make_entities(self) -> dict[str, dict[str, Action]]:
         release = self._service.release
         queue = self._crud(QUEUE) | {"claimItems": self._claim_items, "runItems": self._run_items}
-        if release.has_run:
+        if release.has_run and self._service.store.abilities.statistics:
             queue["run"] = self._run
         if release.has_reset:
             queue["reset"] = self._reset
@@ -162,14 +162,14 @@ class SessionApi:
         self._check_settings(values)
         bag = self._settings()
         for name, value in values.items():
-            self._service.store.set_setting(domain, name, value)
+            self._service.site.set_setting(domain, name, value)
             bag[name] = value
         return [{"name": name, "value": value, "domain_id": domain} for name, value in values.items()]
 
     def _settings(self) -> Row:
         """Read once for the life of the process, as CiviCRM does: an old pipe shows old settings."""
         if self._bag is None:
-            self._bag = {**_SETTINGS, **self._service.store.settings(self._service.domain)}
+            self._bag = {**_SETTINGS, **self._service.site.settings(self._service.domain)}
         return self._bag
 
     def _check_settings(self, names: Any) -> None:

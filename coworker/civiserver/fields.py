@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.times import format_compact, format_time, parse_time
-from coworker.queues.errors import ApiError
 
 _INTEGER_LIMIT = 2**63
 Row = dict[str, Any]

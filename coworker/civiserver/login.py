@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from coworker.civiserver.errors import ApiError
+from coworker.civiserver.site_store import Contact, SiteStore
 from coworker.model import Identity
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import Contact
 
 _PRINCIPALS = ("contactId", "userId", "user")
 
@@ -15,8 +14,8 @@ _PRINCIPALS = ("contactId", "userId", "user")
 class Login:
     """The identity of one session. `trusted` is None when the client asked for neither `t` nor `u`."""
 
-    def __init__(self, store: Store, domain: int, trusted: bool | None) -> None:
-        self._store = store
+    def __init__(self, site: SiteStore, domain: int, trusted: bool | None) -> None:
+        self._site = site
         self._domain = domain
         self._trusted = trusted
         self._contact: Contact | None = None
@@ -66,13 +65,13 @@ class Login:
     def _find(self, principal: dict[str, Any]) -> Contact:
         contact_id, user_id = _number(principal.get("contactId")), _number(principal.get("userId"))
         if contact_id:
-            found = self._store.contact(contact_id=contact_id)
+            found = self._site.contact(contact_id=contact_id)
             if found is None:
                 raise ApiError(f"Contact ID {contact_id} is invalid")
             return found
         if not user_id:
             raise ApiError("Must specify principal with valid user, userId, or contactId")
-        found = self._store.contact(user_id=user_id)
+        found = self._site.contact(user_id=user_id)
         if found is None:
             raise ApiError("Cannot login. Failed to determine contact ID.")
         return found

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import Entity, Field, Row
 from coworker.civiserver.times import format_time
 from coworker.civiserver.where import EVERYTHING, Group, matches, parse_where
-from coworker.queues.errors import ApiError
 
 _EXPRESSION = re.compile(r"\s*([A-Z]+)\(\s*(DISTINCT\s+)?(\*|\w*)\s*\)(?:\s+AS\s+(\w+))?\s*", re.IGNORECASE)
 AGGREGATES = frozenset({"COUNT", "MIN", "MAX"})

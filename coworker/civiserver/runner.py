@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.release import Release
 from coworker.model import Identity, Outcome
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import QueueSpec, StoredItem
+from coworker.queues.stores.base import QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, TaskContext, load_callback, log_line, parse_data
 
 # What PHP calls an Error, as against an Exception: handlers before 6.2 let it escape.
@@ -33,7 +32,7 @@ class TaskRunner:
     leave the item leased, as exit() does in PHP (transcripts, queue "fatal").
     """
 
-    def __init__(self, store: Store, release: Release) -> None:
+    def __init__(self, store: QueueStore, release: Release) -> None:
         self._store = store
         self._release = release
         self._pid = 0

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from coworker.civiserver.errors import ApiError, message_of
 from coworker.civiserver.fields import QUEUE, QUEUE_ITEM, Entity, Row
 from coworker.civiserver.query import parse_query
 from coworker.civiserver.release import Release
 from coworker.civiserver.runner import TaskRunner
+from coworker.civiserver.site_store import SiteStore
 from coworker.model import SYSTEM, Identity, Outcome
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import QueueSpec, StoredItem
+from coworker.queues.stores.base import NewItem, QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, parse_data
 
 TYPES = ("Sql", "SqlParallel")
@@ -31,7 +31,7 @@ _RUNNER_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 class QueueService:
-    """Queue rules over a store.
+    """The rules of queues, over the site that keeps them.
 
     `domain` is the one that this process serves; `guard` is entered while tasks run (the server puts the
     guard of its standard output here).
@@ -39,16 +39,17 @@ class QueueService:
 
     def __init__(
         self,
-        store: Store,
+        site: SiteStore,
         release: Release | None = None,
         domain: int = 1,
         guard: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self.store = store
+        self.site = site
+        self.store: QueueStore = site.queues
         self.release = release or Release()
         self.domain = domain
         self._guard = guard or nullcontext()
-        self._runner = TaskRunner(store, self.release)
+        self._runner = TaskRunner(self.store, self.release)
         self._specs: dict[str, QueueSpec] = {}
 
     # making queues and items
@@ -70,13 +71,16 @@ class QueueService:
         self, queue: str, tasks: Iterable[Task], *, weight: int = 0, release_time: str | None = None
     ) -> list[int]:
         """Add tasks in one transaction; release_time as in APIv4 (`+60 seconds`). Their ids, in order."""
-        common = {"queue_name": queue, "weight": weight, "release_time": release_time}
-        return self.insert(QUEUE_ITEM, [{**common, "data": task.to_data()} for task in tasks])
+        now = self.store.now()
+        common = to_stored(QUEUE_ITEM, {"weight": weight, "release_time": release_time}, now)
+        data = QUEUE_ITEM.fields["data"]
+        items = [NewItem(data.to_store(task.to_data(), now), **common) for task in tasks]
+        return self.store.push(queue, items)
 
     def items(self, queue: str) -> list[Row]:
         """The items of a queue in order, with times as text and `data` as it was given."""
         ordered = {"where": [["queue_name", "=", queue]], "orderBy": {"weight": "ASC", "id": "ASC"}}
-        rows = self.store.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
+        rows = self.site.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE]
             data = {item.id: item.data for item in self.store.fetch(queue, [row["id"] for row in part])}
@@ -88,7 +92,7 @@ class QueueService:
         """Add rows given in the API's shape, filling in defaults; fields that do not exist are left out."""
         now = self.store.now()
         defaults = {field.name: field.default for field in entity.columns() if field.default is not None}
-        return self.store.insert(
+        return self.site.insert(
             entity, [to_stored(entity, {**defaults, **_given(entity, record)}, now) for record in records]
         )
 
@@ -144,7 +148,9 @@ class QueueService:
                 results = self.run_claimed(queue, [item.id for item in claimed], identity)
             except Exception as error:
                 errors += 1
-                message = f"Queue-item raised unhandled exception ({type(error).__name__}: {error})"
+                message = (
+                    f"Queue-item raised unhandled exception ({type(error).__name__}: {message_of(error)})"
+                )
                 break
             good = sum(outcome is Outcome.OK for _, outcome in results)
             successes += good
@@ -179,13 +185,14 @@ class QueueService:
             raise ApiError(f'Failed to create queue "{queue}". {problem}')
         if found.type not in TYPES:
             raise ApiError(f'Class "CRM_Queue_Queue_{found.type}" does not exist')
+        if found.linear and not self.store.abilities.order:
+            raise ApiError(f'Queue "{queue}" is linear, and its store keeps no order.')
         self._specs[queue] = found
         return found
 
     def status(self, queue: str) -> str | None:
         """Fresh: the stored status, or "paused" while the domain pauses its queues."""
-        status, paused = self.store.queue_state(queue, self.domain)
-        return "paused" if paused else status
+        return "paused" if self.site.pauses_queues(self.domain) else self.store.status(queue)
 
     def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:
         return self.store.fetch(queue, ids) if ids else []

@@ -9,10 +9,10 @@ from typing import Any
 
 from coworker.civiserver import phpjson
 from coworker.civiserver.api import Request, SessionApi
+from coworker.civiserver.errors import SERVER_ERROR, ApiError, message_of
 from coworker.civiserver.login import Login
 from coworker.civiserver.service import QueueService
 from coworker.civiserver.streams import Streams
-from coworker.queues.errors import SERVER_ERROR, ApiError
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 _METHOD = re.compile(r"[a-z][a-zA-Z0-9_]*")
@@ -32,7 +32,7 @@ class Session:
         self._flags = flags
         self._version = service.release.version
         trusted = True if "t" in flags else (False if "u" in flags else None)
-        self._login = Login(service.store, service.domain, trusted)
+        self._login = Login(service.site, service.domain, trusted)
         self._api = SessionApi(service, self._login)
         self._call_cost = call_cost
         self.options: dict[str, Any] = {
@@ -89,7 +89,7 @@ class Session:
         except ApiError as error:
             return _error(request, error.code, str(error))
         except Exception as error:  # as in PHP: any throwable is an answer, and the pipe goes on
-            return _error(request, SERVER_ERROR, str(error))
+            return _error(request, SERVER_ERROR, message_of(error))
         if "id" in request:
             response["id"] = request["id"]
         return response
@@ -141,7 +141,7 @@ class Session:
         try:
             return self._api.call(request)
         except Exception as error:
-            return {"error_code": 0, "error_message": str(error), "is_error": 1}
+            return {"error_code": 0, "error_message": message_of(error), "is_error": 1}
 
     def _burn(self) -> None:
         if self._call_cost:

@@ -4,7 +4,6 @@ any size: the names of the queues that have items, and a queue's first free item
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from coworker.civiserver.query import Column, Query
@@ -18,6 +17,7 @@ from coworker.civiserver.where import (
     is_empty,
     like_pattern,
 )
+from coworker.queues.stores.sqlite_file import marks
 
 ITEMS = "civicrm_queue_item"
 _FALSE = "0=1"
@@ -36,10 +36,6 @@ class Free(NamedTuple):
     op: str
     bound: int
     rest: Group
-
-
-def marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
 
 
 def to_statement(query: Query, free: Free | None = None) -> Statement:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import Entity, Field, Row
-from coworker.queues.errors import ApiError
 
 NO_VALUE = frozenset({"IS NULL", "IS NOT NULL", "IS EMPTY", "IS NOT EMPTY"})
 LISTS = frozenset({"IN", "NOT IN", "BETWEEN", "NOT BETWEEN"})

@@ -16,9 +16,9 @@ from coworker.civi.looking import Looker
 from coworker.civi.pipe import Pipe, PipeEndedError
 from coworker.civiserver.release import Release
 from coworker.civiserver.service import QueueService
+from coworker.civiserver.site_store import open_site
 from coworker.errors import CallError
 from coworker.model import SYSTEM, Identity, Item, Outcome
-from coworker.queues.stores import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,9 +30,9 @@ def url(tmp_path):
 
 @pytest.fixture
 def service(url):
-    store = open_store(url)
-    yield QueueService(store, Release("6.13.3"))
-    store.close()
+    site = open_site(url)
+    yield QueueService(site, Release("6.13.3"))
+    site.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from support.python_site_pipe import PATIENCE, ROOT, Pipe, rows, run_command, wait_until
 
 from coworker.civiserver.service import QueueService
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
 from coworker.queues.task import Task
 
 TASKS = "python_site_tasks:"
@@ -26,10 +26,10 @@ def url(tmp_path):
 
 @pytest.fixture
 def service(url):
-    service = QueueService(open_store(url))
+    service = QueueService(open_site(url))
     service.create_queue("q")
     yield service
-    service.store.close()
+    service.site.close()
 
 
 @pytest.fixture

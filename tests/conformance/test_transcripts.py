@@ -56,7 +56,7 @@ def free_items(name: str) -> Action:
 
 def lose_the_database(service: QueueService) -> None:
     """Out of reach for the pipe that has it open, as a killed connection is."""
-    path = service.store._path
+    path = service.store.file.path
     path.rename(path.with_suffix(".gone"))
 
 
@@ -111,7 +111,7 @@ def player(folder: Path, version: str) -> Player:
         set(EXCEPTIONS.values()),
     )
     if version == "civicrm-5.77":
-        made.service.store.delete(CONTACT, [2])  # that site had only its own contact
+        made.service.site.delete(CONTACT, [2])  # that site had only its own contact
     return made
 
 
