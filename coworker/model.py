@@ -23,7 +23,7 @@ class Identity(NamedTuple):
     def from_run_as(cls, run_as: Any) -> Identity:
         """Normalise `run_as` of claimItems: null, missing keys and numeric strings occur.
 
-        Raises ValueError for a contact that is no number: such an item cannot be run as anybody.
+        Raises ValueError for a contact that is not a number: such an item cannot be run as anybody.
         """
         if not isinstance(run_as, dict):
             return SYSTEM

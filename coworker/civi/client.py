@@ -183,7 +183,7 @@ def _rows(result: Any) -> list[Any]:
         return result
     if isinstance(result, dict):
         return list(result.values())
-    raise ProtocolError(f"the API answered no list: {result!r}"[:_EXCERPT])
+    raise ProtocolError(f"the API did not answer a list: {result!r}"[:_EXCERPT])
 
 
 def _one_line(text: str) -> str:

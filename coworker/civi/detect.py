@@ -1,4 +1,4 @@
-"""Which CiviCRM site a directory belongs to (contract C). Looks at files only; boots nothing.
+"""Which CiviCRM site a directory belongs to (contract C). It looks at files only, and boots nothing.
 
 The order is that of CiviCRM's own tools: the directory itself and then each above it; in each, all kinds of
 site in the directory, and in its `web/` (a Standalone also in `srv/`).
@@ -60,7 +60,7 @@ class NoSiteError(SetupError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A site. `settings`: its civicrm.settings.php, several in a multisite, none where there is no CiviCRM.
+    """A site that was found. `settings`: its civicrm.settings.php, several in a multisite, maybe none.
 
     `by`: what said so, "files" or the name of a variable. `url`: which site of a multisite, if that is said.
     `outer`: other sites around it. `cwd`: where its pipes start.
@@ -80,7 +80,7 @@ class Found:
 
 
 def detect(start: Path, environ: Mapping[str, str]) -> Found:
-    """The site that `start` (absolute) belongs to. CIVICRM_BOOT and CIVICRM_SETTINGS go before the files.
+    """Find the site that `start` (absolute) belongs to. CIVICRM_BOOT and CIVICRM_SETTINGS go before files.
 
     Raises NoSiteError with one line that says where it looked, or why it cannot be told.
     """
@@ -94,7 +94,7 @@ def detect(start: Path, environ: Mapping[str, str]) -> Found:
 
 
 def _of_boot(boot: str, start: Path, url: str | None) -> Found:
-    """`Type://[user@]/path[?host=…]`, or `Auto://.` for a search from here."""
+    """Read `Type://[user@]/path[?host=…]`, or `Auto://.` for a search from here."""
     match = _BOOT.fullmatch(boot)
     if not match or match[1] not in ("Auto", *BY_NAME):
         kinds = ", ".join(BY_NAME)
@@ -149,7 +149,7 @@ def _contradicts(other: Found, first: Found) -> bool:
 
 
 def _roots(start: Path) -> Iterator[tuple[SiteKind, Path]]:
-    """Every root from `start` upwards, the nearest first."""
+    """Yield every root from `start` upwards, the nearest first."""
     for directory in (start, *start.parents):
         for kind in KINDS:
             for below in kind.below:
@@ -167,5 +167,5 @@ def _settings(kind: SiteKind, root: Path) -> tuple[Path, ...]:
 
 
 def _standing(start: Path, root: Path) -> Path:
-    """Where pipes start: in a multisite the directory that one stands in says which site it is."""
+    """Return where pipes start: in a multisite the directory that one stands in says which site it is."""
     return start if start == root or root in start.parents else root

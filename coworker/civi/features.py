@@ -75,7 +75,7 @@ def active_queues(client: Api, features: SiteFeatures | None = None) -> dict[str
 
 
 def active_queues_call(features: SiteFeatures, names: Collection[str] = ()) -> ApiCall:
-    """The Queue.get that `queue_infos` reads: runner not empty, active, no template (contract A3).
+    """Make the Queue.get that `queue_infos` reads: runner not empty, active, not a template (contract A3).
 
     If `names` are given and are not too many to name, it asks only for these.
     """

@@ -34,7 +34,7 @@ class LookResult(NamedTuple):
 
 
 class Looker:
-    """Looks on behalf of one site, through one client."""
+    """Finds the queues with work of one site, through one client."""
 
     def __init__(self, client: Api) -> None:
         self.failed: dict[str, str] = {}  # queue → why the last look at it failed
@@ -67,7 +67,7 @@ class Looker:
         return LookResult(found, time.monotonic() - began)
 
     def _look_at_rows(self, skip: Collection[str]) -> list[QueueInfo]:
-        """The settings are asked for only of queues with rows: a site may have thousands of others."""
+        """Look at rows, and ask for settings only of queues with some: there may be thousands of others."""
         named = self._client.api4("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]})
         self.with_rows = frozenset(row["queue_name"] for row in named)
         wanted = self.with_rows.difference(skip)
@@ -79,7 +79,7 @@ class Looker:
         return self._ready(infos, answers, _row_is_ready)
 
     def _ask_queues(self, skip: Collection[str]) -> list[QueueInfo]:
-        """Before 6.4: Queue.run of nothing counts (5.67 on); before that, the claim is the look."""
+        """Ask as before 6.4: Queue.run of nothing counts (5.67 on); before that, the claim is the look."""
         infos = [
             info for info in active_queues(self._client, self.features).values() if info.name not in skip
         ]

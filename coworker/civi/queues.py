@@ -56,7 +56,7 @@ def claim(
 
 
 def identity_of(run_as: Any) -> Identity:
-    """Normalise `run_as`; a contact or domain that is no number gives an identity that nobody can have."""
+    """Normalise `run_as`; a contact or domain that is not a number gives an identity that nobody can have."""
     try:
         return Identity.from_run_as(run_as)
     except (ValueError, TypeError):
@@ -66,7 +66,7 @@ def identity_of(run_as: Any) -> Identity:
 def run(client: Api, queue: str, item_ids: Sequence[str], *, timeout: float | None = None) -> Outcomes:
     """Run claimed items, in order, and return the outcome of each by its id.
 
-    Once a claim, never twice: runItems checks neither status nor lease (contract A3).
+    Do it once for a claim, never twice: runItems checks neither status nor lease (contract A3).
     """
     items = [{"id": item_id, "queue": queue} for item_id in item_ids]
     return outcomes_of(client.api4("Queue", "runItems", {"items": items}, timeout=timeout), item_ids)
@@ -136,5 +136,5 @@ class ApiRows:
 
 
 def moment(clock: datetime, seconds: float) -> str:
-    """So many seconds after `clock`, as the site writes times."""
+    """Return the moment so many seconds after `clock`, as the site writes times."""
     return (clock + timedelta(seconds=round(seconds))).isoformat(" ", "seconds")

@@ -20,7 +20,7 @@ _DEFAULT_REQUESTS, _DEFAULT_DURATION = 10, 120  # Queue.run
 
 
 class Request(NamedTuple):
-    """One call. `check` tells whether the session's own permissions count."""
+    """One call of the API. `check` tells whether the session's own permissions count."""
 
     entity: str
     action: str
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class SessionApi:
-    """The entities of one session."""
+    """The entities and actions of one session."""
 
     def __init__(self, service: QueueService, login: Login) -> None:
         self._service = service
@@ -167,7 +167,7 @@ class SessionApi:
         return [{"name": name, "value": value, "domain_id": domain} for name, value in values.items()]
 
     def _settings(self) -> Row:
-        """Read once for the life of the process, as CiviCRM does: an old pipe shows old settings."""
+        """Read the settings once for the life of the process, as CiviCRM does: an old pipe shows old ones."""
         if self._bag is None:
             self._bag = {**_SETTINGS, **self._service.site.settings(self._service.domain)}
         return self._bag
@@ -183,7 +183,7 @@ class SessionApi:
 
 
 def _check_stubs(items: Any) -> tuple[str, list[int]]:
-    """The queue and the ids of `[{id, queue}, ...]`."""
+    """Return the queue and the ids of `[{id, queue}, ...]`."""
     if not isinstance(items, list) or not isinstance(items[0], dict):
         raise ApiError("Queue items must be given as numeric array.")
     names: list[str] = []

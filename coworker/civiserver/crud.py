@@ -87,7 +87,7 @@ class Crud:
         return [self._echo(row_id, given, stored) for row_id in ids]
 
     def _normal(self, record: Row) -> Row:
-        """A task's payload with the keys that claimItems shows, in their order; others as they are."""
+        """Give a task's payload the keys that claimItems shows, in their order. Others stay as they are."""
         if self._entity is not QUEUE_ITEM or "data" not in record:
             return record
         task = Task.from_data(record["data"])
@@ -112,7 +112,7 @@ class Crud:
 
 
 def require(params: Params, name: str) -> Any:
-    """A parameter that must be there. Raises ApiError in APIv4's words."""
+    """Return a parameter that must be there. Raises ApiError in APIv4's words."""
     value = params.get(name)
     if value in (None, "", [], {}):
         raise ApiError(f'Parameter "{name}" is required.')

@@ -26,14 +26,12 @@ class Login:
 
     @property
     def permitted(self) -> bool:
-        """Whether the session's own permissions reach: here every user may do everything, everybody else
-        nothing.
-        """
+        """Whether the session's own permissions suffice: here users may do everything, others nothing."""
         return self._contact is not None and self._contact.user_id is not None
 
     @property
     def trusted(self) -> bool:
-        """Raises ApiError when the client has not said which it wants."""
+        """Whether the session is trusted. Raises ApiError when the client has not said which it wants."""
         if self._trusted is None:
             raise ApiError(
                 "Civi\\Pipe\\PipeSession::isTrusted(): Return value must be of type bool, null returned"
@@ -41,8 +39,9 @@ class Login:
         return self._trusted
 
     def log_in(self, params: dict[str, Any]) -> dict[str, int]:
-        """`{contactId}` and, if there is a user, `{userId}`. Raises ApiError for everything that CiviCRM
-        refuses.
+        """Log in, and return `{contactId}` and, if there is a user, `{userId}`.
+
+        Raises ApiError for everything that CiviCRM refuses.
         """
         principal = {key: params[key] for key in _PRINCIPALS if key in params}
         if principal and not self.trusted:
@@ -78,7 +77,7 @@ class Login:
 
 
 def _number(value: Any) -> int | None:
-    """An id as clients write them: a number or its digits."""
+    """Read an id as clients write them: a number or its digits."""
     try:
         return None if value is None or isinstance(value, bool) else int(value)
     except (TypeError, ValueError):

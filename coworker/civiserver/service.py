@@ -1,5 +1,4 @@
-"""The actions of `Queue`: claimItems, runItems, run, reset. Also the Python-level way to make queues and
-items.
+"""The actions of `Queue` (claimItems, runItems, run, reset), and how to make queues and items in Python.
 
 A queue's settings are read once and then remembered for the life of the process, as CiviCRM does (contract
 A4): a pipe that has used a queue does not see later changes. Its status is always read fresh.
@@ -55,13 +54,14 @@ class QueueService:
     # making queues and items
 
     def create_queue(self, name: str, **settings: Any) -> int:
-        """Make a queue (SqlParallel, runner task, error delete, unless said otherwise). Its id."""
+        """Make a queue (SqlParallel, runner task, error delete, unless said otherwise) and return its id."""
         values = {"type": "SqlParallel", "runner": "task", "error": "delete", **settings, "name": name}
         return self.insert(QUEUE, [values])[0]
 
     def push(self, queue: str, callback: str, *arguments: Any, weight: int = 0, **more: Any) -> int:
-        """Add one task: `callback` is "module:function". More: title, run_as, release_time (text). The item's
-        id.
+        """Add one task, and return the id of its item.
+
+        `callback` is "module:function"; `more` may be title, run_as, release_time (text).
         """
         release_time = more.pop("release_time", None)
         task = Task(callback, list(arguments), **more)
@@ -70,7 +70,7 @@ class QueueService:
     def push_all(
         self, queue: str, tasks: Iterable[Task], *, weight: int = 0, release_time: str | None = None
     ) -> list[int]:
-        """Add tasks in one transaction; release_time as in APIv4 (`+60 seconds`). Their ids, in order."""
+        """Add tasks, all or none, and return their ids in order; release_time as in APIv4 (`+60 seconds`)."""
         now = self.store.now()
         common = to_stored(QUEUE_ITEM, {"weight": weight, "release_time": release_time}, now)
         data = QUEUE_ITEM.fields["data"]
@@ -78,7 +78,7 @@ class QueueService:
         return self.store.push(queue, items)
 
     def items(self, queue: str) -> list[Row]:
-        """The items of a queue in order, with times as text and `data` as it was given."""
+        """Return the items of a queue in order, with times as text and `data` as it was given."""
         ordered = {"where": [["queue_name", "=", queue]], "orderBy": {"weight": "ASC", "id": "ASC"}}
         rows = self.site.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
         for start in range(0, len(rows), _AT_ONCE):
@@ -89,7 +89,7 @@ class QueueService:
         return rows
 
     def insert(self, entity: Entity, records: Sequence[Row]) -> list[int]:
-        """Add rows given in the API's shape, filling in defaults; fields that do not exist are left out."""
+        """Add rows in the API's shape, with defaults, and return their ids; unknown fields are left out."""
         now = self.store.now()
         defaults = {field.name: field.default for field in entity.columns() if field.default is not None}
         return self.site.insert(
@@ -99,9 +99,7 @@ class QueueService:
     # claiming and running
 
     def claim(self, queue: str) -> list[StoredItem]:
-        """claimItems: up to batch_limit items, none if the queue is not active. Raises ApiError for a bad
-        queue.
-        """
+        """Claim up to batch_limit items, none if the queue is not active. Raises ApiError for a bad queue."""
         spec = self.spec(queue)
         if self.status(queue) != "active":
             return []
@@ -112,7 +110,7 @@ class QueueService:
     def run_claimed(
         self, queue: str, ids: Sequence[int], identity: Identity = SYSTEM
     ) -> list[tuple[int, Outcome]]:
-        """RunItems with items: fetched again by id; neither status nor lease is looked at (contract A3)."""
+        """Run items, fetched again by id; neither status nor lease is looked at (contract A3)."""
         spec = self.spec(queue)
         if len(ids) > 1 and spec.linear:
             raise ApiError("runItems: Error: Running multiple items requires BatchQueueInterface")
@@ -122,7 +120,7 @@ class QueueService:
         return self._run(spec, items, identity)
 
     def run_next(self, queue: str, identity: Identity = SYSTEM) -> list[tuple[int, Outcome]]:
-        """RunItems with a queue: claims a batch and runs it. Empty if there was nothing to claim."""
+        """Claim a batch and run it. The result is empty if there was nothing to claim."""
         spec = self.spec(queue)
         if self.status(queue) != "active":
             return []
@@ -134,7 +132,7 @@ class QueueService:
     def run_loop(
         self, queue: str, max_requests: int | None, max_duration: int | None, identity: Identity
     ) -> Row:
-        """Queue.run: claim and run until a limit (None or negative: none). Counts and an `exit_message`."""
+        """Claim and run until a limit (None or negative: none); return counts and an `exit_message`."""
         self.spec(queue)
         start = time.monotonic()
         requests = successes = errors = 0
@@ -168,14 +166,14 @@ class QueueService:
         }
 
     def reset(self, queue: str) -> int:
-        """Drop every item of a queue. How many there were."""
+        """Drop every item of a queue, and return how many there were."""
         self.spec(queue)
         return self.store.reset(queue)
 
     # what the actions share
 
     def spec(self, queue: str) -> QueueSpec:
-        """The queue's settings, remembered. Raises ApiError for a queue that is unknown or cannot work."""
+        """Return the queue's settings, and remember them. Raises ApiError for one that cannot work."""
         known = self._specs.get(queue)
         if known is not None:
             return known
@@ -191,7 +189,7 @@ class QueueService:
         return found
 
     def status(self, queue: str) -> str | None:
-        """Fresh: the stored status, or "paused" while the domain pauses its queues."""
+        """Return the stored status, always fresh, or "paused" while the domain pauses its queues."""
         return "paused" if self.site.pauses_queues(self.domain) else self.store.status(queue)
 
     def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:
@@ -227,7 +225,7 @@ class QueueService:
 
 
 def to_stored(entity: Entity, record: Row, now: int) -> Row:
-    """A record of the API as the store keeps it; fields that do not exist are left out, as APIv4 does."""
+    """Return a record of the API as the store keeps it; unknown fields are left out, as APIv4 does."""
     fields = entity.fields
     return {
         name: fields[name].to_store(value, now)
@@ -237,13 +235,13 @@ def to_stored(entity: Entity, record: Row, now: int) -> Row:
 
 
 def _given(entity: Entity, record: Row) -> Row:
-    """Without the fields that are NULL and cannot be: they take their defaults."""
+    """Leave out the fields that are NULL and cannot be: they take their defaults."""
     kept = {field.name for field in entity.columns() if field.nullable or field.default is None}
     return {name: value for name, value in record.items() if value is not None or name in kept}
 
 
 def _problem(spec: QueueSpec) -> str | None:
-    """What CiviCRM finds wrong with the settings of a queue before it uses it."""
+    """Return what CiviCRM finds wrong with the settings of a queue before it uses it."""
     if not spec.type:
         return 'Missing field "type".'
     if not spec.runner:

@@ -20,7 +20,7 @@ _ABSENT = object()
 
 
 class Session:
-    """Answers lines. Knows nothing of files: `Streams` and `serve` do.
+    """What answers lines. It knows nothing of files: `Streams` and `serve` do.
 
     `call_cost` is burnt for each API call, in seconds of CPU time.
     Raises ApiError for flags that CiviCRM dies of (t and u together).
@@ -50,7 +50,7 @@ class Session:
         }
 
     def welcome(self) -> str:
-        """The header line: what was negotiated, in the order of the flags; unknown flags are null."""
+        """Return the header line: what was negotiated, in the order of the flags; unknown flags are null."""
         known = {
             "v": self._version,
             "t": "trusted",
@@ -61,7 +61,7 @@ class Session:
         return phpjson.encode({"Civi::pipe": {flag: known.get(flag) for flag in self._flags} or None}) or ""
 
     def answer(self, line: bytes) -> bytes | None:
-        """The line to send back, None for lines that are ignored (empty ones, and `0`)."""
+        """Return the line to send back, None for lines that are ignored (empty ones, and `0`)."""
         if line in (b"", b"0"):
             return None
         text = phpjson.encode(self._respond(line)) or ""  # an empty line: the answer could not be encoded
@@ -149,7 +149,7 @@ class Session:
 
 
 def serve(session: Session, streams: Streams) -> None:
-    """Welcome, then one answer for each line until the end of the input."""
+    """Write the welcome, then one answer for each line until the end of the input."""
     streams.write(session.welcome().encode() + b"\n")
     while not streams.closed and (line := streams.read_line(session.options["bufferSize"])) is not None:
         answer = session.answer(line)
@@ -178,7 +178,7 @@ def _error(request: dict[str, Any], code: int, message: str) -> dict[str, Any]:
 
 
 def _call_tuple(params: Any, function: str) -> tuple[str, str, dict[str, Any]]:
-    """`[entity, action, params]`; PHP's empty array stands for empty params."""
+    """Read `[entity, action, params]`; PHP's empty array stands for empty params."""
     if (
         not isinstance(params, list)
         or len(params) < 2

@@ -1,4 +1,4 @@
-"""`coworker pipe`: the Python site. Started for every worker, so it imports only what it needs."""
+"""`coworker pipe`: the Python site. It is started for every worker, so it imports only what it needs."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def pipe(
 
 
 def _act_like_php() -> None:
-    """Signals simply kill, and modules beside the caller can be imported."""
+    """Let signals simply kill, and modules beside the caller be imported."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     here = str(Path.cwd())

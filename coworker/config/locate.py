@@ -1,6 +1,6 @@
 """On which line of a TOML text a key stands: the standard parser does not tell.
 
-A scanner, not a parser: the text was parsed already (or is about to be refused). Where it does not
+It is a scanner, not a parser: the text was parsed already (or is about to be refused). Where it does not
 understand something it goes on with the next line, and a key it has not seen is placed at its table.
 """
 
@@ -35,7 +35,7 @@ class KeyPlace(NamedTuple):
 
 
 class Lines:
-    """The places of one text."""
+    """The places of all keys in one text."""
 
     def __init__(self, text: str) -> None:
         self.places = _Scanner(text).scan()
@@ -47,7 +47,7 @@ class Lines:
                 self._below.setdefault(key[:length], line)
 
     def of(self, key: Key) -> int:
-        """The line of a key or table; of the nearest table around it if it was not found; else 1."""
+        """Return the line of a key or table; of the nearest table around it if it was not found; else 1."""
         if key in self._exact:
             return self._exact[key]
         if key in self._below:
@@ -55,7 +55,7 @@ class Lines:
         return self.of(key[:-1]) if key else 1
 
     def earlier(self, line: int) -> tuple[KeyPlace, KeyPlace] | None:
-        """The last place up to `line`, and the place before it with the same key, if there is one."""
+        """Return the last place up to `line`, and the place before it with the same key, if there is one."""
         known = [place for place in self.places if place.line <= line]
         for before in known[:-1]:
             if before.key == known[-1].key:
@@ -64,7 +64,7 @@ class Lines:
 
 
 class _Scanner:
-    """One pass over a text."""
+    """One pass over a text, which notes where keys stand."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -134,7 +134,7 @@ class _Scanner:
 
 
 def _plain(part: str) -> str:
-    """The part of a key without its quotes and escapes."""
+    """Return the part of a key without its quotes and escapes."""
     if part[0] not in "\"'":
         return part
     try:

@@ -44,7 +44,7 @@ class OnReload(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One declaration. `low` and `high` are bounds, both allowed themselves."""
+    """The declaration of one setting. `low` and `high` are bounds, both allowed themselves."""
 
     name: str
     kind: Kind
@@ -313,7 +313,7 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def find(key: Key) -> Setting | None:
-    """The declaration of a concrete key, as ("sites", "example", "workers", "count")."""
+    """Return the declaration of a concrete key, as ("sites", "example", "workers", "count")."""
     parts = list(key)
     if parts[:1] == ["sites"]:
         if parts[2:3] == ["workers"] and len(parts) == 4:
@@ -326,11 +326,11 @@ def find(key: Key) -> Setting | None:
 
 
 def dotted(key: Key) -> str:
-    """The key as one writes it, with quotes where TOML needs them."""
+    """Return the key as one writes it, with quotes where TOML needs them."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
 
 
 def env_name(key: Key) -> str:
-    """The environment variable of a key: COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
+    """Return the variable of a key, as COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
     parts = key[1:] if key[0] == "coworker" else key
     return "_".join(["COWORKER", *(re.sub(r"[^A-Za-z0-9]", "_", part).upper() for part in parts)])

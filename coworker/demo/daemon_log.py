@@ -21,8 +21,9 @@ class WorkerSeen:
 
 
 class DaemonLog:
-    """Read on from where the last look ended. `workers`: by number, those that are there. `outcomes`: by item
-    id, one outcome for each try.
+    """The daemon's log, read on from where the last look ended.
+
+    `workers`: by number, those that are there. `outcomes`: by item id, one outcome for each try.
     """
 
     def __init__(self, path: Path) -> None:

@@ -26,7 +26,7 @@ _COLUMNS = ("tasks", "ok", "retried", "failed", "tasks/s", "wait\np50", "wait\np
 
 
 class Silence:
-    """For --json: nobody watches."""
+    """Nobody watches, as with --json."""
 
     def show(self, progress: DemoProgress) -> None: ...
 
@@ -67,18 +67,18 @@ class Bars:
 
 
 def make_console() -> Console:
-    """For standard output; no control codes unless it is a terminal that can take them."""
+    """Make a console for standard output, without control codes unless it is a terminal that takes them."""
     capable = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
     return Console(force_terminal=capable, soft_wrap=False)
 
 
 def make_audience(console: Console) -> Audience:
-    """Bars on a terminal, lines elsewhere."""
+    """Return bars on a terminal, lines elsewhere."""
     return Bars(console) if console.is_terminal else PlainLines(console)
 
 
 def introduce(console: Console, tasks: int, workers: int) -> None:
-    """Before anything happens: what is to be seen."""
+    """Say before anything happens what is to be seen."""
     console.print(
         f"[bold]coworker demo[/]: {_count(tasks, 'task')} in {len(QUEUES)} queues of a temporary site, "
         f"{_count(workers, 'worker')}",
@@ -141,7 +141,7 @@ def _say_done(worker: WorkerSeen) -> str:
 
 
 def show_report(console: Console, report: Report) -> None:
-    """The closing table, and the verdict under it."""
+    """Show the closing table, and the verdict under it."""
     gap = 2 if console.width >= WIDE else 1
     table = Table(
         box=box.SIMPLE, padding=(0, 0, 0, gap), pad_edge=False, show_edge=False, show_footer=True,

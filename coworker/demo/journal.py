@@ -1,7 +1,7 @@
 """What the tasks wrote down themselves: the truth about what ran, when, how often and as whom.
 
 One line for a beginning and one for an end, each appended in one write, so that lines of several processes
-never mix. Imported by every pipe: it must stay light.
+never mix. Every pipe imports this: it must stay light.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOBODY = "system"
 
 
 class JournalEntry(NamedTuple):
-    """A line. `what` is START, OK or FAILED; `at` is seconds of the machine's monotonic clock."""
+    """One line of the journal. `what` is START, OK or FAILED; `at` is in seconds of the monotonic clock."""
 
     what: str
     item: str
@@ -43,7 +43,7 @@ def _open(path: str) -> int:
 
 
 def read(path: Path) -> list[JournalEntry]:
-    """Every whole line, in the order of writing. No file: nothing ran."""
+    """Return every whole line, in the order of writing. Without a file nothing ran."""
     try:
         text = path.read_text()
     except FileNotFoundError:

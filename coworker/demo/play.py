@@ -39,7 +39,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
 
 
 class DemoProgress(NamedTuple):
-    """How far it is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
+    """How far the demo is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
 
     seconds: float
     counts: dict[str, int]
@@ -60,10 +60,10 @@ class Audience(Protocol):
     """Who watches."""
 
     def show(self, progress: DemoProgress) -> None:
-        """Called some ten times a second."""
+        """Show how far it is; called some ten times a second."""
 
     def close(self) -> None:
-        """It is over, well or not."""
+        """Take leave: the demo is over, well or not."""
 
 
 def play(tasks: int, workers: int, audience: Audience) -> Report:
@@ -93,7 +93,7 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
 
 @contextmanager
 def _listening() -> Iterator[list[int]]:
-    """Signals are noted rather than raised, so that none can come between a process and its handle."""
+    """Note signals rather than raise them, so that none can come between a process and its handle."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -111,7 +111,7 @@ def _listening() -> Iterator[list[int]]:
 
 
 class _Play:
-    """One run in `folder`. `received` fills with the numbers of signals."""
+    """One run of the demo in `folder`. `received` fills with the numbers of signals."""
 
     def __init__(self, folder: Path, tasks: int, workers: int, received: list[int]) -> None:
         parts = share_out(tasks, [queue.percent for queue in QUEUES])
@@ -131,7 +131,7 @@ class _Play:
         self._last_change = 0.0
 
     def run(self, audience: Audience) -> Report:
-        """From the first task to the verdict; whatever happens, the daemon is stopped."""
+        """Run from the first task to the verdict; whatever happens, the daemon is stopped."""
         self.site.fill(QUEUES, list(self.counts.values()))
         try:
             self.daemon.start()
@@ -144,7 +144,7 @@ class _Play:
         return self._judge(problems)
 
     def _watch(self, audience: Audience) -> None:
-        """Until no task is left."""
+        """Watch until no task is left."""
         while True:
             if self._received:
                 raise Interrupted(self._received[0])

@@ -15,8 +15,9 @@ from coworker.queues.task import Task
 
 
 class DemoSite:
-    """`expected`: by item id, in the order in which they were made. `enqueued`: monotonic seconds by queue.
+    """The site of the demo, and what must become of its tasks.
 
+    `expected`: by item id, in the order in which they were made. `enqueued`: monotonic seconds by queue.
     Every method raises StoreError when the file cannot be used.
     """
 
@@ -49,13 +50,13 @@ class DemoSite:
             self.expected[str(item)] = Expected(queue.name, queue.tries, queue.succeeds, contact)
 
     def count_left(self) -> dict[str, int]:
-        """How many tasks are left, by queue; queues with none are not among them."""
+        """Return how many tasks are left, by queue; queues with none are not among them."""
         params = {"select": ["queue_name", "COUNT(*) AS count"], "groupBy": ["queue_name"]}
         rows = self._site.find(parse_query(QUEUE_ITEM, params, self._service.store.now()))
         return {row["queue_name"]: row["count"] for row in rows}
 
     def left(self) -> frozenset[str]:
-        """The ids of the tasks that are left."""
+        """Return the ids of the tasks that are left."""
         rows = self._site.find(parse_query(QUEUE_ITEM, {"select": ["id"]}, self._service.store.now()))
         return frozenset(str(row["id"]) for row in rows)
 

@@ -96,7 +96,7 @@ def test_trusted_and_untrusted_at_once_is_fatal():
 def test_a_version_that_is_none_is_a_mistake_in_the_settings():
     result = run_command("--store", "memory:", "--as-version", "six")
     assert (result.returncode, result.stdout) == (78, "")
-    assert "--as-version: 'six' is no CiviCRM version" in result.stderr
+    assert "--as-version: 'six' is not a CiviCRM version" in result.stderr
 
 
 def test_only_what_a_worker_needs_is_imported():

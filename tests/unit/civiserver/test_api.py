@@ -123,7 +123,7 @@ def test_create_shows_what_was_given_and_leaves_unknown_fields_out(client):
         ("Queue", {"name": "q"}, "Mandatory values missing from Api4 Queue::create: type"),
         ("QueueItem", {"weight": 1}, "Mandatory values missing from Api4 QueueItem::create: queue_name"),
         ("QueueItem", {"queue_name": "q", "weight": "x"}, 'Field "weight" cannot be'),
-        ("QueueItem", {"queue_name": "q", "release_time": "soon"}, "is no time"),
+        ("QueueItem", {"queue_name": "q", "release_time": "soon"}, "is not a time"),
         ("Contact", {"id": 1}, "DB Error: already exists"),
     ],
 )

@@ -164,5 +164,5 @@ def test_a_store_without_order_has_no_linear_queues(service):
 
 @pytest.mark.parametrize("version", ["six", "", "6"])
 def test_a_version_that_is_none(version):
-    with pytest.raises(ValueError, match="is no CiviCRM version"):
+    with pytest.raises(ValueError, match="is not a CiviCRM version"):
         Release(version)
