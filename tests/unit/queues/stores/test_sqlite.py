@@ -113,10 +113,6 @@ def test_a_queue_has_settings_and_a_status_that_is_read_afresh(store):
     assert store.status("q") == "draft"
 
 
-def test_a_file_has_a_write_ahead_log(store):
-    assert store.file.rows("PRAGMA journal_mode") == [("wal",)]
-
-
 def test_a_locked_store_is_an_error_and_usable_again_afterwards(store, tmp_path):
     store.push("q", [ITEM])
     other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
@@ -128,15 +124,6 @@ def test_a_locked_store_is_an_error_and_usable_again_afterwards(store, tmp_path)
     other.rollback()
     other.close()
     assert ids(claim(store, "q")) == [1]
-
-
-def test_a_moved_file_is_noticed_and_its_return_too(store, tmp_path):
-    store.check()
-    (tmp_path / "queue.db").rename(tmp_path / "elsewhere.db")
-    with pytest.raises(StoreError, match="the file is not there any more"):
-        store.check()
-    (tmp_path / "elsewhere.db").rename(tmp_path / "queue.db")
-    store.check()
 
 
 def test_opening_twice_keeps_what_is_there(store, tmp_path):
