@@ -64,7 +64,7 @@ class PipeGoneError(SiteError):
 
 
 class ProtocolError(SiteError):
-    """The pipe answered something that is no answer to what was asked: it cannot be used any more."""
+    """The pipe answered something that is not an answer to what was asked: it cannot be used any more."""
 
 
 class PipeTimeoutError(SiteError):

@@ -15,7 +15,7 @@ LAYERS = (  # from the top; imports point down, or stay within their package
     ("civi",),
     ("unix", "wire", "policy"),
     ("config",),
-    ("model", "log"),
+    ("model", "log", "version"),
     ("errors", "__init__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -64,6 +64,11 @@ def test_the_lowest_rooms_do_not_know_each_other(name):
     for path in (PACKAGE / name).rglob("*.py"):
         others = {package for package, _ in ours(path)} & ({"policy", "wire", "unix"} - {name})
         assert not others, f"{path} imports {others}"
+
+
+def test_queues_know_nothing_of_the_site_that_serves_them():
+    for path in (PACKAGE / "queues").rglob("*.py"):
+        assert "civiserver" not in {package for package, _ in ours(path)}, path
 
 
 def test_policy_knows_neither_clock_nor_system():

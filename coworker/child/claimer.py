@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from coworker.civi import queues
 from coworker.civi.connection import SiteClient
-from coworker.civi.outcome import is_database_error
+from coworker.civi.refusals import is_database_error
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, EmptyAnswerError, ProtocolError, SiteError
 from coworker.ipc.link import ChildLink

@@ -14,8 +14,9 @@ from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import minted
 from coworker.civi.adapter import AdapterRows
-from coworker.civi.outcome import is_database_error
-from coworker.civi.queues import ApiRows, Looker, RowStore
+from coworker.civi.looking import Looker
+from coworker.civi.queues import ApiRows, RowStore
+from coworker.civi.refusals import is_database_error
 from coworker.errors import CallError, ProtocolError, SiteError
 from coworker.ipc.messages import (
     Fetch,

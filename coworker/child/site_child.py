@@ -18,9 +18,9 @@ from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import watcher
-from coworker.civi.outcome import is_database_error, version_key
+from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
-from coworker.civi.queues import Looker
+from coworker.civi.refusals import is_database_error
 from coworker.claims.journal import Journal, child_file
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
@@ -36,6 +36,7 @@ from coworker.ipc.link import ChildLink, RetireNowError
 from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
 from coworker.model import RetireReason, Role
 from coworker.unix.poller import Poller
+from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
 IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from coworker.civi.connection import SiteClient
-from coworker.civi.outcome import version_key
 from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
 from coworker.policy.site_health import LOOK_EVERY
+from coworker.version import version_key
 
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract)
 

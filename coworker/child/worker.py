@@ -11,8 +11,8 @@ from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.memory_gauge import MemoryGauge
 from coworker.civi import queues
-from coworker.civi.outcome import (
-    Outcomes,
+from coworker.civi.outcome import Outcomes
+from coworker.civi.refusals import (
     is_contact_refusal,
     is_database_error,
     is_setup_refusal,

@@ -1,4 +1,4 @@
-"""Rows of civicrm_queue_item by the bundled adapter's --settle: where there is no QueueItem API (before 6.4).
+"""Rows of civicrm_queue_item through the bundled adapter's --settle: before 6.4 there is no QueueItem API.
 
 One UPDATE of the database a row, so its guards are atomic, which those of QueueItem.update are not (rule 6).
 Rows are shown as `queues` shows them; their times are in UTC, whatever the site's zone.
@@ -26,7 +26,7 @@ _STEP = re.compile(r"\+(\d+) seconds")
 
 
 class AdapterRows:
-    """One process of the adapter, for a few calls; a `queues.RowStore`. `timeout` in seconds."""
+    """One process of the adapter, for a few calls. It is a `queues.RowStore`; `timeout` is in seconds."""
 
     def __init__(self, command: str, *, cwd: Path | None, poller: Poller, timeout: float) -> None:
         """`command` is the site's pipe, which starts the adapter. Raises BootError and what a pipe raises."""
@@ -45,12 +45,12 @@ class AdapterRows:
         self._pipe.end()
 
     def rows(self, queue: str, item_ids: Sequence[str]) -> Rows:
-        """Those of these rows that are left."""
+        """Return those of these rows that are left."""
         reports, now = self._ask([{"queue": queue, "id": each} for each in item_ids])
         return Rows([_row(each) for each in reports if each is not None], now if reports else None)
 
     def released_between(self, queue: str, first: str, last: str) -> Rows:
-        """The rows whose release_time lies in this range."""
+        """Return the rows whose release_time lies in this range."""
         reports, now = self._ask([{"queue": queue, "release": [_epoch(first), _epoch(last)]}])
         found = [_row(each) for each in reports[0]]
         return Rows(found, now if found else None)
@@ -68,7 +68,7 @@ class AdapterRows:
         return [row.id for row, changed in zip(rows, reports, strict=True) if changed]
 
     def clock(self) -> datetime:
-        """The site's."""
+        """Return the site's clock, in UTC."""
         return datetime.fromisoformat(self._ask([])[1])
 
     def _ask(self, entries: list[dict[str, Any]]) -> tuple[list[Any], str]:
@@ -117,10 +117,10 @@ def _epoch(text: str) -> int:
 
 
 def _seconds(release: str | None) -> int | None:
-    """What `settling` writes into release_time: None, or "+60 seconds"."""
+    """Read what settling writes into release_time: None, or "+60 seconds"."""
     if release is None:
         return None
     match = _STEP.fullmatch(release)
     if match is None:
-        raise ValueError(f"{release!r} is no release time")
+        raise ValueError(f"{release!r} is not a release time")
     return int(match[1])

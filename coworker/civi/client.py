@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from coworker.civi.features import ApiCall, Welcome
-from coworker.civi.outcome import version_key
 from coworker.civi.pipe import Pipe
 from coworker.errors import (
     BootError,
@@ -19,6 +18,7 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.model import ExitStatus
+from coworker.version import version_key
 from coworker.wire import jsonrpc
 
 BUFFER_SIZE = 16 * 1024 * 1024  # bytes: the longest request that we ask the site to take
@@ -183,7 +183,7 @@ def _rows(result: Any) -> list[Any]:
         return result
     if isinstance(result, dict):
         return list(result.values())
-    raise ProtocolError(f"the API answered no list: {result!r}"[:_EXCERPT])
+    raise ProtocolError(f"the API did not answer a list: {result!r}"[:_EXCERPT])
 
 
 def _one_line(text: str) -> str:

@@ -11,16 +11,16 @@ from coworker.model import ExitStatus
 
 
 def nothing() -> None:
-    """What `on_second` and descriptors call when nobody wants to know."""
+    """Do nothing: this is called in place of `on_second` when nobody wants to know."""
 
 
 def never(_now: float) -> float:
-    """The same for `meanwhile`."""
+    """Ask never to be called again: this is `meanwhile` when nobody wants to know."""
     return inf
 
 
 class Connection(Protocol):
-    """Bytes there and back. `pid` and `group` are 0 where no process of ours is behind it.
+    """What carries bytes there and back. `pid` and `group` are 0 where no process of ours is behind it.
 
     `request_sent`: whether the last request may have been carried out, at least in part. `on_second` is
     called once a second while an answer is awaited; `meanwhile(now)` before each wait for one, when the
@@ -47,7 +47,7 @@ class Connection(Protocol):
 
 
 class SiteClient(Api, Protocol):
-    """Calls. `binds`: the first login, or the first task of the system, holds as long as the connection."""
+    """What makes calls. `binds`: the first login, or task of the system, holds as long as the connection."""
 
     @property
     def pipe(self) -> Connection: ...

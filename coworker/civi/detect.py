@@ -1,4 +1,4 @@
-"""Which CiviCRM site a directory belongs to (contract C). Looks at files only; boots nothing.
+"""Which CiviCRM site a directory belongs to (contract C). It looks at files only, and boots nothing.
 
 The order is that of CiviCRM's own tools: the directory itself and then each above it; in each, all kinds of
 site in the directory, and in its `web/` (a Standalone also in `srv/`).
@@ -16,7 +16,7 @@ from coworker.errors import SetupError
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SiteKind:
     """A kind of site. `signs`: files that tell its root; `settings`: where civicrm.settings.php may be."""
 
     name: str  # as CIVICRM_BOOT spells it
@@ -28,23 +28,23 @@ class Kind:
 
 _DRUPAL_SETTINGS = ("sites/*/civicrm.settings.php",)
 KINDS = (
-    Kind(
+    SiteKind(
         "WordPress", "WordPress", ("wp-load.php",),
         ("*/uploads/civicrm/civicrm.settings.php", "*/plugins/civicrm/civicrm.settings.php",
          "*/uploads/sites/*/civicrm/civicrm.settings.php",
          "*/blogs.dir/*/files/civicrm/civicrm.settings.php"),
     ),
-    Kind(
+    SiteKind(
         "Joomla", "Joomla", ("administrator/components/com_users/users.php", "libraries/src/Factory.php"),
         ("administrator/components/com_civicrm/civicrm.settings.php",),
     ),
-    Kind("Drupal", "Drupal 7", ("modules/system/system.module",), _DRUPAL_SETTINGS),
-    Kind("Drupal8", "Drupal 8+", ("core/core.services.yml",), _DRUPAL_SETTINGS),
-    Kind(
+    SiteKind("Drupal", "Drupal 7", ("modules/system/system.module",), _DRUPAL_SETTINGS),
+    SiteKind("Drupal8", "Drupal 8+", ("core/core.services.yml",), _DRUPAL_SETTINGS),
+    SiteKind(
         "Backdrop", "Backdrop", ("core/modules/layout/layout.module",),
         ("civicrm.settings.php", *_DRUPAL_SETTINGS),
     ),
-    Kind(
+    SiteKind(
         "Standalone", "CiviCRM Standalone", ("civicrm.standalone.php", "civicrm.config.php.standalone"),
         ("private/civicrm.settings.php", "data/civicrm.settings.php", "civicrm.settings.php"),
         ("", "web", "srv"),
@@ -60,13 +60,13 @@ class NoSiteError(SetupError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A site. `settings`: its civicrm.settings.php, several in a multisite, none where there is no CiviCRM.
+    """A site that was found. `settings`: its civicrm.settings.php, several in a multisite, maybe none.
 
     `by`: what said so, "files" or the name of a variable. `url`: which site of a multisite, if that is said.
     `outer`: other sites around it. `cwd`: where its pipes start.
     """
 
-    kind: Kind
+    kind: SiteKind
     root: Path
     cwd: Path
     by: str = "files"
@@ -80,7 +80,7 @@ class Found:
 
 
 def detect(start: Path, environ: Mapping[str, str]) -> Found:
-    """The site that `start` (absolute) belongs to. CIVICRM_BOOT and CIVICRM_SETTINGS go before the files.
+    """Find the site that `start` (absolute) belongs to. CIVICRM_BOOT and CIVICRM_SETTINGS go before files.
 
     Raises NoSiteError with one line that says where it looked, or why it cannot be told.
     """
@@ -94,7 +94,7 @@ def detect(start: Path, environ: Mapping[str, str]) -> Found:
 
 
 def _of_boot(boot: str, start: Path, url: str | None) -> Found:
-    """`Type://[user@]/path[?host=…]`, or `Auto://.` for a search from here."""
+    """Read `Type://[user@]/path[?host=…]`, or `Auto://.` for a search from here."""
     match = _BOOT.fullmatch(boot)
     if not match or match[1] not in ("Auto", *BY_NAME):
         kinds = ", ".join(BY_NAME)
@@ -148,8 +148,8 @@ def _contradicts(other: Found, first: Found) -> bool:
     return other.root == first.root and not set(other.settings) <= set(first.settings)
 
 
-def _roots(start: Path) -> Iterator[tuple[Kind, Path]]:
-    """Every root from `start` upwards, the nearest first."""
+def _roots(start: Path) -> Iterator[tuple[SiteKind, Path]]:
+    """Yield every root from `start` upwards, the nearest first."""
     for directory in (start, *start.parents):
         for kind in KINDS:
             for below in kind.below:
@@ -162,10 +162,10 @@ def _has_any(root: Path, signs: Sequence[str]) -> bool:
     return any(os.path.exists(root / sign) for sign in signs)  # noqa: PTH110 - False where we may not look
 
 
-def _settings(kind: Kind, root: Path) -> tuple[Path, ...]:
+def _settings(kind: SiteKind, root: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for pattern in kind.settings for path in sorted(root.glob(pattern))))
 
 
 def _standing(start: Path, root: Path) -> Path:
-    """Where pipes start: in a multisite the directory that one stands in says which site it is."""
+    """Return where pipes start: in a multisite the directory that one stands in says which site it is."""
     return start if start == root or root in start.parents else root

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coworker.civi.outcome import does_not_exist, version_key
+from coworker.civi.refusals import does_not_exist
 from coworker.errors import CallError, ProtocolError
 from coworker.model import QueueInfo
+from coworker.version import version_key
 
 QUEUE_ITEM_SINCE = (6, 4)  # contract A3
 MOST_NAMES = 500  # of queues in one request
@@ -74,7 +75,7 @@ def active_queues(client: Api, features: SiteFeatures | None = None) -> dict[str
 
 
 def active_queues_call(features: SiteFeatures, names: Collection[str] = ()) -> ApiCall:
-    """The Queue.get that `queue_infos` reads: runner not empty, active, no template (contract A3).
+    """Make the Queue.get that `queue_infos` reads: runner not empty, active, not a template (contract A3).
 
     If `names` are given and are not too many to name, it asks only for these.
     """

@@ -1,6 +1,6 @@
 """What changes when a site's code does: CiviCRM's version file, libraries, extensions, and links.
 
-A long-lived PHP process goes on with the code that it has loaded (contract D9). Looked at, not read.
+A long-lived PHP process goes on with the code it has loaded (contract D9). Files are looked at, not read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EXTENSIONS = (
 
 
 class Fingerprint:
-    """Of the site that this directory belongs to. Where no site is found nothing ever changes."""
+    """The state of the code of the site that a directory belongs to. Without a site nothing ever changes."""
 
     def __init__(self, cwd: Path | None, environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
         self._cwd = cwd or shell_directory(environ)
@@ -52,7 +52,7 @@ class Fingerprint:
         self._stamps = self._look()
 
     def digest(self) -> tuple[str, str]:
-        """(digest, what differs from when this was made: the first path, or "")."""
+        """Return a digest, and what differs from when this was made: the first path, or ""."""
         now = self._look()
         text = repr(sorted(now.items()))
         changed = sorted({path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)})

@@ -22,11 +22,11 @@ from coworker.civi import http_answers as answers
 from coworker.civi.connection import never, nothing
 from coworker.civi.features import ApiCall, Welcome
 from coworker.civi.http_answers import WebError
-from coworker.civi.outcome import version_key
 from coworker.config.web import Address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus
 from coworker.unix.poller import Poller
+from coworker.version import version_key
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of an answer
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -39,7 +39,7 @@ Answer = tuple[int, httpx.Headers, bytes]
 
 
 class WebLink:
-    """One keep-alive connection. Has what a child asks of a Pipe: a process there is none."""
+    """One keep-alive connection. It has what a child asks of a Pipe, but there is no process behind it."""
 
     pid = group = 0
     gone = condemned = False
@@ -47,7 +47,7 @@ class WebLink:
     exit_status = ExitStatus()
 
     def __init__(self, address: Address, *, ca_file: str | None, poller: Poller) -> None:
-        """Raises BootError for certificates that cannot be read."""
+        """Start the thread that waits for the site. Raises BootError for certificates that cannot be read."""
         self.command = address.origin
         self.request_sent = False  # whether the last request may have been carried out
         self.on_second: Callable[[], object] = nothing  # these two: see Connection
@@ -104,13 +104,13 @@ class WebLink:
         return self._outcomes.get()
 
     def rest(self, seconds: float) -> None:
-        """Wait, but hear the master."""
+        """Wait, but hear the master meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._poller.wait(left)
 
     def _carry(self) -> None:
-        """The thread: one request after the other."""
+        """Send one request after the other: this is what the thread does."""
         while True:
             request = self._requests.get()
             try:
@@ -135,7 +135,7 @@ class WebLink:
         return response.status_code, response.headers, bytes(with_limit)
 
     def _explained(self, error: Exception) -> SiteError:
-        """The error of a request without an answer. Only before it was sent it surely was not carried out."""
+        """Return the error of a request without an answer. Only what was not sent surely was not done."""
         if isinstance(error, WebError):
             return error
         self.request_sent = not isinstance(error, UNSENT)
@@ -210,7 +210,7 @@ class WebClient:
         return self.welcome
 
     def _who_am_i(self, timeout: float) -> int | None:
-        """The contact of the credential; None where it may not see itself."""
+        """Return the contact of the credential; None where it may not see itself."""
         where = {"select": ["id"], "where": [["id", "=", "user_contact_id"]]}
         try:
             return int(self.api4("Contact", "get", where, timeout=timeout)[0]["id"])

@@ -47,7 +47,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Any:
 
 
 def rows(value: Any) -> list[Any]:
-    """The rows of one API call's answer. Raises CallError."""
+    """Return the rows of one API call's answer. Raises CallError."""
     if isinstance(value, dict) and isinstance(value.get("values"), (list, dict)):
         values = value["values"]
         return values if isinstance(values, list) else list(values.values())
@@ -57,7 +57,7 @@ def rows(value: Any) -> list[Any]:
 
 
 def _refusal(status: int, headers: Mapping[str, str], value: Any, body: bytes) -> CoworkerError:
-    """The error that an answer with another status than 200 is."""
+    """Make an error of an answer with another status than 200."""
     says = value if isinstance(value, dict) else {}
     message = str(says.get("error_message") or says.get("status_message") or "")
     shown = f": {message}" if message else _words(body)
@@ -86,7 +86,7 @@ _HINTS = {
 
 
 def redirection(status: int, location: str, address: str) -> WebError:
-    """A redirect is never followed: the credential is for the host that was named."""
+    """Make an error of a redirect. It is never followed: the credential is for the host that was named."""
     where = location.partition("?")[0] or "nowhere"
     return WebError(
         f"{address} redirects to {where} (HTTP {status}): give that address in web", processed=False
@@ -103,7 +103,7 @@ def _api_error(says: Mapping[str, Any]) -> CallError:
 
 
 def _json(headers: Mapping[str, str], body: bytes) -> Any:
-    """The value, None when it is no JSON. A PHP notice may stand before it."""
+    """Return the value, None when it is not JSON. A PHP notice may stand before it."""
     if "json" not in headers.get("content-type", ""):
         return None
     try:
@@ -117,13 +117,13 @@ def _json(headers: Mapping[str, str], body: bytes) -> Any:
 
 
 def _words(body: bytes) -> str:
-    """What a page says, in a few words."""
+    """Return what a page says, in a few words."""
     text = re.sub(rb"(?is)<(style|script|head)\b.*?(</\1>|$)", b" ", body[:100_000]).decode(errors="replace")
     words = " ".join(unescape(re.sub(r"(?s)<[^>]*>", " ", text)).split())
     return f"; it says: {words[:_EXCERPT]}" if words else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds. A date, which few send, is not read."""
+    """Return how many seconds to wait. A date, which few send, is not read."""
     text = headers.get("retry-after", "").strip()
     return min(float(text), _LONGEST_WAIT) if text.isdecimal() else None

@@ -26,7 +26,7 @@ MULTIPLEX_SECONDS = 5  # that a shared SSH connection outlives its last user
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a pipe. COWORKER_PIPE tells a site's code where it runs."""
+    """Return the environment of a pipe. COWORKER_PIPE tells a site's code where it runs."""
     adapted = {**environ, "COWORKER_PIPE": "1"}
     verbosity = adapted.get("SHELL_VERBOSITY", "")
     if verbosity.strip().lstrip("+").isdecimal() and int(verbosity) >= _NOISY_FROM:
@@ -35,9 +35,9 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def expand(command: str) -> str:
-    """The shell line with MINIPIPE, where it stands as a command, replaced by the bundled adapter.
+    """Replace MINIPIPE in a shell line, where it stands as a command, by the bundled adapter.
 
-    Not where the line leads elsewhere: our files are not there.
+    It stays where the line leads elsewhere: our files are not there.
     """
     if looks_remote(command):
         return command
@@ -53,7 +53,7 @@ def uses_adapter(command: str) -> bool:
 
 
 def lines(found: Found, flags: str = FLAGS) -> dict[str, str]:
-    """Every shell line that starts a pipe of this site, by the program it needs (contract C)."""
+    """Return every shell line that starts a pipe of this site, by the program it needs (contract C)."""
     url = f" --url={shlex.quote(found.url)}" if found.url else ""
     is_modern = found.kind.name == "Drupal8"  # there is no civicrm_initialize() there (contract C)
     boot = '\\Drupal::service("civicrm")->initialize();' if is_modern else "civicrm_initialize();"
@@ -68,7 +68,7 @@ def lines(found: Found, flags: str = FLAGS) -> dict[str, str]:
 
 
 def best(found: Found, path: str | None) -> str:
-    """`cv` if it is on this PATH, else the bundled adapter."""
+    """Return the line of `cv` if that is on this PATH, else the one of the bundled adapter."""
     known = lines(found)
     if shutil.which("cv", path=path):
         return known["cv"]
@@ -76,7 +76,7 @@ def best(found: Found, path: str | None) -> str:
 
 
 def complete(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
-    """With a command for every site that gave none. Raises ConfigError with a line for each that has none."""
+    """Give every site a command that gave none. Raises ConfigError with a line for each without one."""
     sites, problems = [], []
     for site in config.sites:
         try:
@@ -98,7 +98,7 @@ def _complete(site: SiteSettings, config: Config, environ: Mapping[str, str]) ->
 
 
 def shell_directory(environ: Mapping[str, str]) -> Path:
-    """The current directory as the shell names it: with its symbolic links. Raises FileNotFoundError."""
+    """Return the current directory with its symbolic links, as a shell does. Raises FileNotFoundError."""
     here = Path.cwd()
     named = Path(environ.get("PWD") or here)
     try:
@@ -108,13 +108,13 @@ def shell_directory(environ: Mapping[str, str]) -> Path:
 
 
 def _digest(site: SiteSettings) -> str:
-    """What differs where the connection does."""
+    """Return a short text that differs where the connection does."""
     parts = (site.ssh, site.ssh_options, site.ssh_key_file)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _over_ssh(site: SiteSettings, run_dir: Path) -> str:
-    """The ssh that carries a pipe: it asks nobody, checks host keys, notices a dead link, and is shared.
+    """Return the ssh that carries a pipe: it asks nobody, checks host keys, notices a dead link, is shared.
 
     N workers share one connection (ControlMaster), unless run_dir is too long for the path of a socket.
     """

@@ -19,14 +19,14 @@ from coworker.civi.features import (
     probe,
     queue_infos,
 )
-from coworker.civi.outcome import does_not_exist, is_database_error
+from coworker.civi.refusals import does_not_exist, is_database_error
 from coworker.errors import CallError
 from coworker.model import QueueInfo
 
 _BLOCKED_HEAD = 10.0  # seconds between claims from a linear queue that may be blocked by its head
 
 
-class Look(NamedTuple):
+class LookResult(NamedTuple):
     """Queues with work, in the order in which the site names them, and how long the look took (seconds)."""
 
     queues: list[QueueInfo]
@@ -34,7 +34,7 @@ class Look(NamedTuple):
 
 
 class Looker:
-    """Looks on behalf of one site, through one client."""
+    """Finds the queues with work of one site, through one client."""
 
     def __init__(self, client: Api) -> None:
         self.failed: dict[str, str] = {}  # queue → why the last look at it failed
@@ -56,7 +56,7 @@ class Looker:
         """Whether rows can be looked at and updated (6.4 on), as settling and extending leases need it."""
         return self.features.queue_item
 
-    def look(self, skip: Collection[str] = ()) -> Look:
+    def look(self, skip: Collection[str] = ()) -> LookResult:
         """Find the queues with work, except those in `skip` (the ones being worked on).
 
         A failure of one queue is kept in `failed`. Raises CallError for what concerns the whole site.
@@ -64,10 +64,10 @@ class Looker:
         began = time.monotonic()
         self.failed.clear()
         found = self._look_at_rows(skip) if self.has_queue_item else self._ask_queues(skip)
-        return Look(found, time.monotonic() - began)
+        return LookResult(found, time.monotonic() - began)
 
     def _look_at_rows(self, skip: Collection[str]) -> list[QueueInfo]:
-        """The settings are asked for only of queues with rows: a site may have thousands of others."""
+        """Look at rows, and ask for settings only of queues with some: there may be thousands of others."""
         named = self._client.api4("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]})
         self.with_rows = frozenset(row["queue_name"] for row in named)
         wanted = self.with_rows.difference(skip)
@@ -79,7 +79,7 @@ class Looker:
         return self._ready(infos, answers, _row_is_ready)
 
     def _ask_queues(self, skip: Collection[str]) -> list[QueueInfo]:
-        """Before 6.4: Queue.run of nothing counts (5.67 on); before that, the claim is the look."""
+        """Ask as before 6.4: Queue.run of nothing counts (5.67 on); before that, the claim is the look."""
         infos = [
             info for info in active_queues(self._client, self.features).values() if info.name not in skip
         ]

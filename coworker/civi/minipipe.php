@@ -62,7 +62,7 @@ function coworker_arguments($words) {
       $found['flags'] = $word;
     }
     else {
-      coworker_fail(COWORKER_USAGE, "\"$word\" is no option; known: --url=URL --payload --probe --settle, flags as vtl");
+      coworker_fail(COWORKER_USAGE, "\"$word\" is not an option; known: --url=URL --payload --probe --settle, flags as vtl");
     }
   }
   return $found;

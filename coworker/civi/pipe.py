@@ -40,7 +40,7 @@ class Pipe:
     def __init__(
         self, command: str, *, cwd: Path | None, env: Mapping[str, str], poller: Poller, name: str = ""
     ) -> None:
-        """Start it. `env` is its whole environment, `name` what messages call it (default: the command).
+        """Start the command. `env` is its whole environment, `name` what messages call it (or the command).
 
         Raises BootError if it cannot be started.
         """
@@ -121,7 +121,7 @@ class Pipe:
         self._framer.set_prefix(prefix)
 
     def add_noise(self, line: bytes) -> None:
-        """Count a line that turned out to be no welcome as noise."""
+        """Count a line that turned out not to be a welcome as noise."""
         self._framer.add_noise(line)
 
     def take_noise(self) -> str:
@@ -222,7 +222,7 @@ class Pipe:
         return PipeEndedError(f"the pipe closed its output ({how})", self.exit_status)
 
     def _read_stdout(self) -> bool:
-        """Read once; whether there was something."""
+        """Read once, and tell whether there was something."""
         data = _read(self._process.stdout)
         if data is None:
             return False

@@ -1,7 +1,9 @@
-"""The Queue and QueueItem calls. What finds queues with work is in `looking`, settings of queues in `site`.
+"""The calls that claim and run items, and those that read and write their rows.
+
+What finds queues with work is in `looking`, their settings in `features`.
 
 Calls raise what `Client` raises. A CallError of a claim must be looked at with
-`outcome.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
+`refusals.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
 """
 
 from __future__ import annotations
@@ -11,31 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from coworker.civi.features import Api, SiteFeatures, active_queues, probe
-from coworker.civi.looking import Look, Looker
+from coworker.civi.features import Api
 from coworker.civi.outcome import Outcomes, outcomes_of
 from coworker.errors import ProtocolError
 from coworker.model import Identity, Item
-
-__all__ = [
-    "ApiRows",
-    "Look",
-    "Looker",
-    "Row",
-    "RowStore",
-    "Rows",
-    "SiteFeatures",
-    "active_queues",
-    "claim",
-    "identity_of",
-    "moment",
-    "probe",
-    "rows",
-    "rows_released_between",
-    "run",
-    "site_clock",
-    "update_rows",
-]
 
 NOBODY = -1  # a contact that cannot exist: CiviCRM refuses to run the item before its callback
 
@@ -75,7 +56,7 @@ def claim(
 
 
 def identity_of(run_as: Any) -> Identity:
-    """Normalise `run_as`; a contact or domain that is no number gives an identity that nobody can have."""
+    """Normalise `run_as`; a contact or domain that is not a number gives an identity that nobody can have."""
     try:
         return Identity.from_run_as(run_as)
     except (ValueError, TypeError):
@@ -85,59 +66,14 @@ def identity_of(run_as: Any) -> Identity:
 def run(client: Api, queue: str, item_ids: Sequence[str], *, timeout: float | None = None) -> Outcomes:
     """Run claimed items, in order, and return the outcome of each by its id.
 
-    Once a claim, never twice: runItems checks neither status nor lease (contract A3).
+    Do it once for a claim, never twice: runItems checks neither status nor lease (contract A3).
     """
     items = [{"id": item_id, "queue": queue} for item_id in item_ids]
     return outcomes_of(client.api4("Queue", "runItems", {"items": items}, timeout=timeout), item_ids)
 
 
-def rows(client: Api, queue: str, item_ids: Sequence[str], *, timeout: float | None = None) -> Rows:
-    """Return those of these rows that are left, for settling. Needs QueueItem (6.4)."""
-    if not item_ids:
-        return Rows([], None)
-    return _get_rows(client, queue, [["id", "IN", list(item_ids)]], timeout)
-
-
-def rows_released_between(
-    client: Api, queue: str, first: str, last: str, *, timeout: float | None = None
-) -> Rows:
-    """Return the rows whose release_time lies in this range of the site's clock (rule 7). Needs QueueItem."""
-    return _get_rows(client, queue, [["release_time", "BETWEEN", [first, last]]], timeout)
-
-
-def update_rows(
-    client: Api, queue: str, rows: Sequence[Row], values: dict[str, Any], *, timeout: float | None = None
-) -> list[str]:
-    """Update rows that are equal but for their ids, if they still are as they were read (rule 6).
-
-    Returns the ids of those that were. `values`: run_count, release_time (None, or text as strtotime takes
-    it, as "+60 seconds"). Needs QueueItem (6.4).
-    """
-    seen = rows[0]
-    unchanged = ["release_time", "IS NULL"]
-    if seen.release_time is not None:
-        unchanged = ["release_time", "=", seen.release_time]
-    ids = ["id", "=", seen.id] if len(rows) == 1 else ["id", "IN", [row.id for row in rows]]
-    where = [ids, ["queue_name", "=", queue], ["run_count", "=", seen.run_count], unchanged]
-    updated = client.api4("QueueItem", "update", {"where": where, "values": values}, timeout=timeout)
-    try:
-        return [str(row["id"]) for row in updated]
-    except (TypeError, KeyError) as error:
-        raise ProtocolError(f"QueueItem.update answered something odd: {updated!r}"[:300]) from error
-
-
-def site_clock(client: Api, *, timeout: float | None = None) -> datetime:
-    """The site's clock, in its own zone."""
-    params = {"select": ["NOW() AS now"], "currentDomain": True}
-    answer = client.api4("Domain", "get", params, timeout=timeout)
-    try:
-        return datetime.fromisoformat(answer[0]["now"])
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise ProtocolError(f"Domain.get answered something odd: {answer!r}"[:300]) from error
-
-
 class RowStore(Protocol):
-    """Who reads and writes rows for settling: `ApiRows`, or `adapter.AdapterRows`."""
+    """What reads and writes rows for settling: `ApiRows`, or `adapter.AdapterRows`."""
 
     def rows(self, queue: str, item_ids: Sequence[str]) -> Rows: ...
     def released_between(self, queue: str, first: str, last: str) -> Rows: ...
@@ -147,41 +83,58 @@ class RowStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiRows:
-    """Through the QueueItem API."""
+    """Rows through the QueueItem API, which a site has from 6.4 on."""
 
     client: Api
 
     def rows(self, queue: str, item_ids: Sequence[str]) -> Rows:
-        return rows(self.client, queue, item_ids)
+        """Return those of these rows that are left, for settling."""
+        return self._get(queue, ["id", "IN", list(item_ids)]) if item_ids else Rows([], None)
 
     def released_between(self, queue: str, first: str, last: str) -> Rows:
-        return rows_released_between(self.client, queue, first, last)
+        """Return the rows whose release_time lies in this range of the site's clock (rule 7)."""
+        return self._get(queue, ["release_time", "BETWEEN", [first, last]])
 
     def update(self, queue: str, rows: Sequence[Row], values: dict[str, Any]) -> list[str]:
-        return update_rows(self.client, queue, rows, values)
+        """Update rows that are equal but for their ids, if they still are as they were read (rule 6).
+
+        Returns the ids of those that were. `values`: run_count, release_time (None, or text as strtotime
+        takes it, as "+60 seconds").
+        """
+        seen = rows[0]
+        unchanged = ["release_time", "IS NULL"]
+        if seen.release_time is not None:
+            unchanged = ["release_time", "=", seen.release_time]
+        ids = ["id", "=", seen.id] if len(rows) == 1 else ["id", "IN", [row.id for row in rows]]
+        where = [ids, ["queue_name", "=", queue], ["run_count", "=", seen.run_count], unchanged]
+        updated = self.client.api4("QueueItem", "update", {"where": where, "values": values})
+        try:
+            return [str(row["id"]) for row in updated]
+        except (TypeError, KeyError) as error:
+            raise ProtocolError(f"QueueItem.update answered something odd: {updated!r}"[:300]) from error
 
     def clock(self) -> datetime:
-        return site_clock(self.client)
+        """Return the site's clock, in its own zone."""
+        answer = self.client.api4("Domain", "get", {"select": ["NOW() AS now"], "currentDomain": True})
+        try:
+            return datetime.fromisoformat(answer[0]["now"])
+        except (TypeError, KeyError, IndexError, ValueError) as error:
+            raise ProtocolError(f"Domain.get answered something odd: {answer!r}"[:300]) from error
+
+    def _get(self, queue: str, condition: list[Any]) -> Rows:
+        params = {
+            "select": ["id", "run_count", "release_time", "NOW() AS now"],
+            "where": [["queue_name", "=", queue], condition],
+            "orderBy": {"weight": "ASC", "id": "ASC"},
+        }
+        found = self.client.api4("QueueItem", "get", params)
+        try:
+            read = [Row(str(row["id"]), int(row["run_count"]), row["release_time"]) for row in found]
+            return Rows(read, found[0]["now"] if found else None)
+        except (TypeError, KeyError, ValueError) as error:
+            raise ProtocolError(f"QueueItem.get answered something odd: {found!r}"[:300]) from error
 
 
 def moment(clock: datetime, seconds: float) -> str:
-    """So many seconds after `clock`, as the site writes times."""
+    """Return the moment so many seconds after `clock`, as the site writes times."""
     return (clock + timedelta(seconds=round(seconds))).isoformat(" ", "seconds")
-
-
-def _get_rows(client: Api, queue: str, condition: list[Any], timeout: float | None) -> Rows:
-    found = client.api4(
-        "QueueItem",
-        "get",
-        {
-            "select": ["id", "run_count", "release_time", "NOW() AS now"],
-            "where": [["queue_name", "=", queue], *condition],
-            "orderBy": {"weight": "ASC", "id": "ASC"},
-        },
-        timeout=timeout,
-    )
-    try:
-        read = [Row(str(row["id"]), int(row["run_count"]), row["release_time"]) for row in found]
-        return Rows(read, found[0]["now"] if found else None)
-    except (TypeError, KeyError, ValueError) as error:
-        raise ProtocolError(f"QueueItem.get answered something odd: {found!r}"[:300]) from error

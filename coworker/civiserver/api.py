@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from coworker.civiserver.crud import Crud, require
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import CONTACT, DOMAIN, QUEUE, QUEUE_ITEM, SETTING, Entity, Row
 from coworker.civiserver.login import Login
 from coworker.civiserver.query import parse_query, select_rows
 from coworker.civiserver.service import QueueService
-from coworker.queues.errors import ApiError
 from coworker.queues.task import Task, parse_data
 
 Params = dict[str, Any]
@@ -20,7 +20,7 @@ _DEFAULT_REQUESTS, _DEFAULT_DURATION = 10, 120  # Queue.run
 
 
 class Request(NamedTuple):
-    """One call. `check` tells whether the session's own permissions count."""
+    """One call of the API. `check` tells whether the session's own permissions count."""
 
     entity: str
     action: str
@@ -28,8 +28,8 @@ class Request(NamedTuple):
     check: bool
 
 
-class Api:
-    """The entities of one session."""
+class SessionApi:
+    """The entities and actions of one session."""
 
     def __init__(self, service: QueueService, login: Login) -> None:
         self._service = service
@@ -60,7 +60,7 @@ class Api:
     def _make_entities(self) -> dict[str, dict[str, Action]]:
         release = self._service.release
         queue = self._crud(QUEUE) | {"claimItems": self._claim_items, "runItems": self._run_items}
-        if release.has_run:
+        if release.has_run and self._service.store.abilities.statistics:
             queue["run"] = self._run
         if release.has_reset:
             queue["reset"] = self._reset
@@ -162,14 +162,14 @@ class Api:
         self._check_settings(values)
         bag = self._settings()
         for name, value in values.items():
-            self._service.store.set_setting(domain, name, value)
+            self._service.site.set_setting(domain, name, value)
             bag[name] = value
         return [{"name": name, "value": value, "domain_id": domain} for name, value in values.items()]
 
     def _settings(self) -> Row:
-        """Read once for the life of the process, as CiviCRM does: an old pipe shows old settings."""
+        """Read the settings once for the life of the process, as CiviCRM does: an old pipe shows old ones."""
         if self._bag is None:
-            self._bag = {**_SETTINGS, **self._service.store.settings(self._service.domain)}
+            self._bag = {**_SETTINGS, **self._service.site.settings(self._service.domain)}
         return self._bag
 
     def _check_settings(self, names: Any) -> None:
@@ -183,7 +183,7 @@ class Api:
 
 
 def _check_stubs(items: Any) -> tuple[str, list[int]]:
-    """The queue and the ids of `[{id, queue}, ...]`."""
+    """Return the queue and the ids of `[{id, queue}, ...]`."""
     if not isinstance(items, list) or not isinstance(items[0], dict):
         raise ApiError("Queue items must be given as numeric array.")
     names: list[str] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import META, QUEUE_ITEM, Entity, Row
 from coworker.civiserver.query import parse_query, select_rows
 from coworker.civiserver.service import QueueService, to_stored
-from coworker.queues.errors import ApiError
 from coworker.queues.task import Task
 
 Params = dict[str, Any]
@@ -20,10 +20,10 @@ class Crud:
     def __init__(self, entity: Entity, service: QueueService) -> None:
         self._entity = entity
         self._service = service
-        self._store = service.store
+        self._site = service.site
 
     def get(self, params: Params) -> list[Row]:
-        return self._store.find(parse_query(self._entity, params, self._store.now()))
+        return self._site.find(parse_query(self._entity, params, self._service.store.now()))
 
     def create(self, params: Params) -> list[Row]:
         return self._create([require(params, "values")], "create")
@@ -50,7 +50,7 @@ class Crud:
 
     def delete(self, params: Params) -> list[Row]:
         ids = self._find_ids(require(params, "where"))
-        self._store.delete(self._entity, ids)
+        self._site.delete(self._entity, ids)
         return [{"id": row_id} for row_id in ids]
 
     def get_fields(self, params: Params) -> list[Row]:
@@ -64,7 +64,7 @@ class Crud:
             }
             for field in self._entity.fields.values()
         ]
-        return select_rows(parse_query(META, params, self._store.now()), rows)
+        return select_rows(parse_query(META, params, self._service.store.now()), rows)
 
     def _create(self, records: Sequence[Row], action: str) -> list[Row]:
         required = [field.name for field in self._entity.columns() if field.required]
@@ -73,7 +73,7 @@ class Crud:
             names = ", ".join(name for name in required if name in missing)
             raise ApiError(f"Mandatory values missing from Api4 {self._entity.name}::{action}: {names}")
         ids = self._service.insert(self._entity, [self._normal(record) for record in records])
-        now = self._store.now()
+        now = self._service.store.now()
         return [
             self._echo(row_id, record, to_stored(self._entity, record, now))
             for row_id, record in zip(ids, records, strict=True)
@@ -81,13 +81,13 @@ class Crud:
 
     def _update(self, ids: Sequence[int], values: Row) -> list[Row]:
         given = {name: value for name, value in values.items() if name != "id"}
-        stored = to_stored(self._entity, self._normal(given), self._store.now())
+        stored = to_stored(self._entity, self._normal(given), self._service.store.now())
         for row_id in ids:
-            self._store.update(self._entity, row_id, stored)
+            self._site.update(self._entity, row_id, stored)
         return [self._echo(row_id, given, stored) for row_id in ids]
 
     def _normal(self, record: Row) -> Row:
-        """A task's payload with the keys that claimItems shows, in their order; others as they are."""
+        """Give a task's payload the keys that claimItems shows, in their order. Others stay as they are."""
         if self._entity is not QUEUE_ITEM or "data" not in record:
             return record
         task = Task.from_data(record["data"])
@@ -101,8 +101,8 @@ class Crud:
         return {"id": row_id, **shown, "custom": None, "check_permissions": None}
 
     def _find_ids(self, where: Any) -> list[int]:
-        query = parse_query(self._entity, {"select": ["id"], "where": where}, self._store.now())
-        return [row["id"] for row in self._store.find(query)]
+        query = parse_query(self._entity, {"select": ["id"], "where": where}, self._service.store.now())
+        return [row["id"] for row in self._site.find(query)]
 
     def _find_match(self, record: Row, match: Sequence[str]) -> int | None:
         if not match:
@@ -112,7 +112,7 @@ class Crud:
 
 
 def require(params: Params, name: str) -> Any:
-    """A parameter that must be there. Raises ApiError in APIv4's words."""
+    """Return a parameter that must be there. Raises ApiError in APIv4's words."""
     value = params.get(name)
     if value in (None, "", [], {}):
         raise ApiError(f'Parameter "{name}" is required.')

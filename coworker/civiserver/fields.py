@@ -1,4 +1,4 @@
-"""The columns of each entity, their types, and the way of a value in and out.
+"""The columns of each entity, their types, and how values of the API become stored ones and back.
 
 Columns and defaults are those of CiviCRM's schema (civicrm_queue, civicrm_queue_item); contacts and settings
 have just what tasks and logins need.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.times import format_compact, format_time, parse_time
-from coworker.queues.errors import ApiError
 
 _INTEGER_LIMIT = 2**63
 Row = dict[str, Any]
@@ -27,9 +27,7 @@ class Field(NamedTuple):
     extra: bool = False  # known to getFields, but not a column
 
     def to_store(self, value: Any, now: int) -> Any:
-        """A value of the API as the store keeps and compares it. Raises ApiError for one that has no such
-        shape.
-        """
+        """Return a value of the API as the store keeps and compares it. Raises ApiError for another shape."""
         if value is None:
             return None
         try:
@@ -38,7 +36,7 @@ class Field(NamedTuple):
             raise ApiError(f'Field "{self.name}" cannot be {value!r}: {error}') from error
 
     def to_api(self, value: Any) -> Any:
-        """A stored value as `get` shows it."""
+        """Return a stored value as `get` shows it."""
         if self.type == "Data":
             return False  # CiviCRM never unserializes it for a reader (transcripts, QueueItem.get)
         if value is None:
@@ -48,7 +46,7 @@ class Field(NamedTuple):
         return bool(value) if self.type == "Boolean" else value
 
     def echo(self, given: Any, stored: Any) -> Any:
-        """What create and update show of a value that was given."""
+        """Return what create and update show of a value that was given."""
         return format_compact(stored) if self.type == "Timestamp" else given
 
 

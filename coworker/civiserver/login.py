@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from coworker.civiserver.errors import ApiError
+from coworker.civiserver.site_store import Contact, SiteStore
 from coworker.model import Identity
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import Contact
 
 _PRINCIPALS = ("contactId", "userId", "user")
 
@@ -15,8 +14,8 @@ _PRINCIPALS = ("contactId", "userId", "user")
 class Login:
     """The identity of one session. `trusted` is None when the client asked for neither `t` nor `u`."""
 
-    def __init__(self, store: Store, domain: int, trusted: bool | None) -> None:
-        self._store = store
+    def __init__(self, site: SiteStore, domain: int, trusted: bool | None) -> None:
+        self._site = site
         self._domain = domain
         self._trusted = trusted
         self._contact: Contact | None = None
@@ -27,14 +26,12 @@ class Login:
 
     @property
     def permitted(self) -> bool:
-        """Whether the session's own permissions reach: here every user may do everything, everybody else
-        nothing.
-        """
+        """Whether the session's own permissions suffice: here users may do everything, others nothing."""
         return self._contact is not None and self._contact.user_id is not None
 
     @property
     def trusted(self) -> bool:
-        """Raises ApiError when the client has not said which it wants."""
+        """Whether the session is trusted. Raises ApiError when the client has not said which it wants."""
         if self._trusted is None:
             raise ApiError(
                 "Civi\\Pipe\\PipeSession::isTrusted(): Return value must be of type bool, null returned"
@@ -42,8 +39,9 @@ class Login:
         return self._trusted
 
     def log_in(self, params: dict[str, Any]) -> dict[str, int]:
-        """`{contactId}` and, if there is a user, `{userId}`. Raises ApiError for everything that CiviCRM
-        refuses.
+        """Log in, and return `{contactId}` and, if there is a user, `{userId}`.
+
+        Raises ApiError for everything that CiviCRM refuses.
         """
         principal = {key: params[key] for key in _PRINCIPALS if key in params}
         if principal and not self.trusted:
@@ -66,20 +64,20 @@ class Login:
     def _find(self, principal: dict[str, Any]) -> Contact:
         contact_id, user_id = _number(principal.get("contactId")), _number(principal.get("userId"))
         if contact_id:
-            found = self._store.contact(contact_id=contact_id)
+            found = self._site.contact(contact_id=contact_id)
             if found is None:
                 raise ApiError(f"Contact ID {contact_id} is invalid")
             return found
         if not user_id:
             raise ApiError("Must specify principal with valid user, userId, or contactId")
-        found = self._store.contact(user_id=user_id)
+        found = self._site.contact(user_id=user_id)
         if found is None:
             raise ApiError("Cannot login. Failed to determine contact ID.")
         return found
 
 
 def _number(value: Any) -> int | None:
-    """An id as clients write them: a number or its digits."""
+    """Read an id as clients write them: a number or its digits."""
     try:
         return None if value is None or isinstance(value, bool) else int(value)
     except (TypeError, ValueError):

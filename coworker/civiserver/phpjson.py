@@ -18,7 +18,7 @@ _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circul
 
 
 def decode(line: bytes) -> Any:
-    """The value of one request line. Raises ValueError where json_decode would return NULL."""
+    """Return the value of one request line. Raises ValueError where json_decode would return NULL."""
     text = line.decode("utf-8")
     try:
         value = _decoder.decode(text)
@@ -30,7 +30,7 @@ def decode(line: bytes) -> Any:
 
 
 def encode(value: Any) -> str | None:
-    """One line of ASCII, or None where json_encode would return FALSE (bad text, NaN, no JSON type)."""
+    """Return one line of ASCII, or None where json_encode would return FALSE (bad text, NaN, other types)."""
     try:
         text = _encoder.encode(value)
         if _SURROGATE.search(text):
@@ -41,9 +41,7 @@ def encode(value: Any) -> str | None:
 
 
 def as_php_array(value: Any) -> Any:
-    """What is left of a decoded value after a round trip through PHP's arrays: `{}` becomes `[]`, 1.0 becomes
-    1.
-    """
+    """Return what a round trip through PHP's arrays leaves of a value: `{}` becomes `[]`, 1.0 becomes 1."""
     if isinstance(value, dict):
         return {key: as_php_array(item) for key, item in value.items()} or []
     if isinstance(value, list):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import Entity, Field, Row
 from coworker.civiserver.times import format_time
 from coworker.civiserver.where import EVERYTHING, Group, matches, parse_where
-from coworker.queues.errors import ApiError
 
 _EXPRESSION = re.compile(r"\s*([A-Z]+)\(\s*(DISTINCT\s+)?(\*|\w*)\s*\)(?:\s+AS\s+(\w+))?\s*", re.IGNORECASE)
 AGGREGATES = frozenset({"COUNT", "MIN", "MAX"})
@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
 
 class Query(NamedTuple):
-    """`limit` 0 is no limit. `order` pairs the name of a column or field with True for descending."""
+    """A parsed query. `limit` 0: none. `order` pairs a column's or field's name with True for descending."""
 
     entity: Entity
     now: int
@@ -47,9 +47,9 @@ class Query(NamedTuple):
 
 
 def parse_query(entity: Entity, params: dict[str, Any], now: int) -> Query:
-    """From `{select, where, groupBy, orderBy, limit, offset}`. Unknown fields in select are left out, as
-    APIv4 does.
+    """Parse `{select, where, groupBy, orderBy, limit, offset}`.
 
+    Unknown fields in select are left out, as APIv4 does.
     Raises ApiError where APIv4 would.
     """
     group_by = tuple(entity.field(name) for name in params.get("groupBy") or [])
@@ -135,7 +135,7 @@ def select_rows(query: Query, rows: Iterable[Row]) -> list[Row]:
 
 
 def shape(query: Query, values: Iterable[Any]) -> Row:
-    """One row of the result from stored values in the order of the columns."""
+    """Make one row of the result from stored values in the order of the columns."""
     return {
         column.name: format_time(query.now) if column.function == "NOW" else column.to_api(value)
         for column, value in zip(query.columns, values, strict=True)

@@ -1,15 +1,14 @@
-"""Runs the items of a batch and settles each: the rules of CiviCRM's TaskHandler (contract A3, A4)."""
+"""Running the items of a batch and settling each: the rules of CiviCRM's TaskHandler (contract A3, A4)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.release import Release
 from coworker.model import Identity, Outcome
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import QueueSpec, StoredItem
+from coworker.queues.stores.base import QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, TaskContext, load_callback, log_line, parse_data
 
 # What PHP calls an Error, as against an Exception: handlers before 6.2 let it escape.
@@ -33,7 +32,7 @@ class TaskRunner:
     leave the item leased, as exit() does in PHP (transcripts, queue "fatal").
     """
 
-    def __init__(self, store: Store, release: Release) -> None:
+    def __init__(self, store: QueueStore, release: Release) -> None:
         self._store = store
         self._release = release
         self._pid = 0
@@ -41,9 +40,9 @@ class TaskRunner:
     def run_batch(
         self, queue: QueueSpec, items: Sequence[StoredItem | None], identity: Identity
     ) -> list[Outcome]:
-        """One outcome for each item, in order. Each item is settled, and committed, before the next begins.
+        """Run items and return one outcome for each, in order. Each is settled before the next one begins.
 
-        None stands for an item that was asked for and is gone: ApiError, in the words of the release.
+        None stands for an item that was asked for and is gone: it raises ApiError as the release does.
         """
         self._pid = os.getpid()
         outcomes: list[Outcome] = []
@@ -84,7 +83,7 @@ class TaskRunner:
     def _call(
         self, queue: QueueSpec, item: StoredItem, task: Task, identity: Identity
     ) -> BaseException | None:
-        """Run the task. What it failed with, or None."""
+        """Run the task, and return what it failed with, or None."""
         context = TaskContext(
             queue.name, str(item.id), task.title, item.run_count, identity.contact, identity.domain or 1
         )
@@ -104,7 +103,7 @@ class TaskRunner:
 
     @staticmethod
     def _check_identity(task: Task, identity: Identity) -> None:
-        """A task with runAs runs only under that contact and domain; null is a value like any other."""
+        """Refuse a task with runAs under another contact or domain; null is a value like any other."""
         for key, actual in (("contactId", identity.contact), ("domainId", identity.domain)):
             if task.run_as is not None and key in task.run_as:
                 wanted = task.run_as[key]
@@ -137,7 +136,7 @@ class TaskRunner:
 
 
 def _same(actual: int | None, wanted: object) -> bool:
-    """Equal as PHP compares them there: NULL only with NULL, numbers also as text."""
+    """Compare as PHP does there: NULL equals only NULL, numbers also their text."""
     if actual is None or wanted is None:
         return actual is None and wanted is None
     return str(actual) == str(wanted).strip()

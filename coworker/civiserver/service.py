@@ -1,5 +1,4 @@
-"""The actions of `Queue`: claimItems, runItems, run, reset. Also the Python-level way to make queues and
-items.
+"""The actions of `Queue` (claimItems, runItems, run, reset), and how to make queues and items in Python.
 
 A queue's settings are read once and then remembered for the life of the process, as CiviCRM does (contract
 A4): a pipe that has used a queue does not see later changes. Its status is always read fresh.
@@ -13,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from coworker.civiserver.errors import ApiError, message_of
 from coworker.civiserver.fields import QUEUE, QUEUE_ITEM, Entity, Row
 from coworker.civiserver.query import parse_query
 from coworker.civiserver.release import Release
 from coworker.civiserver.runner import TaskRunner
+from coworker.civiserver.site_store import SiteStore
 from coworker.model import SYSTEM, Identity, Outcome
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import Store
-from coworker.queues.stores.base import QueueSpec, StoredItem
+from coworker.queues.stores.base import NewItem, QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, parse_data
 
 TYPES = ("Sql", "SqlParallel")
@@ -31,7 +30,7 @@ _RUNNER_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 class QueueService:
-    """Queue rules over a store.
+    """The rules of queues, over the site that keeps them.
 
     `domain` is the one that this process serves; `guard` is entered while tasks run (the server puts the
     guard of its standard output here).
@@ -39,28 +38,30 @@ class QueueService:
 
     def __init__(
         self,
-        store: Store,
+        site: SiteStore,
         release: Release | None = None,
         domain: int = 1,
         guard: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self.store = store
+        self.site = site
+        self.store: QueueStore = site.queues
         self.release = release or Release()
         self.domain = domain
         self._guard = guard or nullcontext()
-        self._runner = TaskRunner(store, self.release)
+        self._runner = TaskRunner(self.store, self.release)
         self._specs: dict[str, QueueSpec] = {}
 
     # making queues and items
 
     def create_queue(self, name: str, **settings: Any) -> int:
-        """Make a queue (SqlParallel, runner task, error delete, unless said otherwise). Its id."""
+        """Make a queue (SqlParallel, runner task, error delete, unless said otherwise) and return its id."""
         values = {"type": "SqlParallel", "runner": "task", "error": "delete", **settings, "name": name}
         return self.insert(QUEUE, [values])[0]
 
     def push(self, queue: str, callback: str, *arguments: Any, weight: int = 0, **more: Any) -> int:
-        """Add one task: `callback` is "module:function". More: title, run_as, release_time (text). The item's
-        id.
+        """Add one task, and return the id of its item.
+
+        `callback` is "module:function"; `more` may be title, run_as, release_time (text).
         """
         release_time = more.pop("release_time", None)
         task = Task(callback, list(arguments), **more)
@@ -69,14 +70,17 @@ class QueueService:
     def push_all(
         self, queue: str, tasks: Iterable[Task], *, weight: int = 0, release_time: str | None = None
     ) -> list[int]:
-        """Add tasks in one transaction; release_time as in APIv4 (`+60 seconds`). Their ids, in order."""
-        common = {"queue_name": queue, "weight": weight, "release_time": release_time}
-        return self.insert(QUEUE_ITEM, [{**common, "data": task.to_data()} for task in tasks])
+        """Add tasks, all or none, and return their ids in order; release_time as in APIv4 (`+60 seconds`)."""
+        now = self.store.now()
+        common = to_stored(QUEUE_ITEM, {"weight": weight, "release_time": release_time}, now)
+        data = QUEUE_ITEM.fields["data"]
+        items = [NewItem(data.to_store(task.to_data(), now), **common) for task in tasks]
+        return self.store.push(queue, items)
 
     def items(self, queue: str) -> list[Row]:
-        """The items of a queue in order, with times as text and `data` as it was given."""
+        """Return the items of a queue in order, with times as text and `data` as it was given."""
         ordered = {"where": [["queue_name", "=", queue]], "orderBy": {"weight": "ASC", "id": "ASC"}}
-        rows = self.store.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
+        rows = self.site.find(parse_query(QUEUE_ITEM, ordered, self.store.now()))
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE]
             data = {item.id: item.data for item in self.store.fetch(queue, [row["id"] for row in part])}
@@ -85,19 +89,17 @@ class QueueService:
         return rows
 
     def insert(self, entity: Entity, records: Sequence[Row]) -> list[int]:
-        """Add rows given in the API's shape, filling in defaults; fields that do not exist are left out."""
+        """Add rows in the API's shape, with defaults, and return their ids; unknown fields are left out."""
         now = self.store.now()
         defaults = {field.name: field.default for field in entity.columns() if field.default is not None}
-        return self.store.insert(
+        return self.site.insert(
             entity, [to_stored(entity, {**defaults, **_given(entity, record)}, now) for record in records]
         )
 
     # claiming and running
 
     def claim(self, queue: str) -> list[StoredItem]:
-        """claimItems: up to batch_limit items, none if the queue is not active. Raises ApiError for a bad
-        queue.
-        """
+        """Claim up to batch_limit items, none if the queue is not active. Raises ApiError for a bad queue."""
         spec = self.spec(queue)
         if self.status(queue) != "active":
             return []
@@ -108,7 +110,7 @@ class QueueService:
     def run_claimed(
         self, queue: str, ids: Sequence[int], identity: Identity = SYSTEM
     ) -> list[tuple[int, Outcome]]:
-        """RunItems with items: fetched again by id; neither status nor lease is looked at (contract A3)."""
+        """Run items, fetched again by id; neither status nor lease is looked at (contract A3)."""
         spec = self.spec(queue)
         if len(ids) > 1 and spec.linear:
             raise ApiError("runItems: Error: Running multiple items requires BatchQueueInterface")
@@ -118,7 +120,7 @@ class QueueService:
         return self._run(spec, items, identity)
 
     def run_next(self, queue: str, identity: Identity = SYSTEM) -> list[tuple[int, Outcome]]:
-        """RunItems with a queue: claims a batch and runs it. Empty if there was nothing to claim."""
+        """Claim a batch and run it. The result is empty if there was nothing to claim."""
         spec = self.spec(queue)
         if self.status(queue) != "active":
             return []
@@ -130,7 +132,7 @@ class QueueService:
     def run_loop(
         self, queue: str, max_requests: int | None, max_duration: int | None, identity: Identity
     ) -> Row:
-        """Queue.run: claim and run until a limit (None or negative: none). Counts and an `exit_message`."""
+        """Claim and run until a limit (None or negative: none); return counts and an `exit_message`."""
         self.spec(queue)
         start = time.monotonic()
         requests = successes = errors = 0
@@ -144,7 +146,9 @@ class QueueService:
                 results = self.run_claimed(queue, [item.id for item in claimed], identity)
             except Exception as error:
                 errors += 1
-                message = f"Queue-item raised unhandled exception ({type(error).__name__}: {error})"
+                message = (
+                    f"Queue-item raised unhandled exception ({type(error).__name__}: {message_of(error)})"
+                )
                 break
             good = sum(outcome is Outcome.OK for _, outcome in results)
             successes += good
@@ -162,14 +166,14 @@ class QueueService:
         }
 
     def reset(self, queue: str) -> int:
-        """Drop every item of a queue. How many there were."""
+        """Drop every item of a queue, and return how many there were."""
         self.spec(queue)
         return self.store.reset(queue)
 
     # what the actions share
 
     def spec(self, queue: str) -> QueueSpec:
-        """The queue's settings, remembered. Raises ApiError for a queue that is unknown or cannot work."""
+        """Return the queue's settings, and remember them. Raises ApiError for one that cannot work."""
         known = self._specs.get(queue)
         if known is not None:
             return known
@@ -179,13 +183,14 @@ class QueueService:
             raise ApiError(f'Failed to create queue "{queue}". {problem}')
         if found.type not in TYPES:
             raise ApiError(f'Class "CRM_Queue_Queue_{found.type}" does not exist')
+        if found.linear and not self.store.abilities.order:
+            raise ApiError(f'Queue "{queue}" is linear, and its store keeps no order.')
         self._specs[queue] = found
         return found
 
     def status(self, queue: str) -> str | None:
-        """Fresh: the stored status, or "paused" while the domain pauses its queues."""
-        status, paused = self.store.queue_state(queue, self.domain)
-        return "paused" if paused else status
+        """Return the stored status, always fresh, or "paused" while the domain pauses its queues."""
+        return "paused" if self.site.pauses_queues(self.domain) else self.store.status(queue)
 
     def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:
         return self.store.fetch(queue, ids) if ids else []
@@ -220,7 +225,7 @@ class QueueService:
 
 
 def to_stored(entity: Entity, record: Row, now: int) -> Row:
-    """A record of the API as the store keeps it; fields that do not exist are left out, as APIv4 does."""
+    """Return a record of the API as the store keeps it; unknown fields are left out, as APIv4 does."""
     fields = entity.fields
     return {
         name: fields[name].to_store(value, now)
@@ -230,13 +235,13 @@ def to_stored(entity: Entity, record: Row, now: int) -> Row:
 
 
 def _given(entity: Entity, record: Row) -> Row:
-    """Without the fields that are NULL and cannot be: they take their defaults."""
+    """Leave out the fields that are NULL and cannot be: they take their defaults."""
     kept = {field.name for field in entity.columns() if field.nullable or field.default is None}
     return {name: value for name, value in record.items() if value is not None or name in kept}
 
 
 def _problem(spec: QueueSpec) -> str | None:
-    """What CiviCRM finds wrong with the settings of a queue before it uses it."""
+    """Return what CiviCRM finds wrong with the settings of a queue before it uses it."""
     if not spec.type:
         return 'Missing field "type".'
     if not spec.runner:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from coworker.civiserver import phpjson
-from coworker.civiserver.api import Api, Request
+from coworker.civiserver.api import Request, SessionApi
+from coworker.civiserver.errors import SERVER_ERROR, ApiError, message_of
 from coworker.civiserver.login import Login
 from coworker.civiserver.service import QueueService
 from coworker.civiserver.streams import Streams
-from coworker.queues.errors import SERVER_ERROR, ApiError
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 _METHOD = re.compile(r"[a-z][a-zA-Z0-9_]*")
@@ -20,7 +20,7 @@ _ABSENT = object()
 
 
 class Session:
-    """Answers lines. Knows nothing of files: `Streams` and `serve` do.
+    """What answers lines. It knows nothing of files: `Streams` and `serve` do.
 
     `call_cost` is burnt for each API call, in seconds of CPU time.
     Raises ApiError for flags that CiviCRM dies of (t and u together).
@@ -32,8 +32,8 @@ class Session:
         self._flags = flags
         self._version = service.release.version
         trusted = True if "t" in flags else (False if "u" in flags else None)
-        self._login = Login(service.store, service.domain, trusted)
-        self._api = Api(service, self._login)
+        self._login = Login(service.site, service.domain, trusted)
+        self._api = SessionApi(service, self._login)
         self._call_cost = call_cost
         self.options: dict[str, Any] = {
             "apiCheckPermissions": True,
@@ -50,7 +50,7 @@ class Session:
         }
 
     def welcome(self) -> str:
-        """The header line: what was negotiated, in the order of the flags; unknown flags are null."""
+        """Return the header line: what was negotiated, in the order of the flags; unknown flags are null."""
         known = {
             "v": self._version,
             "t": "trusted",
@@ -61,7 +61,7 @@ class Session:
         return phpjson.encode({"Civi::pipe": {flag: known.get(flag) for flag in self._flags} or None}) or ""
 
     def answer(self, line: bytes) -> bytes | None:
-        """The line to send back, None for lines that are ignored (empty ones, and `0`)."""
+        """Return the line to send back, None for lines that are ignored (empty ones, and `0`)."""
         if line in (b"", b"0"):
             return None
         text = phpjson.encode(self._respond(line)) or ""  # an empty line: the answer could not be encoded
@@ -89,7 +89,7 @@ class Session:
         except ApiError as error:
             return _error(request, error.code, str(error))
         except Exception as error:  # as in PHP: any throwable is an answer, and the pipe goes on
-            return _error(request, SERVER_ERROR, str(error))
+            return _error(request, SERVER_ERROR, message_of(error))
         if "id" in request:
             response["id"] = request["id"]
         return response
@@ -141,7 +141,7 @@ class Session:
         try:
             return self._api.call(request)
         except Exception as error:
-            return {"error_code": 0, "error_message": str(error), "is_error": 1}
+            return {"error_code": 0, "error_message": message_of(error), "is_error": 1}
 
     def _burn(self) -> None:
         if self._call_cost:
@@ -149,7 +149,7 @@ class Session:
 
 
 def serve(session: Session, streams: Streams) -> None:
-    """Welcome, then one answer for each line until the end of the input."""
+    """Write the welcome, then one answer for each line until the end of the input."""
     streams.write(session.welcome().encode() + b"\n")
     while not streams.closed and (line := streams.read_line(session.options["bufferSize"])) is not None:
         answer = session.answer(line)
@@ -178,7 +178,7 @@ def _error(request: dict[str, Any], code: int, message: str) -> dict[str, Any]:
 
 
 def _call_tuple(params: Any, function: str) -> tuple[str, str, dict[str, Any]]:
-    """`[entity, action, params]`; PHP's empty array stands for empty params."""
+    """Read `[entity, action, params]`; PHP's empty array stands for empty params."""
     if (
         not isinstance(params, list)
         or len(params) < 2

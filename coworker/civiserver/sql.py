@@ -1,10 +1,11 @@
-"""Queries as SQL. Plain SELECTs, but for the two that the daemon asks all day and that must cost the same at
-any size: the names of the queues that have items, and a queue's first free items.
+"""Queries as SQL.
+
+They are plain SELECTs, but for the two that the daemon asks all day and that must cost the same at any size:
+the names of the queues that have items, and a queue's first free items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from coworker.civiserver.query import Column, Query
@@ -18,6 +19,7 @@ from coworker.civiserver.where import (
     is_empty,
     like_pattern,
 )
+from coworker.queues.stores.sqlite_file import marks
 
 ITEMS = "civicrm_queue_item"
 _FALSE = "0=1"
@@ -38,12 +40,8 @@ class Free(NamedTuple):
     rest: Group
 
 
-def marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
-
-
 def to_statement(query: Query, free: Free | None = None) -> Statement:
-    """One SELECT for a query. `free`: what `find_free` says of it, if going through in order is slower."""
+    """Make one SELECT of a query. `free`: what `find_free` says of it, if reading in order is slower."""
     if _asks_names(query):
         return _names(query)
     if free is not None:
@@ -56,7 +54,7 @@ def to_statement(query: Query, free: Free | None = None) -> Statement:
 
 
 def condition_sql(condition: Condition, values: list[Any], pinned: str = "") -> str:
-    """A boolean expression; its parameters are appended to values.
+    """Make a boolean expression; its parameters are appended to values.
 
     `pinned`: a column to leave to its own index; the others are marked with SQLite's unary plus, so that a
     list of ids is never answered by reading a whole queue.
@@ -155,7 +153,7 @@ def _asks_names(query: Query) -> bool:
 
 
 def _names(query: Query) -> Statement:
-    """A loose index scan: one step down the index for each queue, however many items it has."""
+    """Ask for the names by a loose index scan: one step down for each, however many items it has."""
     values: list[Any] = []
     text = (
         f"WITH RECURSIVE names(queue_name) AS (SELECT min(queue_name) FROM {ITEMS} UNION ALL "  # noqa: S608
@@ -168,8 +166,9 @@ def _names(query: Query) -> Statement:
 
 
 def find_free(query: Query) -> Free | None:
-    """Recognise `queue_name = Q AND (release_time IS NULL OR release_time < T)` with a limit, by weight and
-    id or, as the daemon looks, in any order.
+    """Recognise `queue_name = Q AND (release_time IS NULL OR release_time < T)` with a limit.
+
+    Its order is by weight and id or, as the daemon looks, any.
     """
     if query.aggregate or not query.limit or query.order not in ((), _BY_WEIGHT):
         return None
@@ -202,7 +201,7 @@ def _free_bound(group: Group) -> Comparison | None:
 
 
 def _first_free(query: Query, free: Free) -> Statement:
-    """Two short ordered reads, one for each index, instead of one through everything that is leased."""
+    """Read shortly and in order from both indexes, instead of once through everything that is leased."""
     values: list[Any] = []
     parts = []
     for clause, bound in (("release_time IS NULL", []), (f"release_time {free.op} ?", [free.bound])):

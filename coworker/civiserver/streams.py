@@ -16,7 +16,7 @@ _READ_SIZE = 65536
 
 
 class Streams:
-    """Takes file descriptors 0 and 1 over for the life of the process. Also the guard in which tasks run."""
+    """The owner of file descriptors 0 and 1 for the life of the process; and the guard in which tasks run."""
 
     def __init__(self) -> None:
         self._input = os.dup(0)  # private copies are not inherited by programs that tasks start
@@ -30,7 +30,7 @@ class Streams:
         os.register_at_fork(after_in_child=self._leave)
 
     def read_line(self, limit: int) -> bytes | None:
-        """The next line without LF, or `limit` bytes of a longer one; None at the end of the input."""
+        """Return the next line without LF, or `limit` bytes of a longer one; None at the end of the input."""
         looked = 0
         while True:
             end = self._buffer.find(b"\n", looked, limit)
@@ -45,7 +45,7 @@ class Streams:
             self._buffer += chunk
 
     def write(self, data: bytes) -> None:
-        """Write one answer, after what was printed before. A client that is gone: `closed`, and no error."""
+        """Write one answer, after what was printed before. When the client is gone it is `closed`."""
         flush_stdout()
         rest = memoryview(data)
         try:
@@ -67,7 +67,7 @@ class Streams:
             os.dup2(self._output, 1)
 
     def finish(self) -> None:
-        """Before the end: let nothing that cannot be written any more change the exit status."""
+        """Let nothing that cannot be written any more change the exit status."""
         flush_stdout()
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
@@ -79,14 +79,14 @@ class Streams:
         return line
 
     def _leave(self) -> None:
-        """In a child that a task forked."""
+        """Let go of both in a child that a task forked."""
         for descriptor in (self._input, self._output):
             with suppress(OSError):
                 os.close(descriptor)
 
 
 def flush_stdout() -> None:
-    """Nothing that is buffered may appear after what is written next."""
+    """Write what is buffered, so that it cannot appear after what is written next."""
     if sys.stdout is not None:
         with suppress(OSError, ValueError):
             sys.stdout.flush()

@@ -1,7 +1,6 @@
 """Times as APIv4 reads and writes them: local to the site, whole seconds (contract A4).
 
-Inside, a time is an integer of seconds since the epoch, as MySQL's TIMESTAMP is: changes of summer time do no
-harm.
+Inside, a time is an integer of seconds since the epoch, as MySQL's TIMESTAMP is: summer time does no harm.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _CALENDAR = {"day": (2, 1), "week": (2, 7), "fortnight": (2, 14), "month": (1, 1
 
 
 def parse_time(text: str, now: int) -> int:
-    """Seconds since the epoch for what strtotime would make of the text.
+    """Return seconds since the epoch for what strtotime would make of the text.
 
     Understood: `now`, `YYYY-MM-DD [HH:MM[:SS]]`, `YYYYMMDDHHMMSS`, `@SECONDS`, today, tomorrow, yesterday,
     and steps behind any of them or alone: `+7200 seconds`, `-5 seconds`, `1 hour ago`. Raises ValueError for
@@ -37,17 +36,17 @@ def parse_time(text: str, now: int) -> int:
         base = _add(base, step)
         position = step.end()
     if rest[position:].strip() or (not text.strip()):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     return base
 
 
 def format_time(epoch: int | None) -> str | None:
-    """`YYYY-MM-DD HH:MM:SS`, the shape in which APIv4 shows a time."""
+    """Write `YYYY-MM-DD HH:MM:SS`, the shape in which APIv4 shows a time."""
     return None if epoch is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
 
 
 def format_compact(epoch: int | None) -> str | None:
-    """`YYYYMMDDHHMMSS`, the shape in which create and update echo a time (transcripts, "extend a lease")."""
+    """Write `YYYYMMDDHHMMSS`, as create and update echo a time (transcripts, "extend a lease")."""
     return None if epoch is None else time.strftime("%Y%m%d%H%M%S", time.localtime(epoch))
 
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import Entity, Field, Row
-from coworker.queues.errors import ApiError
 
 NO_VALUE = frozenset({"IS NULL", "IS NOT NULL", "IS EMPTY", "IS NOT EMPTY"})
 LISTS = frozenset({"IN", "NOT IN", "BETWEEN", "NOT BETWEEN"})
@@ -46,7 +46,7 @@ EVERYTHING: Group = Group("AND", ())
 
 
 def parse_where(clauses: Any, entity: Entity, now: int) -> Group:
-    """`[[field, operator, value], ["OR", [clause, ...]], ["NOT", [clause, ...]]]` as one AND group.
+    """Read `[[field, operator, value], ["OR", [clause, ...]], ["NOT", [clause, ...]]]` as one AND group.
 
     Raises ApiError for unknown fields and operators, and for values of the wrong shape.
     """
@@ -57,7 +57,7 @@ def parse_where(clauses: Any, entity: Entity, now: int) -> Group:
 
 def _clause(clause: Any, entity: Entity, now: int) -> Condition:
     if not isinstance(clause, list) or not clause:
-        raise ApiError(f"where: {clause!r} is no clause")
+        raise ApiError(f"where: {clause!r} is not a clause")
     if clause[0] in ("AND", "OR", "NOT"):
         return _group(clause, entity, now)
     field = entity.field(clause[0])
@@ -94,14 +94,14 @@ def _value(field: Field, op: str, value: Any, now: int) -> Any:
 
 
 def like_pattern(op: str, value: str) -> str:
-    """The LIKE pattern of a TEXT operator, with backslash as its escape."""
+    """Return the LIKE pattern of a TEXT operator, with backslash as its escape."""
     if op.endswith("CONTAINS"):
         return "%" + re.sub(r"([\\%_])", r"\\\1", value) + "%"
     return value
 
 
 def matches(condition: Condition, row: Row) -> bool | None:
-    """Evaluate for one row of stored values."""
+    """Evaluate a condition for one row of stored values."""
     if isinstance(condition, Comparison):
         return _compare(condition, row.get(condition.field.name))
     results = [matches(part, row) for part in condition.parts]
@@ -146,12 +146,12 @@ def _between(value: Any, low: Any, high: Any) -> bool | None:
 
 
 def is_empty(field: Field, value: Any) -> bool:
-    """IS EMPTY beyond NULL: '' for texts, 0 for numbers; times and yes/no fields are empty only when NULL."""
+    """Whether a value is EMPTY beyond NULL: '' as text, 0 as number; times and yes/no fields never are."""
     return bool(value == {"String": "", "Integer": 0}.get(field.type, NO_VALUE))
 
 
 def _like(pattern: str, value: str) -> bool:
-    """LIKE without regard to ASCII case."""
+    """Compare by LIKE, without regard to ASCII case."""
     parts, escaped = [], False
     for char in pattern:
         if escaped:

@@ -28,7 +28,7 @@ IN_MODULE = {"launch-lines": "detect"}  # commands that share another's
 
 
 class LazyGroup(click.Group):
-    """Lists every command without importing it, so that `--help` and `--version` stay quick."""
+    """A group that lists every command without importing it, so that `--help` and `--version` stay quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -59,7 +59,7 @@ def coworker() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point. `coworker -c FILE` means `coworker run -c FILE`."""
+    """Run the command line; `coworker -c FILE` means `coworker run -c FILE`."""
     _open_standard_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _open_standard_streams() -> None:
-    """A daemon may be started with them closed; then the next file opened would take their place."""
+    """Open those that are closed, as a daemon's may be: the next file opened would take their place."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(fd)
@@ -90,7 +90,7 @@ def _open_standard_streams() -> None:
 
 
 def _say_system_error(error: OSError) -> None:
-    """A full disk, a pipe that nobody reads, a directory that is gone: one line, if it can be said."""
+    """Say in one line, if it can be said, that the disk is full, nobody reads us, or a directory is gone."""
     where = f"{error.filename}: " if error.filename else ""
     with contextlib.suppress(OSError):
         os.write(2, f"coworker: {where}{error.strerror or error}\n".encode(errors="replace"))

@@ -24,7 +24,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "bad": "red"}
 def doctor(
     site: str | None, file: str | None, overrides: tuple[str, ...], *, as_json: bool, **given: str | None
 ) -> None:
-    """Check everything worth checking, and say what to do. SITE: that one only.
+    """Check everything worth checking, and say what to do. With SITE, only that site is checked.
 
     Boots each site once, as the daemon would, asks it a few questions, and claims nothing. Run it as the
     user of the daemon, or as root with coworker.user set.

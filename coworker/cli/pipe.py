@@ -1,4 +1,4 @@
-"""`coworker pipe`: the Python site. Started for every worker, so it imports only what it needs."""
+"""`coworker pipe`: the Python site. It is started for every worker, so it imports only what it needs."""
 
 from __future__ import annotations
 
@@ -62,34 +62,34 @@ def pipe(
     clock_offset: float,
 ) -> None:
     _act_like_php()
+    from coworker.civiserver.errors import ApiError  # noqa: PLC0415
     from coworker.civiserver.release import DEFAULT_VERSION, Release  # noqa: PLC0415
     from coworker.civiserver.service import QueueService  # noqa: PLC0415
     from coworker.civiserver.session import Session, burn, serve  # noqa: PLC0415
+    from coworker.civiserver.site_store import open_site  # noqa: PLC0415
     from coworker.civiserver.streams import Streams  # noqa: PLC0415
     from coworker.errors import ConfigError  # noqa: PLC0415  (late: usage errors and --help answer without them)
-    from coworker.queues.errors import ApiError  # noqa: PLC0415
-    from coworker.queues.stores import open_store  # noqa: PLC0415
 
     try:
         release = Release(as_version or DEFAULT_VERSION)
     except ValueError as error:
         raise ConfigError(f"--as-version: {error}") from error
     burn(boot_cost / 1000)
-    store = open_store(url, clock_offset=clock_offset)
+    site = open_site(url, clock_offset=clock_offset)
     streams = Streams()
-    service = QueueService(store, release, domain, guard=streams)
+    service = QueueService(site, release, domain, guard=streams)
     try:
         session = Session(service, flags, call_cost / 1000)
     except ApiError as error:
         click.echo(f"coworker pipe: {error}", err=True)
         sys.exit(_FATAL)
     serve(session, streams)
-    store.close()
+    site.close()
     streams.finish()
 
 
 def _act_like_php() -> None:
-    """Signals simply kill, and modules beside the caller can be imported."""
+    """Let signals simply kill, and modules beside the caller be imported."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     here = str(Path.cwd())

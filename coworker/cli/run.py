@@ -45,7 +45,7 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the settings come from. Called again at each reload; raises ConfigError."""
+    """Where the settings come from. It is called again at each reload; raises ConfigError."""
 
     path: Path | None
     overrides: Overrides
@@ -87,7 +87,7 @@ def _here() -> Path:
 
 
 def _own_directories(site: Overrides, overrides: Overrides) -> Overrides:
-    """Without a file each site gets directories of its own, so that two terminals can serve two sites."""
+    """Give each site directories of its own, so that two terminals can serve two sites."""
     seed = "\0".join([str(_here()), *(value for _, value in site)])
     suffix = hashlib.sha256(os.fsencode(seed)).hexdigest()[:8]
     given = {key.rpartition(".")[2] for key, _ in overrides}

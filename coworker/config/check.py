@@ -27,7 +27,7 @@ _REFERENCE = re.compile(r"(\$?)\$\{([^}]*)\}")
 
 
 def resolve(setting: Setting, given: Given, environ: Mapping[str, str]) -> Any:
-    """The value as the program uses it: bool, int, float (seconds), str or Path."""
+    """Return the value as the program uses it: bool, int, float (seconds), str or Path."""
     if setting.kind is Kind.BOOLEAN:
         return _boolean(given)
     if setting.kind in (Kind.INTEGER, Kind.NUMBER):
@@ -36,7 +36,7 @@ def resolve(setting: Setting, given: Given, environ: Mapping[str, str]) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as it would be written in the file, on one line."""
+    """Return a value as it would be written in the file, on one line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -49,7 +49,7 @@ def show(value: Any) -> str:
 
 
 def bounds(setting: Setting) -> str:
-    """What a value may be, in words: the range or the choices; "" for anything."""
+    """Return what a value may be, in words: the range or the choices; "" for anything."""
     if setting.choices:
         return ", ".join(setting.choices)
     return "" if setting.low is None else f"{show(setting.low)} to {show(setting.high)}"
@@ -64,7 +64,7 @@ def _boolean(given: Given) -> bool:
 
 
 def _number(setting: Setting, given: Given) -> float:
-    """An int for a whole number, else a float. Booleans and text are no numbers."""
+    """Return an int for a whole number, else a float. Booleans and text are not numbers."""
     value = given.value
     if given.is_text:
         text = str(value).strip()
@@ -102,7 +102,7 @@ def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | P
         hint = f', did you mean "{name}"?' if name else ""
         raise ValueError(f"{show(raw)} is none of {bounds(setting)}{hint}")
     if setting.kind is Kind.VERSION and not _VERSION.fullmatch(text):
-        raise ValueError(f'{show(raw)} is no version (like "6.4" or "5.51.0")')
+        raise ValueError(f'{show(raw)} is not a version (like "6.4" or "5.51.0")')
     if setting.kind is Kind.URL:
         read_address(text)
     if setting.kind is Kind.FILE:
@@ -132,7 +132,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _path(text: str, base: Path | None, environ: Mapping[str, str]) -> Path:
-    """Absolute, `~` expanded. Symbolic links and `..` stay: a link may be switched while we run."""
+    """Make a path absolute and expand `~`. Links and `..` stay: a link may be switched while we run."""
     if (text == "~" or text.startswith("~/")) and environ.get("HOME"):
         text = environ["HOME"] + text[1:]
     path = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for an unknown user
@@ -147,5 +147,7 @@ def _directory(raw: str, path: Path) -> Path:
     except OSError as error:  # the directory above is closed to us
         raise ValueError(f"{show(raw)}: {(error.strerror or str(error)).lower()}") from error
     if not is_directory:
-        raise ValueError(f"{show(raw)}: {'is no directory' if path.exists() else 'directory does not exist'}")
+        raise ValueError(
+            f"{show(raw)}: {'is not a directory' if path.exists() else 'directory does not exist'}"
+        )
     return path

@@ -14,7 +14,7 @@ _OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
 def contradictions(site: SiteSettings, given: Collection[str]) -> Iterator[tuple[str, str]]:
-    """(field, what is wrong with it) for each; `given` are the fields that somebody gave."""
+    """Return (field, what is wrong with it) for each contradiction; `given`: the fields that were given."""
     over_web = "web" in site.channels
     if over_web and site.web is None and "channel" in given:
         yield "channel", f"is {site.channel}, but web is not given"
@@ -51,14 +51,14 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
 
 
 def warnings(config: Config) -> list[tuple[str, str]]:
-    """(site, what an administrator should know before anybody else does)."""
+    """Return (site, what an administrator should know before anybody else does)."""
     plain = "web_token stands in the settings: web_token_file, or the environment, is safer"
     found = [(name, plain) for name in config.plain_tokens]
     return [*found, *((site.name, text) for site in config.sites for text in _warnings(site))]
 
 
 def tell(config: Config, log: Callable[..., None]) -> None:
-    """Log them."""
+    """Log the warnings."""
     for site, reason in warnings(config):
         log("warning", "unsafe_settings", site=site, reason=reason)
 

@@ -12,7 +12,7 @@ from coworker.config.table import Key
 
 
 class Origin(NamedTuple):
-    """Where a value comes from. Sorts as problems are listed: the files as read, the environment, -d."""
+    """Where a value comes from. Origins sort as problems are listed: files as read, the environment, -d."""
 
     rank: int
     line: int
@@ -30,7 +30,7 @@ class Given(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A mistake, at a place. Listed as one line."""
+    """A mistake at a place, listed as one line."""
 
     origin: Origin
     message: str
@@ -64,5 +64,5 @@ class Draft:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one most probably means."""
+    """Return the known name that a mistyped one most probably means."""
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

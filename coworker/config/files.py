@@ -30,13 +30,13 @@ def read_files(path: Path, draft: Draft) -> tuple[Path, ...]:
         if text is None or data is None:
             draft.doubtful.add(())
         else:
-            _Reader(file, rank, Lines(text), draft).table((), data)
+            _FileReader(file, rank, Lines(text), draft).table((), data)
             read.append(file.absolute())
     return tuple(read)
 
 
 def _drop_ins(path: Path) -> list[Path]:
-    """The `*.toml` of `X.d`, sorted. Hidden files are editors' own."""
+    """Return the `*.toml` of `X.d`, sorted. Hidden files are editors' own."""
     if path.suffix != ".toml":
         return []
     try:
@@ -73,7 +73,7 @@ def _text(file: Path, rank: int, draft: Draft) -> str | None:
 
 
 def _parse(text: str, file: Path, rank: int, draft: Draft) -> dict[str, Any] | None:
-    """The parsed text, or None and a problem. The parser raises plain ValueErrors, too (huge integers)."""
+    """Parse a text, or return None and note a problem. The parser raises ValueErrors, too (huge integers)."""
     try:
         return loads(text)
     except RecursionError:
@@ -92,7 +92,7 @@ def _parse(text: str, file: Path, rank: int, draft: Draft) -> dict[str, Any] | N
 
 
 def _explained(message: str, text: str, line: int) -> str:
-    """The parser's message in the words of an administrator, where those can be had."""
+    """Put the parser's message into the words of an administrator, where those can be had."""
     if message == "Invalid value":
         return "invalid value (text needs quotes)"
     twice = Lines(text).earlier(line) if _TWICE.search(message) else None
@@ -103,8 +103,8 @@ def _explained(message: str, text: str, line: int) -> str:
     return f"{dotted(again.key)}: {what}, the other is at line {before.line}"
 
 
-class _Reader:
-    """Walks one parsed file and puts its values into the draft."""
+class _FileReader:
+    """What walks through one parsed file and puts its values into the draft."""
 
     def __init__(self, file: Path, rank: int, lines: Lines, draft: Draft) -> None:
         self.file = file
@@ -113,7 +113,7 @@ class _Reader:
         self.draft = draft
 
     def table(self, key: Key, data: dict[str, Any]) -> None:
-        """A table that is known: its keys are settings or known tables."""
+        """Take in a table that is known: its keys are settings or known tables."""
         for name, value in data.items():
             child = (*key, name)
             if is_section(child):
@@ -183,7 +183,7 @@ def _table_hint(key: Key) -> str:
 
 
 def _children(key: Key) -> list[str]:
-    """The names that may stand in a table."""
+    """Return the names that may stand in a table."""
     if not key:
         return ["coworker", "log", "workers", "sites"]
     section = {2: "sites.NAME", 3: "workers"}.get(len(key), key[0])
@@ -194,7 +194,7 @@ def _children(key: Key) -> list[str]:
 
 
 def _elsewhere(key: Key) -> str | None:
-    """A setting of this very name that belongs into another table of the same site, or of the file."""
+    """Find a setting of this very name that belongs into another table of the same site, or of the file."""
     if len(key) > 2 and find((*key[:2], "workers", key[-1])):
         return dotted((*key[:2], "workers", key[-1]))
     found = [name for name in BY_NAME if name.rpartition(".")[2] == key[-1]]

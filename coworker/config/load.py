@@ -66,7 +66,7 @@ def _is_plain(draft: Draft, key: Key) -> bool:
 
 
 def default_directories(environ: Mapping[str, str], euid: int) -> dict[str, Path]:
-    """`run_dir` and `state_dir` where nobody gave them. systemd's come first; it may list several."""
+    """Return `run_dir` and `state_dir` for when nobody gave them. systemd's come first, maybe several."""
 
     def absolute(name: str) -> str:
         value = environ.get(name, "").split(":")[0]
@@ -106,7 +106,7 @@ class _Values:
                     draft.problems.append(Problem(given.origin, f"{named}{error}"))
 
     def section(self, section: str, table: Key) -> dict[str, Any]:
-        """The values given for the settings of a section, by the names of its dataclass."""
+        """Return the values given for the settings of a section, by the names of its dataclass."""
         keys = {setting.field: (*table, setting.field) for setting in SETTINGS if setting.section == section}
         return {field: self.values[key] for field, key in keys.items() if key in self.values}
 
@@ -127,7 +127,7 @@ class _Values:
         return SiteSettings(name, **given, workers=WorkerSettings(**workers), queues=queues, domains=domains)
 
     def check(self, path: Path | None) -> None:
-        """Add what can be said only of the whole."""
+        """Note the problems that can be seen only in the whole."""
         draft = self.draft
         if not draft.sites and not draft.doubtful & {(), ("sites",)}:
             origin = Origin(0, 0, str(path) if path else "")
@@ -170,7 +170,7 @@ class _Values:
             self.draft.problems.append(Problem(origin, message))
 
     def _check_order(self, site: str, low: str, high: str) -> None:
-        """Of two settings of a site (without one: of the defaults) the first must not be above the second."""
+        """Note when the first of two settings of a site (without one: the defaults) is above the second."""
         smaller, larger = self._effective(site, low), self._effective(site, high)
         if smaller is None or larger is None or smaller[1] <= larger[1]:
             return
@@ -187,7 +187,7 @@ class _Values:
         self.draft.problems.append(Problem(origin, message))
 
     def _effective(self, site: str, field: str) -> tuple[Key, float] | None:
-        """The key that decides and its value; None when it was given wrongly, or needs a site."""
+        """Return the key that decides and its value; None when it was given wrongly, or needs a site."""
         name = f"workers.{field}"
         keys: list[Key] = [("sites", site, "workers", field), ("workers", field)]
         if name not in BY_NAME:

@@ -1,6 +1,6 @@
 """On which line of a TOML text a key stands: the standard parser does not tell.
 
-A scanner, not a parser: the text was parsed already (or is about to be refused). Where it does not
+It is a scanner, not a parser: the text was parsed already (or is about to be refused). Where it does not
 understand something it goes on with the next line, and a key it has not seen is placed at its table.
 """
 
@@ -27,7 +27,7 @@ _STRING = re.compile(
 _SCALAR = re.compile(r"""[^\s,\[\]{}#"'][^\s,\[\]{}#]*""")
 
 
-class Place(NamedTuple):
+class KeyPlace(NamedTuple):
     """A table header or a key, in the order of the text. Lines count from 1."""
 
     key: Key
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Lines:
-    """The places of one text."""
+    """The places of all keys in one text."""
 
     def __init__(self, text: str) -> None:
         self.places = _Scanner(text).scan()
@@ -47,15 +47,15 @@ class Lines:
                 self._below.setdefault(key[:length], line)
 
     def of(self, key: Key) -> int:
-        """The line of a key or table; of the nearest table around it if it was not found; else 1."""
+        """Return the line of a key or table; of the nearest table around it if it was not found; else 1."""
         if key in self._exact:
             return self._exact[key]
         if key in self._below:
             return self._below[key]
         return self.of(key[:-1]) if key else 1
 
-    def earlier(self, line: int) -> tuple[Place, Place] | None:
-        """The last place up to `line`, and the place before it with the same key, if there is one."""
+    def earlier(self, line: int) -> tuple[KeyPlace, KeyPlace] | None:
+        """Return the last place up to `line`, and the place before it with the same key, if there is one."""
         known = [place for place in self.places if place.line <= line]
         for before in known[:-1]:
             if before.key == known[-1].key:
@@ -64,15 +64,15 @@ class Lines:
 
 
 class _Scanner:
-    """One pass over a text."""
+    """One pass over a text, which notes where keys stand."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        self.places: list[Place] = []
+        self.places: list[KeyPlace] = []
         self._newlines = [match.start() for match in re.finditer("\n", text)]
 
-    def scan(self) -> list[Place]:
+    def scan(self) -> list[KeyPlace]:
         table: Key = ()
         while self._skip(_BLANK_LINES) < len(self.text):
             if self.text[self.position] == "[":
@@ -106,7 +106,7 @@ class _Scanner:
             self.position += 1
             self._skip(_BLANK)
         if parts:
-            self.places.append(Place((*table, *parts), line))
+            self.places.append(KeyPlace((*table, *parts), line))
             return (*table, *parts)
         return ()
 
@@ -134,7 +134,7 @@ class _Scanner:
 
 
 def _plain(part: str) -> str:
-    """The part of a key without its quotes and escapes."""
+    """Return the part of a key without its quotes and escapes."""
     if part[0] not in "\"'":
         return part
     try:

@@ -16,7 +16,7 @@ _ENVIRONMENT, _COMMAND_LINE = 1_000_000, 1_000_001  # ranks of origins, behind a
 
 
 def split_override(text: str) -> tuple[str, str]:
-    """`KEY=VALUE` of the command line as (key, value). Raises ConfigError."""
+    """Split `KEY=VALUE` of the command line into (key, value). Raises ConfigError."""
     match = _KEY_AND_VALUE.fullmatch(text)
     if not match:
         raise ConfigError(str(Problem(Origin(0, 0, f"-d {text}"), "must be KEY=VALUE")))
@@ -24,7 +24,7 @@ def split_override(text: str) -> tuple[str, str]:
 
 
 def read_command_line(overrides: Sequence[tuple[str, str]], draft: Draft) -> dict[Key, Given]:
-    """The values of -d. The sites and patterns they make are put into the draft at once."""
+    """Read the values of -d. The sites and patterns that they make are put into the draft at once."""
     values: dict[Key, Given] = {}
     patterns: dict[Key, Origin] = {}
     for name, value in overrides:
@@ -85,7 +85,7 @@ def _possible_keys(draft: Draft) -> Iterable[Key]:
 
 
 def _override_key(name: str) -> Key:
-    """The key of a dotted name; () when it is none.
+    """Return the key of a dotted name; () when it is none.
 
     A shell takes the quotes away, so that the dots of a site's name or of a pattern often come bare:
     the parts that are known by their place are found first, and the name is what is left.

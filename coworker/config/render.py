@@ -56,7 +56,7 @@ the same key of an earlier one. A table `[sites.NAME]`, however, stands in one f
 ### Environment
 
 The name of a variable is the setting's name in upper case, with an underscore for each dot and for
-whatever is no letter or digit, behind `COWORKER_`. The section `coworker` is left out. So
+whatever is not a letter or digit, behind `COWORKER_`. The section `coworker` is left out. So
 `COWORKER_LOG_LEVEL`, `COWORKER_GRACEFUL_TIMEOUT`, and `COWORKER_SITES_EXAMPLE_PIPE` for a site that
 a file or `-d` names. An empty variable counts as not set; other variables with this prefix are
 ignored.
@@ -96,12 +96,12 @@ old ones one by one; or *restart needed*: the old value stays until then.
 
 
 def files() -> dict[str, str]:
-    """The generated files: path within the repository, and text."""
+    """Return the generated files: path within the repository, and text."""
     return {"conf/coworker.toml": sample(), "doc/config.md": reference()}
 
 
 def sample() -> str:
-    """The text of conf/coworker.toml: everything commented out but one site that works anywhere."""
+    """Return the text of conf/coworker.toml: everything commented out but one site that works anywhere."""
     parts = [_SAMPLE_HEAD]
     for section, text in SECTIONS.items():
         header = f"[{section}]".replace("NAME", "example").replace("PATTERN", f'"{_SAMPLE_QUEUE}"')
@@ -120,7 +120,7 @@ def sample() -> str:
 
 
 def reference() -> str:
-    """The text of doc/config.md."""
+    """Return the text of doc/config.md."""
     parts = [_INTRODUCTION]
     for section, text in SECTIONS.items():
         heading = section.replace("PATTERN", '"PATTERN"')
@@ -149,7 +149,7 @@ def _shown(setting: Setting) -> str:
 
 
 def _facts(setting: Setting) -> str:
-    """The list below a setting's help."""
+    """Return the list below a setting's help."""
     kind = setting.kind.value if not setting.choices else "one of " + bounds(setting)
     default = "none, it must be given" if setting.required else setting.fallback
     if setting.default is not None:

@@ -14,14 +14,14 @@ POLL_LIMIT, WEB_POLL_LIMIT = 1.0, 5.0  # seconds
 
 
 def _default(name: str) -> Any:
-    """A dataclass default, taken from the table so that it is written once."""
+    """Return a dataclass default from the table, so that it is written once."""
     setting = BY_NAME[name]
     return float(setting.default or 0) if setting.kind is Kind.NUMBER else setting.default
 
 
 @dataclass(frozen=True, slots=True)
 class CoworkerSettings:
-    """[coworker]. Times in seconds; `duration` 0 is no limit."""
+    """The section [coworker]. Times are in seconds; `duration` 0: no limit."""
 
     run_dir: Path
     state_dir: Path
@@ -33,7 +33,7 @@ class CoworkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """[log]. `file` is an absolute path, or "-"."""
+    """The section [log]. `file` is an absolute path, or "-"."""
 
     level: str = _default("log.level")
     format: str = _default("log.format")
@@ -43,7 +43,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """[workers], or what a site made of it. Seconds, MiB; 0 is no limit for all that limits or times out."""
+    """The section [workers], or what a site made of it, in seconds and MiB; a limit of 0 is none."""
 
     count: int = _default("workers.count")
     boot_budget: int = _default("workers.boot_budget")
@@ -63,7 +63,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """[sites.NAME.queues."PATTERN"]. concurrency 0: no limit; task_timeout None: the site's."""
+    """A section [sites.NAME.queues."PATTERN"]. concurrency 0: no limit; task_timeout None: the site's."""
 
     pattern: str
     concurrency: int = _default("sites.NAME.queues.PATTERN.concurrency")
@@ -73,7 +73,7 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class DomainSettings:
-    """[sites.NAME.domains.NUMBER]: the pipe of one domain of a multisite. cwd None: the site's."""
+    """A section [sites.NAME.domains.NUMBER]: the pipe of one domain. cwd None: the site's."""
 
     number: int
     pipe: str
@@ -82,7 +82,7 @@ class DomainSettings:
 
 @dataclass(frozen=True, slots=True)
 class SiteSettings:
-    """[sites.NAME]. Times in seconds; `queues` in the order in which they are tried."""
+    """A section [sites.NAME]. Times are in seconds, `queues` in the order in which they are tried."""
 
     name: str
     cwd: Path | None
@@ -130,7 +130,7 @@ class SiteSettings:
 
     @property
     def poll_limit(self) -> float:
-        """Seconds between two looks at most. Over HTTP a look is two requests, some 100 ms of PHP."""
+        """The most seconds between two looks. Over HTTP a look is two requests, some 100 ms of PHP."""
         usual = WEB_POLL_LIMIT if self.channels[0] == "web" else POLL_LIMIT
         return self.poll_interval_max or max(usual, self.poll_interval)
 
@@ -142,24 +142,24 @@ class SiteSettings:
         return looks_remote(self.pipe) if self.remote is None else self.remote
 
     def for_domain(self, number: int | None) -> SiteSettings:
-        """With the pipe of this domain in place of the site's own; None: as it is."""
+        """Return the site with the pipe of this domain in place of its own; None: as it is."""
         for domain in self.domains:
             if domain.number == number:
                 return replace(self, pipe=domain.pipe, cwd=domain.cwd or self.cwd)
         return self
 
     def task_timeout(self, queue: str) -> float:
-        """Seconds that one item of this queue may take."""
+        """Return how many seconds one item of this queue may take."""
         return self.queue(queue).task_timeout or self.workers.task_timeout
 
     def queue(self, name: str) -> QueueSettings:
-        """The settings of a queue: the first pattern that matches its name, or the defaults."""
+        """Return the settings of a queue: of the first pattern that matches its name, or the defaults."""
         return next((queue for queue in self.queues if fnmatchcase(name, queue.pattern)), QueueSettings("*"))
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything, checked. `files` are the absolute paths of what was read, in that order.
+    """All settings, checked. `files` are the absolute paths of what was read, in that order.
 
     `plain_tokens`: the sites whose web_token stands in a file as it is.
     """

@@ -34,8 +34,8 @@ class Kind(str, Enum):
     FILE = 'a path, or "-"'
 
 
-class Reload(str, Enum):
-    """What a reload (HUP) does with a changed setting."""
+class OnReload(str, Enum):
+    """When a changed setting takes effect after a reload (HUP)."""
 
     AT_ONCE = "at once"
     NEW_WORKERS = "new workers"
@@ -44,13 +44,13 @@ class Reload(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One declaration. `low` and `high` are bounds, both allowed themselves."""
+    """The declaration of one setting. `low` and `high` are bounds, both allowed themselves."""
 
     name: str
     kind: Kind
     default: bool | float | str | None  # None: `fallback` says in words what happens then
     help: str
-    reload: Reload = Reload.AT_ONCE
+    reload: OnReload = OnReload.AT_ONCE
     unit: str = ""
     low: float | None = None
     high: float | None = None
@@ -94,30 +94,31 @@ SECTIONS = {
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
-        "coworker.run_dir", Kind.PATH, None, "Directory of the pid file.", Reload.RESTART,
+        "coworker.run_dir", Kind.PATH, None, "Directory of the pid file.", OnReload.RESTART,
         fallback="$RUNTIME_DIRECTORY; /run/coworker for root; $XDG_RUNTIME_DIR/coworker; /tmp/coworker-UID",
         example="/run/coworker",
     ),
     Setting(
         "coworker.state_dir", Kind.PATH, None,
-        "Directory for what outlives a restart. One daemon per directory.", Reload.RESTART,
+        "Directory for what outlives a restart. One daemon per directory.", OnReload.RESTART,
         fallback="$STATE_DIRECTORY; /var/lib/coworker for root; ${XDG_STATE_HOME:-~/.local/state}/coworker",
         example="/var/lib/coworker",
     ),
     Setting(
         "coworker.user", Kind.TEXT, None, "When started as root, the daemon becomes this user.",
-        Reload.RESTART,
+        OnReload.RESTART,
         fallback="stays who started it", example="www-data",
     ),
     Setting(
-        "coworker.allow_root", Kind.BOOLEAN, False, "Run as root. Otherwise root is refused.", Reload.RESTART
+        "coworker.allow_root", Kind.BOOLEAN, False, "Run as root. Otherwise root is refused.",
+        OnReload.RESTART,
     ),
     _seconds(
         "coworker.graceful_timeout", 30, 0,
         "How long running tasks may go on at a stop. Then they are killed and given back.",
     ),
     _seconds(
-        "coworker.duration", 0, 0, "Stop by itself after this time. 0: no limit.", reload=Reload.RESTART
+        "coworker.duration", 0, 0, "Stop by itself after this time. 0: no limit.", reload=OnReload.RESTART
     ),
     Setting(
         "log.level", Kind.CHOICE, "info", "The least important level that is logged.",
@@ -137,11 +138,11 @@ SETTINGS: tuple[Setting, ...] = (
     _whole(
         "workers.max_requests", 200, 0, 1_000_000_000,
         "A worker is replaced after so many, less up to 10 %, once its successor is ready. 0: no limit.",
-        unit="items", reload=Reload.NEW_WORKERS,
+        unit="items", reload=OnReload.NEW_WORKERS,
     ),
     _seconds(
         "workers.max_age", 600, 0, "A worker is replaced at this age, give or take 10 %. 0: no limit.",
-        reload=Reload.NEW_WORKERS,
+        reload=OnReload.NEW_WORKERS,
     ),
     _seconds(
         "workers.idle_timeout", 60, 0,
@@ -151,12 +152,12 @@ SETTINGS: tuple[Setting, ...] = (
     _whole(
         "workers.max_memory", 512, 0, 1_000_000_000,
         "A worker whose pipe and its children hold more than this after a batch is replaced. 0: no limit.",
-        unit="MiB", reload=Reload.NEW_WORKERS,
+        unit="MiB", reload=OnReload.NEW_WORKERS,
     ),
     _whole(
         "workers.hard_memory", 1024, 0, 1_000_000_000,
         "A pipe that holds more than this, with its children, is killed with its task. 0: no limit.",
-        unit="MiB", reload=Reload.NEW_WORKERS,
+        unit="MiB", reload=OnReload.NEW_WORKERS,
     ),
     _seconds("workers.task_timeout", 1800, 0.1, "A task that takes longer is killed."),
     _seconds("workers.boot_timeout", 30, 0.1, "A worker must be ready this soon after it was started."),
@@ -180,71 +181,71 @@ SETTINGS: tuple[Setting, ...] = (
         "sites.NAME.pipe", Kind.COMMAND, None,
         "The command that starts a CiviCRM pipe, run in cwd. Its $VARIABLES are the shell's: never logged. "
         "MINIPIPE in it is the bundled PHP adapter.",
-        Reload.NEW_WORKERS,
+        OnReload.NEW_WORKERS,
         fallback="cv pipe vtl where there is cv, else MINIPIPE vtl, for the site found from cwd upwards",
         example="cv pipe vtl",
     ),
     Setting(
         "sites.NAME.cwd", Kind.DIRECTORY, None,
         "Directory the pipe is started in, and where the search for the site begins. With ssh: over there.",
-        Reload.NEW_WORKERS,
+        OnReload.NEW_WORKERS,
         fallback="the daemon's own", example="/var/www/example.com/web",
     ),
     Setting(
         "sites.NAME.ssh", Kind.TEXT, None,
         "Run the pipe on this host, over SSH: host or user@host. All workers share one connection. The key "
-        "of the host must be known already.", Reload.NEW_WORKERS,
+        "of the host must be known already.", OnReload.NEW_WORKERS,
         fallback="the pipe runs here", example="www-data@web1.example.com",
     ),
     Setting(
         "sites.NAME.ssh_options", Kind.COMMAND, None, "More options for that ssh, as a shell reads them.",
-        Reload.NEW_WORKERS, fallback="none", example="-p 2222",
+        OnReload.NEW_WORKERS, fallback="none", example="-p 2222",
     ),
     Setting(
         "sites.NAME.ssh_key_file", Kind.PATH, None, "The private key for that ssh, without a passphrase.",
-        Reload.NEW_WORKERS, fallback="as ssh finds it", example="/etc/coworker/id_ed25519",
+        OnReload.NEW_WORKERS, fallback="as ssh finds it", example="/etc/coworker/id_ed25519",
     ),
     Setting(
         "sites.NAME.web", Kind.URL, None,
         "Where the site's APIv4 is, with {entity} and {action}. Needs coworker[http], and a credential.",
-        Reload.NEW_WORKERS, fallback="not over HTTP",
+        OnReload.NEW_WORKERS, fallback="not over HTTP",
         example="https://example.com/civicrm/ajax/api4/{entity}/{action}", secret=True,
     ),
     Setting(
         "sites.NAME.web_token_file", Kind.PATH, None,
         "A file with the credential: the API key, or JWT, of a contact who may administer queues.",
-        Reload.NEW_WORKERS, fallback="none", example="/etc/coworker/example.token",
+        OnReload.NEW_WORKERS, fallback="none", example="/etc/coworker/example.token",
     ),
     Setting(
         "sites.NAME.web_token", Kind.TEXT, None,
-        "The credential itself. Better in a file, or in the environment.", Reload.NEW_WORKERS,
+        "The credential itself. Better in a file, or in the environment.", OnReload.NEW_WORKERS,
         fallback="none", example="${EXAMPLE_TOKEN}", secret=True,
     ),
     Setting(
         "sites.NAME.web_site_key_file", Kind.PATH, None,
         "A file with CIVICRM_SITE_KEY, sent as X-Civi-Key: needed unless the contact may authenticate with "
-        "api key, or the credential is a JWT.", Reload.NEW_WORKERS,
+        "api key, or the credential is a JWT.", OnReload.NEW_WORKERS,
         fallback="not sent", example="/etc/coworker/example.key",
     ),
     Setting(
         "sites.NAME.web_header", Kind.CHOICE, "X-Civi-Auth",
-        "The header of the credential. Many web servers drop Authorization.", Reload.NEW_WORKERS,
+        "The header of the credential. Many web servers drop Authorization.", OnReload.NEW_WORKERS,
         choices=("X-Civi-Auth", "Authorization"),
     ),
     Setting(
         "sites.NAME.web_ca_file", Kind.PATH, None, "Certificates to trust, in place of the system's.",
-        Reload.NEW_WORKERS, fallback="the system's", example="/etc/coworker/ca.pem",
+        OnReload.NEW_WORKERS, fallback="the system's", example="/etc/coworker/ca.pem",
     ),
     _whole(
         "sites.NAME.web_contact", None, 1, 1_000_000_000,
         "For channel pipe,web: tasks of the system run as this contact, with tokens of a few minutes that "
         "are made through the pipe. It must be a user who may administer queues.",
-        reload=Reload.NEW_WORKERS, fallback="with the credential", example=2,
+        reload=OnReload.NEW_WORKERS, fallback="with the credential", example=2,
     ),
     Setting(
         "sites.NAME.channel", Kind.CHOICE, None,
         "How control (looks, settles) and workers (run tasks) reach the site; one word: both the same way.",
-        Reload.NEW_WORKERS, choices=("pipe", "web", "pipe,web", "web,pipe"),
+        OnReload.NEW_WORKERS, choices=("pipe", "web", "pipe,web", "web,pipe"),
         fallback="web if only that is given, pipe,web if both are, else pipe", example="pipe,web",
     ),
     _seconds(
@@ -258,7 +259,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sites.NAME.civicrm_version", Kind.VERSION, "5.51", "The site's CiviCRM must be at least this.",
-        Reload.NEW_WORKERS,
+        OnReload.NEW_WORKERS,
     ),
     Setting(
         "sites.NAME.sole_agent", Kind.BOOLEAN, False,
@@ -268,7 +269,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "sites.NAME.remote", Kind.BOOLEAN, None,
         "The PHP runs where its processes cannot be killed from here: tasks are sent one by one, and one "
-        "whose pipe was lost is left to end by itself.", Reload.NEW_WORKERS,
+        "whose pipe was lost is left to end by itself.", OnReload.NEW_WORKERS,
         fallback="guessed from the pipe (ssh, docker, podman, kubectl, drush @ALIAS, wp --ssh)", example=True,
     ),
     Setting(
@@ -288,12 +289,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sites.NAME.domains.NUMBER.pipe", Kind.COMMAND, None,
-        "The command that starts a pipe of this domain.", Reload.NEW_WORKERS,
+        "The command that starts a pipe of this domain.", OnReload.NEW_WORKERS,
         example="cv pipe vtl --url=https://two.example.com", required=True,
     ),
     Setting(
         "sites.NAME.domains.NUMBER.cwd", Kind.DIRECTORY, None, "Directory it is started in.",
-        Reload.NEW_WORKERS, fallback="the site's", example="/var/www/example.com/web",
+        OnReload.NEW_WORKERS, fallback="the site's", example="/var/www/example.com/web",
     ),
     _whole(
         "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
@@ -307,12 +308,12 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 PLURALS = {"queues": "PATTERN", "domains": "NUMBER"}  # tables of tables within a site
-NEED_RESTART = tuple(setting.name for setting in SETTINGS if setting.reload is Reload.RESTART)
+NEED_RESTART = tuple(setting.name for setting in SETTINGS if setting.reload is OnReload.RESTART)
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def find(key: Key) -> Setting | None:
-    """The declaration of a concrete key, as ("sites", "example", "workers", "count")."""
+    """Return the declaration of a concrete key, as ("sites", "example", "workers", "count")."""
     parts = list(key)
     if parts[:1] == ["sites"]:
         if parts[2:3] == ["workers"] and len(parts) == 4:
@@ -325,11 +326,11 @@ def find(key: Key) -> Setting | None:
 
 
 def dotted(key: Key) -> str:
-    """The key as one writes it, with quotes where TOML needs them."""
+    """Return the key as one writes it, with quotes where TOML needs them."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
 
 
 def env_name(key: Key) -> str:
-    """The environment variable of a key: COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
+    """Return the variable of a key, as COWORKER_SITES_EXAMPLE_PIPE. [coworker] itself is left out."""
     parts = key[1:] if key[0] == "coworker" else key
     return "_".join(["COWORKER", *(re.sub(r"[^A-Za-z0-9]", "_", part).upper() for part in parts)])

@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 
 def read_address(text: str) -> Address:
-    """Also takes `https://example.com/civicrm/queue?token=XXX`. Raises ValueError; never shows the token."""
+    """Read a URL, also `https://example.com/civicrm/queue?token=XXX`. Raises ValueError without the token."""
     for sign, place in _PLACES.items():
         text = text.replace(sign, place)
     try:

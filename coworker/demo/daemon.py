@@ -55,7 +55,7 @@ class DemoError(CoworkerError):
 
 
 class Daemon:
-    """`duration`: seconds after which it ends by itself, whatever becomes of us."""
+    """The daemon that the demo runs. It ends by itself after `duration` seconds, whatever becomes of us."""
 
     def __init__(self, folder: Path, store: str, *, workers: int, max_requests: int, duration: float) -> None:
         self.log = folder / "coworker.log"
@@ -79,7 +79,7 @@ class Daemon:
         self._file.write_text(text, encoding="utf-8")
 
     def start(self) -> None:
-        """In a session of its own: a terminal's Ctrl-C is the demo's, which stops the daemon in its turn."""
+        """Start it in a session of its own: a Ctrl-C is the demo's, which stops the daemon in its turn."""
         self.started = time.monotonic()
         with self._error.open("wb") as error:
             self._process = subprocess.Popen(
@@ -90,11 +90,11 @@ class Daemon:
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs. Negative: the signal that ended it."""
+        """How it exited: None while it runs, negative for the signal that ended it."""
         return None if self._process is None else self._process.poll()
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
-        """TERM, and see to it that nothing of it is left. What was wrong with its end, in words.
+        """Send TERM, see to it that nothing is left, and return what was wrong with its end, in words.
 
         A second TERM, for a fast stop, once it is true that we are in a `hurry`.
         """
@@ -117,7 +117,7 @@ class Daemon:
         return problems
 
     def _wait(self, hurry: Callable[[], bool]) -> int | None:
-        """Its exit status, or None if it does not stop in time."""
+        """Wait for its exit status, or None if it does not stop in time."""
         assert self._process is not None  # noqa: S101 - for mypy
         deadline = time.monotonic() + STOP_TIMEOUT
         hurried = False
@@ -131,7 +131,7 @@ class Daemon:
         return None
 
     def tail(self) -> str:
-        """Its last words: the end of its log, but for how tasks ended, and what it printed."""
+        """Return its last words: the end of its log, but for how tasks ended, and what it printed."""
         lines: list[str] = []
         for path in (self.log, self._error):
             if path.exists():
@@ -140,11 +140,11 @@ class Daemon:
         return "".join(f"\n  {line}" for line in lines)
 
     def describe_end(self) -> str:
-        """How it ended, for people."""
+        """Say for people how it ended."""
         return str(ExitStatus.from_returncode(self.exit_status or 0))
 
     def _find_named(self) -> list[psutil.Process]:
-        """Processes whose command line names our directory, as that of every pipe does."""
+        """Return the processes whose command line names our directory, as that of every pipe does."""
         folder = str(self._folder)
         return [
             process
@@ -154,12 +154,12 @@ class Daemon:
 
 
 def _quote(value: str | Path) -> str:
-    """A TOML string: JSON's escapes are TOML's too."""
+    """Write a TOML string: JSON's escapes are TOML's too."""
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without settings of another daemon, and with this very package first."""
+    """Return our environment without settings of another daemon, and with this very package first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COWORKER_")}
     root = str(Path(coworker.__file__).parent.parent)
     paths = [root, *filter(None, [kept.get("PYTHONPATH")])]
@@ -167,7 +167,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """For the new process: on Linux it gets TERM when we die, even of KILL."""
+    """Return what the new process calls first: on Linux it gets TERM when we die, even of KILL."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except (OSError, AttributeError):
@@ -183,7 +183,7 @@ def _find_descendants(pid: int) -> list[psutil.Process]:
 
 
 def _end(processes: list[psutil.Process]) -> int:
-    """Wait for their end, then kill. How many had to be killed."""
+    """Wait for their end, then kill, and return how many had to be killed."""
     _, alive = psutil.wait_procs(processes, timeout=LINGER_TIMEOUT)
     for process in alive:
         try:

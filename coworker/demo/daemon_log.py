@@ -13,7 +13,7 @@ _EVENTS = ("ready", "task_done", "gone")
 
 
 @dataclass(slots=True)
-class WorkerState:
+class WorkerSeen:
     """What was last heard of a worker: the queue of its last task, and how many it has done."""
 
     queue: str = ""
@@ -21,12 +21,13 @@ class WorkerState:
 
 
 class DaemonLog:
-    """Read on from where the last look ended. `workers`: by number, those that are there. `outcomes`: by item
-    id, one outcome for each try.
+    """The daemon's log, read on from where the last look ended.
+
+    `workers`: by number, those that are there. `outcomes`: by item id, one outcome for each try.
     """
 
     def __init__(self, path: Path) -> None:
-        self.workers: dict[int, WorkerState] = {}
+        self.workers: dict[int, WorkerSeen] = {}
         self.recycled = 0
         self.outcomes: defaultdict[str, list[str]] = defaultdict(list)
         self._path = path
@@ -52,7 +53,7 @@ class DaemonLog:
             self.workers.pop(slot, None)
             self.recycled += event["reason"] in RECYCLED
             return
-        worker = self.workers.setdefault(slot, WorkerState())
+        worker = self.workers.setdefault(slot, WorkerSeen())
         if name == "task_done":
             worker.queue = event["queue"]
             worker.done += 1

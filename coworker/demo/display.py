@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coworker.demo.daemon_log import WorkerState
+from coworker.demo.daemon_log import WorkerSeen
 from coworker.demo.plan import QUEUES
-from coworker.demo.play import Audience, Progress
+from coworker.demo.play import Audience, DemoProgress
 from coworker.demo.report import Line, Report
 
 PLAIN_INTERVAL = 2.0  # seconds between two lines where there is no terminal
@@ -26,9 +26,9 @@ _COLUMNS = ("tasks", "ok", "retried", "failed", "tasks/s", "wait\np50", "wait\np
 
 
 class Silence:
-    """For --json: nobody watches."""
+    """Nobody watches, as with --json."""
 
-    def show(self, progress: Progress) -> None: ...
+    def show(self, progress: DemoProgress) -> None: ...
 
     def close(self) -> None: ...
 
@@ -40,7 +40,7 @@ class PlainLines:
         self._console = console
         self._next_at = 0.0
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         if progress.seconds < self._next_at and progress.left:
             return
         self._next_at = progress.seconds + PLAIN_INTERVAL
@@ -57,7 +57,7 @@ class Bars:
         # Drawn by our own loop: a thread of rich's could hold a lock while the daemon is being forked.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         if not self._live.is_started:
             self._live.start()
         self._live.update(Group(_head(progress), _bars(progress), _workers(progress)), refresh=True)
@@ -67,18 +67,18 @@ class Bars:
 
 
 def make_console() -> Console:
-    """For standard output; no control codes unless it is a terminal that can take them."""
+    """Make a console for standard output, without control codes unless it is a terminal that takes them."""
     capable = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
     return Console(force_terminal=capable, soft_wrap=False)
 
 
 def make_audience(console: Console) -> Audience:
-    """Bars on a terminal, lines elsewhere."""
+    """Return bars on a terminal, lines elsewhere."""
     return Bars(console) if console.is_terminal else PlainLines(console)
 
 
 def introduce(console: Console, tasks: int, workers: int) -> None:
-    """Before anything happens: what is to be seen."""
+    """Say before anything happens what is to be seen."""
     console.print(
         f"[bold]coworker demo[/]: {_count(tasks, 'task')} in {len(QUEUES)} queues of a temporary site, "
         f"{_count(workers, 'worker')}",
@@ -90,7 +90,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def _head(progress: Progress) -> Text:
+def _head(progress: DemoProgress) -> Text:
     text = Text.assemble(
         "\n",
         (f"{progress.ended:,}", "bold"),
@@ -103,7 +103,7 @@ def _head(progress: Progress) -> Text:
     return text
 
 
-def _bars(progress: Progress) -> Table:
+def _bars(progress: DemoProgress) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column(width=BAR_WIDTH)
@@ -120,7 +120,7 @@ def _bars(progress: Progress) -> Table:
     return grid
 
 
-def _workers(progress: Progress) -> RenderableType:
+def _workers(progress: DemoProgress) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, style="cyan", min_width=12)
@@ -136,12 +136,12 @@ def _workers(progress: Progress) -> RenderableType:
     return grid
 
 
-def _say_done(worker: WorkerState) -> str:
+def _say_done(worker: WorkerSeen) -> str:
     return f"{worker.done:,} done" if worker.done else ""
 
 
 def show_report(console: Console, report: Report) -> None:
-    """The closing table, and the verdict under it."""
+    """Show the closing table, and the verdict under it."""
     gap = 2 if console.width >= WIDE else 1
     table = Table(
         box=box.SIMPLE, padding=(0, 0, 0, gap), pad_edge=False, show_edge=False, show_footer=True,

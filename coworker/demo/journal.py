@@ -1,7 +1,7 @@
 """What the tasks wrote down themselves: the truth about what ran, when, how often and as whom.
 
 One line for a beginning and one for an end, each appended in one write, so that lines of several processes
-never mix. Imported by every pipe: it must stay light.
+never mix. Every pipe imports this: it must stay light.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ START, OK, FAILED = "start", "ok", "failed"
 _NOBODY = "system"
 
 
-class Entry(NamedTuple):
-    """A line. `what` is START, OK or FAILED; `at` is seconds of the machine's monotonic clock."""
+class JournalEntry(NamedTuple):
+    """One line of the journal. `what` is START, OK or FAILED; `at` is in seconds of the monotonic clock."""
 
     what: str
     item: str
@@ -42,8 +42,8 @@ def _open(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
-def read(path: Path) -> list[Entry]:
-    """Every whole line, in the order of writing. No file: nothing ran."""
+def read(path: Path) -> list[JournalEntry]:
+    """Return every whole line, in the order of writing. Without a file nothing ran."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def read(path: Path) -> list[Entry]:
     return [_parse(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _parse(line: str) -> Entry:
+def _parse(line: str) -> JournalEntry:
     what, item, queue, who, pid, run_count, at = line.split()
     contact = None if who == _NOBODY else int(who)
-    return Entry(what, item, queue, contact, int(pid), int(run_count), float(at))
+    return JournalEntry(what, item, queue, contact, int(pid), int(run_count), float(at))

@@ -73,10 +73,10 @@ def share_out(total: int, percents: Sequence[int]) -> list[int]:
 
 
 def count_runs(queues: Sequence[QueuePlan], counts: Sequence[int]) -> int:
-    """How many times a task is begun, all in all."""
+    """Return how many times tasks are begun, all in all."""
     return sum(queue.tries * count for queue, count in zip(queues, counts, strict=True))
 
 
 def choose_max_requests(runs: int, workers: int) -> int:
-    """A limit that each worker reaches about twice, so that one sees workers being replaced."""
+    """Return a limit that each worker reaches about twice, so that one sees workers being replaced."""
     return max(MIN_REQUESTS, runs // (2 * workers))

@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 
 from coworker.demo import journal
 from coworker.demo.daemon import Daemon, DemoError
-from coworker.demo.daemon_log import DaemonLog, WorkerState
+from coworker.demo.daemon_log import DaemonLog, WorkerSeen
 from coworker.demo.plan import QUEUES, choose_max_requests, count_runs, share_out
 from coworker.demo.report import Report, make_report
-from coworker.demo.site import Site
+from coworker.demo.site import DemoSite
 from coworker.demo.verdict import Facts, judge
 from coworker.errors import CoworkerError
 
@@ -38,13 +38,13 @@ class Interrupted(Exception):  # noqa: N818 - no error
         self.exit_code = 128 + number  # as shells say it
 
 
-class Progress(NamedTuple):
-    """How far it is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
+class DemoProgress(NamedTuple):
+    """How far the demo is. `counts` and `left`: tasks by queue, made and left; `workers` by slot."""
 
     seconds: float
     counts: dict[str, int]
     left: dict[str, int]
-    workers: dict[int, WorkerState]
+    workers: dict[int, WorkerSeen]
     recycled: int
 
     @property
@@ -59,11 +59,11 @@ class Progress(NamedTuple):
 class Audience(Protocol):
     """Who watches."""
 
-    def show(self, progress: Progress) -> None:
-        """Called some ten times a second."""
+    def show(self, progress: DemoProgress) -> None:
+        """Show how far it is; called some ten times a second."""
 
     def close(self) -> None:
-        """It is over, well or not."""
+        """Take leave: the demo is over, well or not."""
 
 
 def play(tasks: int, workers: int, audience: Audience) -> Report:
@@ -93,7 +93,7 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
 
 @contextmanager
 def _listening() -> Iterator[list[int]]:
-    """Signals are noted rather than raised, so that none can come between a process and its handle."""
+    """Note signals rather than raise them, so that none can come between a process and its handle."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -111,13 +111,13 @@ def _listening() -> Iterator[list[int]]:
 
 
 class _Play:
-    """One run in `folder`. `received` fills with the numbers of signals."""
+    """One run of the demo in `folder`. `received` fills with the numbers of signals."""
 
     def __init__(self, folder: Path, tasks: int, workers: int, received: list[int]) -> None:
         parts = share_out(tasks, [queue.percent for queue in QUEUES])
         self.counts = {queue.name: part for queue, part in zip(QUEUES, parts, strict=True)}
         self.workers = workers
-        self.site = Site(folder)
+        self.site = DemoSite(folder)
         self.daemon = Daemon(
             folder,
             self.site.url,
@@ -131,7 +131,7 @@ class _Play:
         self._last_change = 0.0
 
     def run(self, audience: Audience) -> Report:
-        """From the first task to the verdict; whatever happens, the daemon is stopped."""
+        """Run from the first task to the verdict; whatever happens, the daemon is stopped."""
         self.site.fill(QUEUES, list(self.counts.values()))
         try:
             self.daemon.start()
@@ -144,7 +144,7 @@ class _Play:
         return self._judge(problems)
 
     def _watch(self, audience: Audience) -> None:
-        """Until no task is left."""
+        """Watch until no task is left."""
         while True:
             if self._received:
                 raise Interrupted(self._received[0])
@@ -152,7 +152,7 @@ class _Play:
             left = self.site.count_left()
             now = time.monotonic()
             seconds = now - self.daemon.started
-            audience.show(Progress(seconds, self.counts, left, self.log.workers, self.log.recycled))
+            audience.show(DemoProgress(seconds, self.counts, left, self.log.workers, self.log.recycled))
             if not left:
                 return
             self._check_progress(left, now)

@@ -9,15 +9,15 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from coworker.demo.journal import START, Entry
-from coworker.demo.verdict import Tally, Verdict
+from coworker.demo.journal import START, JournalEntry
+from coworker.demo.verdict import DemoVerdict, Tally
 
 MIN_SPAN = 0.1  # seconds; a rate over less says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A queue, or all of them. Waits are seconds from being enqueued to first being begun; None: nothing ran.
+    """One queue, or all of them. Waits are seconds from being enqueued to being begun; None: nothing ran.
 
     `rate` is tasks per second from the first beginning to the last end; None where that is too short to tell.
     """
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`seconds`: from the start of the daemon to the end of the last task."""
+    """The numbers of one run. `seconds`: from the start of the daemon to the end of the last task."""
 
     lines: list[Line]
     total: Line
@@ -46,7 +46,7 @@ class Report:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """For --json. Numbers of seconds are rounded to milliseconds."""
+        """Return what --json shows. Numbers of seconds are rounded to milliseconds."""
         total = _row(self.total)
         del total["name"]
         return {
@@ -62,8 +62,8 @@ class Report:
 
 
 def make_report(
-    verdict: Verdict,
-    entries: Sequence[Entry],
+    verdict: DemoVerdict,
+    entries: Sequence[JournalEntry],
     *,
     names: Sequence[str],
     enqueued: Mapping[str, float],
@@ -71,7 +71,7 @@ def make_report(
     workers: int,
     recycled: int,
 ) -> Report:
-    """`names`: the queues in the order to show them; `enqueued` and `started` as `Entry.at`."""
+    """Make the report. `names`: queues in order; `enqueued` and `started` as `JournalEntry.at`."""
     waits = _find_waits(entries, enqueued)
     lines = []
     for name in names:
@@ -88,12 +88,12 @@ def make_report(
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """By nearest rank: the smallest value that so many percent of the values do not exceed."""
+    """Return the smallest value that so many percent of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
-def _find_waits(entries: Sequence[Entry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
+def _find_waits(entries: Sequence[JournalEntry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
     waits: defaultdict[str, list[float]] = defaultdict(list)
     seen = set()
     for entry in entries:

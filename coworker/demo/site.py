@@ -9,14 +9,15 @@ from pathlib import Path
 from coworker.civiserver.fields import CONTACT, QUEUE_ITEM
 from coworker.civiserver.query import parse_query
 from coworker.civiserver.service import QueueService
+from coworker.civiserver.site_store import open_site
 from coworker.demo.plan import CONTACTS, Expected, QueuePlan
-from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 
-class Site:
-    """`expected`: by item id, in the order in which they were made. `enqueued`: monotonic seconds by queue.
+class DemoSite:
+    """The site of the demo, and what must become of its tasks.
 
+    `expected`: by item id, in the order in which they were made. `enqueued`: monotonic seconds by queue.
     Every method raises StoreError when the file cannot be used.
     """
 
@@ -25,8 +26,8 @@ class Site:
         self.journal = folder / "tasks.log"
         self.expected: dict[str, Expected] = {}
         self.enqueued: dict[str, float] = {}
-        self._store = open_store(self.url)
-        self._service = QueueService(self._store)
+        self._site = open_site(self.url)
+        self._service = QueueService(self._site)
 
     def fill(self, queues: Sequence[QueuePlan], counts: Sequence[int]) -> None:
         """Make contacts, queues and tasks."""
@@ -49,18 +50,18 @@ class Site:
             self.expected[str(item)] = Expected(queue.name, queue.tries, queue.succeeds, contact)
 
     def count_left(self) -> dict[str, int]:
-        """How many tasks are left, by queue; queues with none are not among them."""
+        """Return how many tasks are left, by queue; queues with none are not among them."""
         params = {"select": ["queue_name", "COUNT(*) AS count"], "groupBy": ["queue_name"]}
-        rows = self._store.find(parse_query(QUEUE_ITEM, params, self._store.now()))
+        rows = self._site.find(parse_query(QUEUE_ITEM, params, self._service.store.now()))
         return {row["queue_name"]: row["count"] for row in rows}
 
     def left(self) -> frozenset[str]:
-        """The ids of the tasks that are left."""
-        rows = self._store.find(parse_query(QUEUE_ITEM, {"select": ["id"]}, self._store.now()))
+        """Return the ids of the tasks that are left."""
+        rows = self._site.find(parse_query(QUEUE_ITEM, {"select": ["id"]}, self._service.store.now()))
         return frozenset(str(row["id"]) for row in rows)
 
     def close(self) -> None:
-        self._store.close()
+        self._site.close()
 
 
 def _run_as(contact: int | None) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ from coworker.queues.task import TaskContext
 
 
 def succeed(context: TaskContext, journal: str) -> bool:
-    """Nothing."""
+    """Do nothing."""
     write(journal, START, context)
     write(journal, OK, context)
     return True
@@ -24,7 +24,7 @@ def nap(context: TaskContext, journal: str, seconds: float) -> bool:
 
 
 def fail_until(context: TaskContext, journal: str, tries: int) -> bool:
-    """Fail until the try with this number, the way of returning false."""
+    """Fail until the try with this number, by returning false."""
     write(journal, START, context)
     succeeded = context.run_count >= tries
     write(journal, OK if succeeded else FAILED, context)
@@ -32,7 +32,7 @@ def fail_until(context: TaskContext, journal: str, tries: int) -> bool:
 
 
 def fail(context: TaskContext, journal: str) -> bool:
-    """Fail, the way of raising."""
+    """Fail, by raising."""
     write(journal, START, context)
     write(journal, FAILED, context)
     raise RuntimeError("this task was made to fail")

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coworker.demo.journal import OK, START, Entry
+from coworker.demo.journal import OK, START, JournalEntry
 from coworker.demo.plan import Expected
 
 NAMED = 5  # so many items of a problem are named
@@ -26,7 +26,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Tally:
-    """Of one queue. tasks = ok + failed + lost; `retried` counts tries beyond the first."""
+    """The counts of one queue: tasks = ok + failed + lost. `retried` counts tries beyond the first."""
 
     tasks: int = 0
     ok: int = 0
@@ -43,21 +43,21 @@ class Facts(NamedTuple):
     """
 
     expected: Mapping[str, Expected]
-    entries: Sequence[Entry]
+    entries: Sequence[JournalEntry]
     left: AbstractSet[str]
     reported: Mapping[str, Sequence[str]]
     linear: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`tallies` by queue; `problems` in words, none if all is well."""
+class DemoVerdict:
+    """What the judge says: `tallies` by queue, and `problems` in words, none if all is well."""
 
     tallies: dict[str, Tally]
     problems: list[str] = field(default_factory=list)
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: Facts) -> DemoVerdict:
     """Count, and name everything that is not as it was made to be."""
     attempts = _collect(facts.entries)
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
@@ -73,11 +73,11 @@ def judge(facts: Facts) -> Verdict:
     problems = [_describe(fault, items) for fault, items in faults.items() if items]
     for queue in sorted(facts.linear):
         problems += _check_order(queue, facts)
-    return Verdict(dict(tallies), problems)
+    return DemoVerdict(dict(tallies), problems)
 
 
-def _collect(entries: Sequence[Entry]) -> dict[str, list[Attempt]]:
-    """The attempts of each item, in order; an end belongs to the last beginning in the same process."""
+def _collect(entries: Sequence[JournalEntry]) -> dict[str, list[Attempt]]:
+    """Return the attempts of each item, in order; an end belongs to the last beginning in its process."""
     attempts: dict[str, list[Attempt]] = {}
     for entry in entries:
         tries = attempts.setdefault(entry.item, [])
@@ -91,7 +91,7 @@ def _collect(entries: Sequence[Entry]) -> dict[str, list[Attempt]]:
 
 
 def _fate(tries: Sequence[Attempt], expected: Expected, *, left: bool) -> str:
-    """OK and failed are ends; whatever came to none of them is lost."""
+    """Return the fate: OK and failed are ends; whatever came to none of them is lost."""
     if left or not tries or tries[-1].succeeded is None:
         return "lost"
     if tries[-1].succeeded:
@@ -130,7 +130,7 @@ def _find_faults(
 
 
 def _outcomes(expected: Expected) -> list[str]:
-    """What the daemon should say of each try."""
+    """Return what the daemon should say of each try."""
     return ["retry"] * (expected.tries - 1) + ["ok" if expected.succeeds else "delete"]
 
 
@@ -140,7 +140,7 @@ def _describe(fault: str, items: Sequence[str]) -> str:
 
 
 def _check_order(queue: str, facts: Facts) -> list[str]:
-    """A linear queue runs one task after the other, in the order in which they were made."""
+    """Check that a linear queue ran one task after the other, in the order in which they were made."""
     made = [item for item, expected in facts.expected.items() if expected.queue == queue]
     position = {item: place for place, item in enumerate(made)}
     running, last = None, -1

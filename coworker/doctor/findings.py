@@ -1,4 +1,4 @@
-"""What a check found."""
+"""What a check found, and how bad it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Mark(str, Enum):
-    """How it is: as it should be, worth a thought, or a hindrance."""
+    """How something is: as it should be, worth a thought, or a hindrance."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ SIGNS = {Mark.OK: "✓", Mark.WARNING: "!", Mark.BAD: "✗"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. `advice` says what to do, where there is something to be done; `site` "" is the daemon's."""
+    """One line of the report. `advice` says what to do, if anything; `site` "" is the daemon's."""
 
     mark: Mark
     check: str

@@ -25,7 +25,7 @@ LEAST_LEASE = 16  # seconds: shorter ones cannot be renewed in time
 
 
 def check_settings(config: Config) -> Findings:
-    """The file was read already, or nobody would call this."""
+    """Report the settings. The file was read already, or nobody would call this."""
     names = ", ".join(str(file) for file in config.files) or "none: command line and environment"
     yield good("settings", f"{names}; sites {', '.join(site.name for site in config.sites)}")
     for site, text in warnings(config):
@@ -34,7 +34,7 @@ def check_settings(config: Config) -> Findings:
 
 
 def check_directories(config: Config) -> Findings:
-    """Nothing is made. Whether a daemon has them already."""
+    """Check the directories without making them, and whether a daemon has them already."""
     for name in ("run_dir", "state_dir"):
         path: Path = getattr(config.coworker, name)
         there = next(each for each in (path, *path.parents) if each.exists())
@@ -48,7 +48,7 @@ def check_directories(config: Config) -> Findings:
 
 
 def _running(file: Path) -> str:
-    """The pid of the daemon that holds this lock; "" if nobody does."""
+    """Return the pid of the daemon that holds this lock; "" if nobody does."""
     try:
         with file.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -60,7 +60,7 @@ def _running(file: Path) -> str:
 
 
 def check_user(config: Config) -> Findings:
-    """The user that pipes run as."""
+    """Check the user that pipes run as."""
     if os.geteuid():
         yield good("user", _me())
     elif config.coworker.allow_root:
@@ -70,7 +70,7 @@ def check_user(config: Config) -> Findings:
 
 
 def check_files(site: SiteSettings, environ: Mapping[str, str]) -> Findings:
-    """Whether CiviCRM's caches belong to who would write them."""
+    """Check whether CiviCRM's caches belong to who would write them."""
     if site.ssh is not None or not site.needs_pipe or looks_remote(site.pipe):
         return
     try:
@@ -98,7 +98,7 @@ def check_files(site: SiteSettings, environ: Mapping[str, str]) -> Findings:
 
 
 def check_command(site: SiteSettings) -> Findings:
-    """Whether the program that starts its pipe is there."""
+    """Check whether the program that starts a site's pipe is there."""
     if not site.needs_pipe:
         return
     if uses_adapter(site.pipe):
@@ -119,7 +119,7 @@ def check_command(site: SiteSettings) -> Findings:
 
 
 def _program(command: str) -> str | None:
-    """The first word that is a program; None where only a shell could tell."""
+    """Return the first word that is a program; None where only a shell could tell."""
     try:
         words = shlex.split(command)
     except ValueError:

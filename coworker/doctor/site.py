@@ -18,8 +18,8 @@ from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import minted
 from coworker.civi import launch
 from coworker.civi.connection import SiteClient
-from coworker.civi.features import SiteFeatures, Welcome
-from coworker.civi.queues import active_queues, claim, probe
+from coworker.civi.features import SiteFeatures, Welcome, active_queues, probe
+from coworker.civi.queues import claim
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
 from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, good
@@ -37,7 +37,7 @@ ECHOES = 5
 
 
 def check_site(site: SiteSettings) -> Findings:
-    """Through the connection of control; that of the workers too, where it is another."""
+    """Check a site through the connection of control, and that of the workers where it is another."""
     try:
         with _connected(site, Role.CONTROL) as (client, seconds):
             assert client.welcome is not None  # noqa: S101 - it has said hello
@@ -52,7 +52,7 @@ def check_site(site: SiteSettings) -> Findings:
 
 
 def _check_workers(site: SiteSettings, control: SiteClient) -> Findings:
-    """Their own connection; where they have no credential, with a token that control makes."""
+    """Check the workers' own connection; without a credential, with a token that control makes."""
     try:
         with _connected(site, Role.WORKER, Minter(control)) as (client, seconds):
             assert client.welcome is not None  # noqa: S101 - it has said hello
@@ -67,12 +67,12 @@ def _of_no_use(site: SiteSettings, role: Role, error: SiteError) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Minter:
-    """Short-lived credentials, made through control's pipe."""
+    """A source of short-lived credentials, made through control's pipe."""
 
     control: SiteClient
 
     def of(self, contact: int) -> str:
-        """Raises CallError."""
+        """Return a credential for a contact. Raises CallError."""
         return minted(self.control, contact)
 
 
@@ -80,7 +80,7 @@ class Minter:
 def _connected(
     site: SiteSettings, role: Role, minter: Minter | None = None
 ) -> Iterator[tuple[SiteClient, float]]:
-    """The client, and how long the boot took (seconds). Raises SiteError."""
+    """Return the client, and how long the boot took (seconds). Raises SiteError."""
     began = time.monotonic()
     poller = Poller()
     connection = connect(site, role, poller)
@@ -132,7 +132,7 @@ def _check_boot(site: SiteSettings, role: Role, welcome: Welcome, seconds: float
 
 
 def _check_answers(site: SiteSettings, client: SiteClient, welcome: Welcome) -> Findings:
-    """One check after the other; one that is refused says so and spoils no other."""
+    """Make one check after the other; one that is refused says so and spoils no other."""
     try:
         features = probe(client)
         queues = active_queues(client, features)
@@ -226,7 +226,7 @@ def _check_domains(site: SiteSettings, client: SiteClient, _welcome: Welcome) ->
 
 
 def _check_speed(_site: SiteSettings, client: SiteClient, _welcome: Welcome) -> Findings:
-    """A call that does next to nothing."""
+    """Time a call that does next to nothing."""
     times = []
     for _ in range(ECHOES):
         began = time.monotonic()
@@ -236,7 +236,7 @@ def _check_speed(_site: SiteSettings, client: SiteClient, _welcome: Welcome) -> 
 
 
 def _check_claim(client: SiteClient, queues: dict[str, QueueInfo]) -> Findings:
-    """Of a queue without rows: nothing is claimed, but the table is locked as for any claim."""
+    """Claim from a queue without rows: nothing is claimed, but the table is locked as for any claim."""
     try:
         rows = client.api4("QueueItem", "get", {"select": ["queue_name"], "groupBy": ["queue_name"]})
         empty = [name for name in queues if name not in {row["queue_name"] for row in rows}]
@@ -256,7 +256,7 @@ def _timed(check: str, seconds: float) -> Finding:
 
 
 def _check_probe(site: SiteSettings) -> Findings:
-    """What only PHP itself can tell, where the adapter can run beside the site's pipe."""
+    """Report what only PHP itself can tell, where the adapter can run beside the site's pipe."""
     facts = _probe(site)
     if facts is None:
         return
@@ -291,7 +291,7 @@ def _probe(site: SiteSettings) -> dict[str, Any] | None:
 
 
 def _mebibytes(text: str) -> float | None:
-    """Of `256M`; None for no limit."""
+    """Return the MiB that `256M` says; None for no limit."""
     number, unit = text[:-1] or "0", text[-1:].upper()
     if unit in UNITS and number.isdigit():
         return int(number) * UNITS[unit]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-_PARTS = re.compile(r"\d+|[a-z]+")
-_UNSTABLE = {"alpha": -3, "beta": -2, "rc": -1}
+from coworker.version import age_key
 
 LOOK_EVERY = 10.0  # seconds between looks at the code and at the version of the database
 SETTLED_AFTER = 10.0  # seconds for which code must not change any more: a deployment takes its time
@@ -49,12 +47,4 @@ def is_stale(seen: Observed) -> bool:
     """Whether the database is newer than the code of the process that looked: it was booted before."""
     if not seen.code or not seen.database:
         return False
-    return _key(seen.database) > _key(seen.code)
-
-
-def _key(version: str) -> list[tuple[int, int]]:
-    """Comparable: 6.4.alpha1 < 6.4.beta1 < 6.4.0 < 6.4.1."""
-    parts = [
-        (_UNSTABLE.get(part, 0), 0) if part.isalpha() else (0, int(part)) for part in _PARTS.findall(version)
-    ]
-    return [*parts, (0, 0)]
+    return age_key(seen.database) > age_key(seen.code)

@@ -27,7 +27,7 @@ class Task:
 
     @classmethod
     def from_data(cls, data: Any) -> Task | None:
-        """From the shape that claimItems shows. None if it is no task: it can be kept, but not run."""
+        """Read the shape that claimItems shows. None if it is not a task: it can be kept, but not run."""
         if not isinstance(data, Mapping) or not isinstance(data.get("callback"), str):
             return None
         arguments = data.get("arguments") or []
@@ -37,7 +37,7 @@ class Task:
         return cls(data["callback"], arguments, data.get("title"), run_as)
 
     def to_data(self) -> dict[str, Any]:
-        """The shape that claimItems shows, its keys in CiviCRM's order."""
+        """Return the shape that claimItems shows, its keys in CiviCRM's order."""
         return {
             "callback": self.callback,
             "arguments": self.arguments,
@@ -58,7 +58,7 @@ class TaskContext:
     domain: int
 
     def log(self, text: str) -> None:
-        """A line for the site's log (standard error)."""
+        """Write a line to the site's log (standard error)."""
         log_line(f"{self.queue}#{self.item_id}: {text}")
 
 
@@ -71,7 +71,7 @@ def log_line(text: str) -> None:
 
 
 def parse_data(text: str | None) -> Any:
-    """The payload of an item, None if it cannot be read."""
+    """Return the payload of an item, None if it cannot be read."""
     try:
         return None if text is None else json.loads(text)
     except ValueError:
@@ -79,7 +79,7 @@ def parse_data(text: str | None) -> Any:
 
 
 def load_callback(name: str) -> Callback:
-    """The callable behind "module:function" or "module:Class.method".
+    """Return the callable behind "module:function" or "module:Class.method".
 
     Raises ImportError, AttributeError or TypeError, and whatever the module raises.
     """

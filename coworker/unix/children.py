@@ -12,7 +12,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> bool:
-    """Orphaned grandchildren become ours, so that they can be reaped. False where Linux does not offer it."""
+    """Adopt orphaned grandchildren, so that they can be reaped. False where Linux does not offer it."""
     try:
         return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
@@ -20,7 +20,7 @@ def become_subreaper() -> bool:
 
 
 def reap() -> list[tuple[int, ExitStatus]]:
-    """Every child that ended since the last call: (pid, status). Foreign orphans are among them."""
+    """Return (pid, status) of every child that ended since the last call, foreign orphans among them."""
     ended = []
     with contextlib.suppress(ChildProcessError):
         while True:

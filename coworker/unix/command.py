@@ -31,7 +31,7 @@ class Command:
     """
 
     def __init__(self, command: str, *, cwd: Path | None, env: Mapping[str, str]) -> None:
-        """Start it with its signals at their defaults and none blocked.
+        """Start the command with its signals at their defaults and none blocked.
 
         `env` is the whole environment; the directory of this Python is appended to its PATH, so that
         `coworker pipe` is found from a virtual environment.
@@ -59,7 +59,7 @@ class Command:
             os.set_blocking(stream.fileno(), False)
 
     def reap(self) -> bool:
-        """Whether the command itself has exited (children of it may live). Does not wait."""
+        """Tell without waiting whether the command itself has exited; children of it may live."""
         if self.reaped:
             return True
         try:
@@ -115,7 +115,7 @@ class Command:
 
 
 def _wait_until(condition: Callable[[], bool], drainer: Poller, seconds: float) -> bool:
-    # The end of a process is no event of a descriptor that every system has: look again, ever more seldom.
+    # Not every system has a descriptor that tells the end of a process: look again, ever more seldom.
     deadline = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE
     while not condition():

@@ -11,7 +11,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def tree_rss(pid: int) -> int:
-    """Resident bytes of this process and all below it. Pages that they share count for each.
+    """Return the resident bytes of this process and all below it. Pages that they share count for each.
 
     What ends meanwhile counts for nothing.
     """
@@ -27,7 +27,7 @@ def tree_rss(pid: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """From /proc/PID/task/TID/children: psutil would read every process of the machine to find them."""
+    """Read /proc/PID/task/TID/children: psutil would read every process of the machine to find them."""
     tasks = list(Path(f"/proc/{pid}/task").iterdir())
     try:
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -41,7 +41,7 @@ def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> list[Path]
 
 
 class LockFile:
-    """`path` locked for this process, holding its pid.
+    """A file that is locked for this process and holds its pid.
 
     Raises SetupError when another daemon has it (with its pid), or when it cannot be written.
     """

@@ -16,7 +16,7 @@ _LONGEST = 2**31 - 1  # milliseconds: poll(2) takes an int
 
 
 class Poller:
-    """Calls back who waits for a file descriptor; level-triggered.
+    """What calls back who waits for a file descriptor; it is level-triggered.
 
     A callback whose descriptor is at its end must unregister it, or it is called again and again.
     The descriptors must not block: a callback may be called once for nothing.
@@ -40,7 +40,7 @@ class Poller:
         self._update(fd)
 
     def unregister(self, fd: int) -> None:
-        """Forget `fd`, also as a writer. Unknown ones are no error. Do it before `fd` is closed."""
+        """Forget `fd`, also as a writer. Unknown ones are not an error. Do it before `fd` is closed."""
         self._readers.pop(fd, None)
         self._writers.pop(fd, None)
         self._update(fd)

@@ -17,7 +17,7 @@ class Process(NamedTuple):
 
 
 def process(pid: int) -> Process:
-    """The process that has this pid now."""
+    """Return the process that has this pid now."""
     fields = _stat(pid)
     return Process(pid, int(fields[_START]) if fields else 0)
 
@@ -39,7 +39,7 @@ def is_another(who: Process) -> bool:
 
 
 def boot_id() -> str:
-    """What differs after each start of the machine; "" where nobody knows."""
+    """Return what differs after each start of the machine; "" where nobody knows."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -47,7 +47,7 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields behind the command's name, which may itself contain spaces and parentheses."""
+    """Return the fields behind the command's name, which may itself contain spaces and parentheses."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

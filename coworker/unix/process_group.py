@@ -42,7 +42,7 @@ def _only_zombies(group: int) -> bool:
 
 
 def _processes() -> list[tuple[str, int]]:
-    """(state, process group) of every process, from /proc/PID/stat; see proc(5)."""
+    """Yield (state, process group) of every process, from /proc/PID/stat; see proc(5)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -14,7 +14,7 @@ from types import FrameType
 
 
 class SignalInbox:
-    """Collects `numbers` until they are taken. Ordered; none is lost when the descriptor is full."""
+    """What collects `numbers` until they are taken, in order; none is lost when the descriptor is full."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._pending: deque[int] = deque()
@@ -30,11 +30,11 @@ class SignalInbox:
         self._pending.append(number)
 
     def fileno(self) -> int:
-        """The descriptor to wait on."""
+        """Return the descriptor to wait on."""
         return self._reader.fileno()
 
     def take(self) -> list[int]:
-        """The signals since the last call, oldest first."""
+        """Return the signals since the last call, oldest first."""
         with contextlib.suppress(BlockingIOError):
             while self._reader.recv(4096):
                 pass
@@ -55,7 +55,7 @@ def blocked(numbers: Iterable[int]) -> Iterator[None]:
 
 
 def for_child(all_numbers: Iterable[int], caught: Iterable[int]) -> SignalInbox:
-    """After a fork: catch `caught`, ignore the rest of the master's signals, CHLD at its default."""
+    """Catch `caught` after a fork, ignore the rest of the master's signals, and set CHLD to its default."""
     signal.set_wakeup_fd(-1)
     for number in all_numbers:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)

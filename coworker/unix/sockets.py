@@ -63,7 +63,7 @@ class Channel:
             self.flush()
 
     def receive(self) -> bytes:
-        """What has arrived; b"" when nothing has, or when `closed` was just found out."""
+        """Return what has arrived; b"" when nothing has, or when `closed` was just found out."""
         try:
             data = self._sock.recv(RECEIVE_BYTES)
         except BlockingIOError:

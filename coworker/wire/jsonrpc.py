@@ -34,12 +34,12 @@ def parse_answer(line: bytes, ident: int) -> Any:
     """Return the result in the answer to the call `ident`.
 
     Raises CallError for an error in it, EmptyAnswerError for an empty line (the site could not encode its
-    result), ProtocolError for anything that is no answer to this call: not JSON, another id, no id
+    result), ProtocolError for anything that is not an answer to this call: not JSON, another id, no id
     (parse errors have none: the site and we are out of step).
     """
     answer = _decode(line)
     if not isinstance(answer, dict):
-        raise ProtocolError(f"the answer is no object: {_excerpt(line)}")
+        raise ProtocolError(f"the answer is not an object: {_excerpt(line)}")
     if not _same_id(answer.get("id"), ident):
         raise ProtocolError(_id_problem(answer, ident, line))
     result = _result(answer, line)
@@ -55,7 +55,7 @@ def parse_batch(line: bytes, idents: Sequence[int]) -> list[Any | CallError]:
     """
     answers = _decode(line)
     if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-        raise ProtocolError(f"the answer to a batch is no list of answers: {_excerpt(line)}")
+        raise ProtocolError(f"the answer to a batch is not a list of answers: {_excerpt(line)}")
     by_id = {answer["id"]: answer for answer in answers if type(answer.get("id")) is int}
     if len(answers) != len(idents) or by_id.keys() != set(idents):
         raise ProtocolError(f"the answer to a batch has other ids than were asked: {_excerpt(line)}")
@@ -79,7 +79,7 @@ def _decode(line: bytes) -> Any:
     try:
         return _parse(line.decode(errors="surrogatepass"))
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"the answer is no JSON: {_excerpt(line)}") from error
+        raise ProtocolError(f"the answer is not JSON: {_excerpt(line)}") from error
 
 
 def _result(answer: dict[str, Any], line: bytes) -> Any | CallError:

@@ -1,4 +1,4 @@
-"""Bytes in, lines out. No I/O here.
+"""Cutting streams of bytes into lines, and answers from noise; no input or output here.
 
 Every piece that arrives is searched once, so a long line in many pieces costs linear time.
 """
@@ -12,7 +12,7 @@ MIB = 1024 * KIB
 
 
 class LineSplitter:
-    """Cuts a stream into lines of at most `limit` bytes, without their newline."""
+    """What cuts a stream into lines of at most `limit` bytes, without their newline."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -77,7 +77,7 @@ class Tail:
 
 
 class AnswerFramer:
-    """Tells a pipe's answers from what tasks print: an answer is `prefix`, bytes, newline (contract A1).
+    """What tells a pipe's answers from what tasks print: an answer is `prefix`, bytes, newline (contract A1).
 
     Everything before a prefix is noise, whatever it looks like; its last `noise_limit` bytes are kept.
     With an empty prefix (until `set_prefix`) every line is an answer.
@@ -132,7 +132,7 @@ class AnswerFramer:
         self._carry = b""
 
     def add_noise(self, data: bytes) -> None:
-        """Count a line that turned out to be no answer as noise."""
+        """Count a line that turned out not to be an answer as noise."""
         self._noise.add(data + b"\n")
 
     def take_noise(self) -> tuple[bytes, int]:
@@ -153,7 +153,7 @@ class AnswerFramer:
         return found + len(self._prefix)
 
     def _possible_prefix(self, data: bytes, position: int) -> int:
-        """Where the end of `data` may be the first part of a prefix; its length when nowhere."""
+        """Return where the end of `data` may be the first part of a prefix; its length when nowhere."""
         start = max(position, len(data) - len(self._prefix) + 1)
         while (start := data.find(self._prefix[:1], start)) >= 0:
             if self._prefix.startswith(data[start:]):

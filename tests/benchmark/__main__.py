@@ -22,7 +22,7 @@ class Numbers(click.ParamType):
         except ValueError:
             numbers = ()
         if not numbers or min(numbers) < 1:
-            self.fail(f"{value!r} is no list of whole numbers from 1 on", param, ctx)
+            self.fail(f"{value!r} is not a list of whole numbers from 1 on", param, ctx)
         return numbers
 
 

@@ -14,8 +14,8 @@ from random import Random
 from support.records import record, work_found
 
 from coworker.civi.client import Client
+from coworker.civi.looking import Looker
 from coworker.civi.pipe import Pipe
-from coworker.civi.queues import Looker
 from coworker.config.settings import SiteSettings
 from coworker.master.dispatch import Dispatch
 from coworker.model import SYSTEM

@@ -56,7 +56,7 @@ class PythonSite(Progress):
         names = [f"{NAME}-{n}" for n in range(count)]
         for start in range(0, count, _AT_ONCE):
             service.insert(QUEUE, [{**common, "name": name} for name in names[start : start + _AT_ONCE]])
-        service.store.close()
+        service.site.close()
 
 
 class AnySite(Progress):

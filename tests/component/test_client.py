@@ -136,7 +136,7 @@ class TestCall:
         [
             ('{"jsonrpc":"2.0","result":[],"id":99}', "is to call 99, not to call 2"),
             ('{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error","data":null}}', "has no id"),
-            ('{"jsonrpc":"2.0","re<b>Notice</b>sult":[],"id":{id}', "no JSON"),
+            ('{"jsonrpc":"2.0","re<b>Notice</b>sult":[],"id":{id}', "not JSON"),
         ],
     )
     def test_an_answer_to_something_else(self, connect, answer, complaint):

@@ -11,12 +11,14 @@ from support.pipe_helpers import poller, soon
 
 from coworker.civi import queues
 from coworker.civi.client import Client
+from coworker.civi.features import active_queues
+from coworker.civi.looking import Looker
 from coworker.civi.pipe import Pipe, PipeEndedError
 from coworker.civiserver.release import Release
 from coworker.civiserver.service import QueueService
+from coworker.civiserver.site_store import open_site
 from coworker.errors import CallError
 from coworker.model import SYSTEM, Identity, Item, Outcome
-from coworker.queues.stores import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,9 +30,9 @@ def url(tmp_path):
 
 @pytest.fixture
 def service(url):
-    store = open_store(url)
-    yield QueueService(store, Release("6.13.3"))
-    store.close()
+    site = open_site(url)
+    yield QueueService(site, Release("6.13.3"))
+    site.close()
 
 
 @pytest.fixture
@@ -60,12 +62,12 @@ def test_look_claim_run(connect, service, version):
     for name in ("par", "par", "par", "lin", "lin", "idle"):
         service.push(name, "support.tasks:succeed")
     client = connect(version)
-    looker = queues.Looker(client)
+    looker = Looker(client)
     assert looker.has_queue_item is (version == "6.13.3")
 
     found, seconds = looker.look()
     assert {info.name: info.linear for info in found} == {"par": False, "lin": True}
-    active = queues.active_queues(client)
+    active = active_queues(client)
     assert {info.name: info for info in found} == {name: active[name] for name in ("par", "lin")}
     assert active["par"].lease_time == 100
     assert 0 < seconds < 5
@@ -87,8 +89,8 @@ def test_a_linear_queue_with_a_leased_head_is_not_ready(connect, service):
         service.push("lin", "support.tasks:succeed")
     client = connect()
     assert len(queues.claim(client, "lin")) == 1
-    assert queues.Looker(client).look().queues == []
-    old = queues.Looker(connect("5.77"))
+    assert Looker(client).look().queues == []
+    old = Looker(connect("5.77"))
     assert len(old.look().queues) == 1  # the counts leave it open, so it is tried once
     assert old.look().queues == []
 
@@ -122,18 +124,19 @@ def test_settling(connect, service):
     client.kill()
 
     client = connect()
-    found, now = queues.rows(client, "q", items)
+    found, now = queues.ApiRows(client).rows("q", items)
     assert [row.id for row in found] == items[1:]
     assert all(row.run_count == 1 and row.release_time > now for row in found)
-    between = queues.rows_released_between(client, "q", found[0].release_time, found[1].release_time)
+    between = queues.ApiRows(client).released_between("q", found[0].release_time, found[1].release_time)
     assert between.rows == found
 
     def give_back(row):
-        return queues.update_rows(client, "q", [row], {"run_count": row.run_count - 1, "release_time": None})
+        values = {"run_count": row.run_count - 1, "release_time": None}
+        return queues.ApiRows(client).update("q", [row], values)
 
     assert give_back(found[0])
     assert not give_back(found[0])
-    found, _ = queues.rows(client, "q", items)
+    found, _ = queues.ApiRows(client).rows("q", items)
     assert [(row.run_count, row.release_time is None) for row in found] == [(0, True), (1, False)]
     assert give_back(found[1])
 

@@ -156,7 +156,7 @@ def test_the_wrong_php(tmp_path):
     assert 'this is PHP\'s "cgi-fcgi", not its command line' in stderr
     status, _, stderr = minipipe(tmp_path, "--nonsense")
     assert status == 2
-    assert '"--nonsense" is no option' in stderr
+    assert '"--nonsense" is not an option' in stderr
 
 
 def test_a_failed_task_is_told_as_a_line_of_json(tmp_path):

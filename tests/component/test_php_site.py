@@ -69,7 +69,7 @@ def test_every_line_is_as_recorded(tmp_path, version, name):
     player = PhpPlayer(site, release, recorded.ACTIONS, {recorded.CLAIM_LOST: recorded.free_items("lost")},
                        recorded.WORDING, set(recorded.EXCEPTIONS.values()))  # fmt: skip
     if version == "civicrm-5.77":
-        player.service.store.delete(CONTACT, [2])  # that site had only its own contact
+        player.service.site.delete(CONTACT, [2])  # that site had only its own contact
     steps = parse(recorded.read(version, name))
     player.play(steps)
     counted = {Kind.RECEIVE, Kind.ROWS, Kind.CLOSE, Kind.END}

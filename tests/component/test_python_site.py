@@ -13,7 +13,7 @@ import pytest
 from support.python_site_pipe import PATIENCE, ROOT, Pipe, rows, run_command, wait_until
 
 from coworker.civiserver.service import QueueService
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
 from coworker.queues.task import Task
 
 TASKS = "support.tasks:"
@@ -26,10 +26,10 @@ def url(tmp_path):
 
 @pytest.fixture
 def service(url):
-    service = QueueService(open_store(url))
+    service = QueueService(open_site(url))
     service.create_queue("q")
     yield service
-    service.store.close()
+    service.site.close()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_trusted_and_untrusted_at_once_is_fatal():
 def test_a_version_that_is_none_is_a_mistake_in_the_settings():
     result = run_command("--store", "memory:", "--as-version", "six")
     assert (result.returncode, result.stdout) == (78, "")
-    assert "--as-version: 'six' is no CiviCRM version" in result.stderr
+    assert "--as-version: 'six' is not a CiviCRM version" in result.stderr
 
 
 def test_only_what_a_worker_needs_is_imported():

@@ -22,7 +22,7 @@ def player(folder: Path, version: str) -> Player:
         set(recorded.EXCEPTIONS.values()),
     )
     if version == "civicrm-5.77":
-        made.service.store.delete(CONTACT, [2])  # that site had only its own contact
+        made.service.site.delete(CONTACT, [2])  # that site had only its own contact
     return made
 
 

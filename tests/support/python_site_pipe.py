@@ -100,5 +100,5 @@ def rows(service, queue="q"):
     """(id, leased, run_count) of each item."""
     now = service.store.now()
     text = "SELECT id, release_time, run_count FROM civicrm_queue_item WHERE queue_name = ? ORDER BY id"
-    found = service.store._db.execute(text, [queue]).fetchall()
+    found = service.store.file.rows(text, [queue])
     return [(item_id, release is not None and release > now, count) for item_id, release, count in found]

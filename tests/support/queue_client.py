@@ -4,17 +4,17 @@ import json
 
 import pytest
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.release import Release
 from coworker.civiserver.service import QueueService
 from coworker.civiserver.session import Session
-from coworker.queues.errors import ApiError
 
 
 class Client:
     """Talks to a session in this process."""
 
-    def __init__(self, store, flags="vtl", version="6.13.3", domain=1, checks=False):
-        self.service = QueueService(store, Release(version), domain)
+    def __init__(self, site, flags="vtl", version="6.13.3", domain=1, checks=False):
+        self.service = QueueService(site, Release(version), domain)
         self.session = Session(self.service, flags)
         if not checks:
             self.call("options", {"apiCheckPermissions": False})

@@ -53,7 +53,7 @@ def free_items(name: str) -> Action:
 
 def lose_the_database(service: QueueService) -> None:
     """Out of reach for the pipe that has it open, as a killed connection is."""
-    path = service.store._path
+    path = service.store.file.path
     path.rename(path.with_suffix(".gone"))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coworker.civiserver.service import QueueService
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
 from support.transcript import HEAD, Kind, RecordedRow, Step, parse_rows
 
 TESTS = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ class Player:
     ) -> None:
         self.file = folder / "queue.db"
         self._url = f"sqlite:///{self.file}"
-        self.service = QueueService(open_store(self._url))
+        self.service = QueueService(open_site(self._url))
         self._version = version
         self._actions = actions
         self._after = after
@@ -127,10 +127,10 @@ class Player:
     def _check_rows(self, step: Step) -> None:
         recorded = parse_rows(step.text)
         now = self.service.store.now()
-        rows = self.service.store._db.execute(
+        rows = self.service.store.file.rows(
             "SELECT id, release_time, run_count FROM civicrm_queue_item WHERE queue_name = ? ORDER BY id",
             [self._queue],
-        ).fetchall()
+        )
         actual = [
             RecordedRow(row_id, None if release is None else release - now, run_count)
             for row_id, release, run_count in rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coworker.civiserver.service import QueueService
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
 from coworker.queues.task import Task
 
 TESTS = Path(__file__).parent.parent
@@ -20,12 +20,12 @@ class Site:
     journal: Path
 
     def __post_init__(self):
-        self.service.store.close()
+        self.service.site.close()
 
     @property
     def service(self):
-        """The Python-level queue API, for one use; close its store."""
-        return QueueService(open_store(f"sqlite:///{self.store}"))
+        """The Python-level queue API, for one use; close its site."""
+        return QueueService(open_site(f"sqlite:///{self.store}"))
 
     def command(self, *options, flags="vtl"):
         """The pipe command of this site; tasks are found in tests/."""
@@ -39,7 +39,7 @@ class Site:
         """Make a queue: SqlParallel, runner task, error delete, unless said otherwise."""
         service = self.service
         service.create_queue(name, **settings)
-        service.store.close()
+        service.site.close()
 
     def push(self, queue, task, *arguments, times=1, run_as=None, **more):
         """Add `times` tasks; `task` is a name in support.tasks or "module:function". Returns their ids.
@@ -52,7 +52,7 @@ class Site:
         service = self.service
         tasks = [Task(task, list(arguments), f"{task} {n}", run_as) for n in range(times)]
         ids = service.push_all(queue, tasks, **more)
-        service.store.close()
+        service.site.close()
         return [str(each) for each in ids]
 
     def contact(self, contact_id, user_id=None):

@@ -113,8 +113,8 @@ def test_a_queue_of_an_unknown_runner_backs_off_and_keeps_its_items(site, daemon
 def pause(site, paused):
     """The site's setting queue_paused."""
     service = site.service
-    service.store.set_setting(1, "queue_paused", paused)
-    service.store.close()
+    service.site.set_setting(1, "queue_paused", paused)
+    service.site.close()
 
 
 def test_a_paused_site_is_tried_seldom_said_once_and_goes_on_when_resumed(site, daemon):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from coworker.errors import ConfigError
-from coworker.queues.stores.base import Store
+from coworker.queues.stores.base import QueueStore
 
-__all__ = ["Store", "open_store"]
+__all__ = ["QueueStore", "open_store"]
 
 
-def open_store(url: str, *, clock_offset: float = 0.0, busy_timeout: float = 5.0) -> Store:
+def open_store(url: str, *, clock_offset: float = 0.0, busy_timeout: float = 5.0) -> QueueStore:
     """Open `sqlite:///relative`, `sqlite:////absolute` or `memory:` (which ends with the process).
 
     `clock_offset` is added to the clock, `busy_timeout` is how long to wait for another process; both in

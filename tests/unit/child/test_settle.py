@@ -10,9 +10,9 @@ from support.queue_client import Client
 
 from coworker.child import settle as settling
 from coworker.civi.queues import ApiRows
+from coworker.civiserver.site_store import open_site
 from coworker.ipc.messages import Settle
 from coworker.model import Lease, QueueInfo, Unsettled
-from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 LEASE, START = 3600, 1_000_000.0
@@ -25,9 +25,9 @@ class Overtaken:
 
     def __init__(self, client, step, other):
         self._client, self._other, self._left = client, other, step
-        store = client.service.store
+        site = client.service.site
         for name in ("find", "update"):
-            setattr(store, name, self._counted(getattr(store, name)))
+            setattr(site, name, self._counted(getattr(site, name)))
 
     def _counted(self, statement):
         def execute(*arguments):
@@ -56,14 +56,14 @@ def connect(tmp_path, clock):
     opened = []
 
     def connect():
-        store = open_store(f"sqlite:///{tmp_path}/site.db")
-        store.now = lambda: int(clock.now)
-        opened.append(store)
-        return Client(store)
+        site = open_site(f"sqlite:///{tmp_path}/site.db")
+        site.queues.now = lambda: int(clock.now)
+        opened.append(site)
+        return Client(site)
 
     yield connect
-    for store in opened:
-        store.close()
+    for site in opened:
+        site.close()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def order(ids, *, begun):
 def rows(client):
     """{id: (run_count, release_time)}; the time in seconds since the epoch."""
     text = "SELECT id, run_count, release_time FROM civicrm_queue_item"
-    return {str(row_id): tuple(values) for row_id, *values in client.service.store._db.execute(text)}
+    return {str(row_id): tuple(values) for row_id, *values in client.service.store.file.rows(text)}
 
 
 def settle(client, clock, ids, *, passed, step, other, begun=True):
@@ -133,7 +133,7 @@ def test_a_leased_item_that_a_browser_takes_meanwhile_is_left_to_it(connect, clo
     text = "UPDATE civicrm_queue_item SET run_count = run_count + 1, release_time = ? WHERE release_time > ?"
 
     def steal():
-        browser._db.execute(text, [browser.now() + 500, browser.now() + 100])
+        browser.file.change(text, [browser.now() + 500, browser.now() + 100])
 
     fates = settle(client, clock, ids, passed=50, step=step, other=steal)
     stolen = [item for item, (_, release) in rows(client).items() if release == browser.now() + 500]

@@ -1,7 +1,7 @@
 import pytest
 from support.civi_site import LOST, NO_QUEUE_ITEM, NO_QUEUE_RUN, NOW, Site, queue
 
-from coworker.civi.queues import Looker
+from coworker.civi.looking import Looker
 from coworker.errors import CallError
 
 

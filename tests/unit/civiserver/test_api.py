@@ -4,19 +4,20 @@ import pytest
 from support.queue_client import Client, refused
 
 from coworker.civiserver.fields import CONTACT
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
+from coworker.queues.stores.base import Abilities
 
 
 @pytest.fixture
-def store():
-    store = open_store("memory:")
-    yield store
-    store.close()
+def site():
+    site = open_site("memory:")
+    yield site
+    site.close()
 
 
 @pytest.fixture
-def client(store):
-    return Client(store)
+def client(site):
+    return Client(site)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,16 @@ def test_run_items_wants_stubs(client, items, message):
         ("5.66", "Queue", "run", "Api Queue run version 4 does not exist."),
     ],
 )
-def test_what_older_releases_lack(store, version, entity, action, message):
-    assert refused(Client(store, version=version).api4, entity, action).startswith(message)
+def test_what_older_releases_lack(site, version, entity, action, message):
+    assert refused(Client(site, version=version).api4, entity, action).startswith(message)
 
 
-def test_claim_items_selects(client, store):
+def test_a_store_without_statistics_does_not_offer_what_counts(site):
+    site.queues.abilities = Abilities(statistics=False)
+    assert refused(Client(site).api4, "Queue", "run", queue="q") == "Api Queue run version 4 does not exist."
+
+
+def test_claim_items_selects(client, site):
     client.service.create_queue("q")
     client.service.push("q", "a:b", 1, title="T", run_as={"contactId": 2})
     assert client.api4("Queue", "claimItems", queue="q", select=["run_as", "id", "nonesuch"]) == [
@@ -76,7 +82,7 @@ def test_claim_items_selects(client, store):
         {"id": "2", "data": {"callback": "a:b", "arguments": [1], "title": "T", "runAs": None}, "queue": "q"}
     ]
     client.service.push("q", "a:b")
-    old = Client(store, version="5.55")
+    old = Client(site, version="5.55")
     assert old.api4("Queue", "claimItems", queue="q", select=["id", "run_as"]) == [{"id": "3"}]
 
 
@@ -117,7 +123,7 @@ def test_create_shows_what_was_given_and_leaves_unknown_fields_out(client):
         ("Queue", {"name": "q"}, "Mandatory values missing from Api4 Queue::create: type"),
         ("QueueItem", {"weight": 1}, "Mandatory values missing from Api4 QueueItem::create: queue_name"),
         ("QueueItem", {"queue_name": "q", "weight": "x"}, 'Field "weight" cannot be'),
-        ("QueueItem", {"queue_name": "q", "release_time": "soon"}, "is no time"),
+        ("QueueItem", {"queue_name": "q", "release_time": "soon"}, "is not a time"),
         ("Contact", {"id": 1}, "DB Error: already exists"),
     ],
 )
@@ -136,20 +142,20 @@ def test_update_and_delete_say_which_rows(client):
     assert [row["id"] for row in client.service.items("q")] == [2]
 
 
-def test_update_selects_first_and_does_not_look_again(client, store, monkeypatch):
+def test_update_selects_first_and_does_not_look_again(client, site, monkeypatch):
     """As in CiviCRM: what changes between the SELECT and the UPDATE is overwritten."""
     client.service.push("q", "a:b")
-    find = store.find
+    find = site.find
 
     def find_and_be_overtaken(query):
         rows = find(query)
-        store._db.execute("UPDATE civicrm_queue_item SET run_count = 7")
+        site.queues.file.change("UPDATE civicrm_queue_item SET run_count = 7")
         return rows
 
-    monkeypatch.setattr(store, "find", find_and_be_overtaken)
+    monkeypatch.setattr(site, "find", find_and_be_overtaken)
     where = [["id", "=", 1], ["run_count", "=", 0]]
     assert len(client.api4("QueueItem", "update", where=where, values={"run_count": 1})) == 1
-    assert store._db.execute("SELECT run_count FROM civicrm_queue_item").fetchall() == [(1,)]
+    assert site.queues.file.rows("SELECT run_count FROM civicrm_queue_item") == [(1,)]
 
 
 def test_get_fields_can_be_asked_for_one_field(client):
@@ -159,37 +165,37 @@ def test_get_fields_can_be_asked_for_one_field(client):
     assert (field["data_type"], field["default_value"]) == ("Integer", 0)
 
 
-def test_domain_says_which_domain_and_the_clock(store):
-    client = Client(store, domain=3)
+def test_domain_says_which_domain_and_the_clock(site):
+    client = Client(site, domain=3)
     (row,) = client.api4("Domain", "get", select=["id", "version", "NOW() AS now"], currentDomain=True)
     assert (row["id"], row["version"], len(row["now"])) == (3, "6.13.3", 19)
     assert [row["id"] for row in client.api4("Domain", "get")] == [1, 3]
 
 
-def test_settings_are_read_once_but_pausing_works_at_once(client, store):
-    other = Client(store)
+def test_settings_are_read_once_but_pausing_works_at_once(client, site):
+    other = Client(site)
     names = ["environment", "queue_paused", "core_maintenance_mode"]
     assert [row["value"] for row in client.api4("Setting", "get", select=names)] == ["Production", False, "0"]
     other.api4("Setting", "set", values={"queue_paused": True})
     assert client.api4("Setting", "get", select=["queue_paused"])[0]["value"] is False
     assert other.api4("Setting", "get", select=["queue_paused"])[0]["value"] is True
-    assert Client(store).api4("Setting", "get", select=["queue_paused"])[0]["value"] is True
+    assert Client(site).api4("Setting", "get", select=["queue_paused"])[0]["value"] is True
     client.service.create_queue("q")
     client.service.push("q", "a:b")
     assert client.api4("Queue", "claimItems", queue="q") == []
-    other_domain = Client(store, domain=2)
+    other_domain = Client(site, domain=2)
     assert len(other_domain.api4("Queue", "claimItems", queue="q")) == 1
 
 
 @pytest.mark.parametrize(("version", "name"), [("5.77", "core_maintenance_mode"), ("6.13.3", "nope")])
-def test_an_unknown_setting_fails_the_whole_call(store, version, name):
-    client = Client(store, version=version)
+def test_an_unknown_setting_fails_the_whole_call(site, version, name):
+    client = Client(site, version=version)
     message = refused(client.api4, "Setting", "get", select=["environment", name])
     assert message == f"Unknown settings for domain 1: {name}"
 
 
-def test_contacts_can_be_made_and_read(client, store):
-    store.delete(CONTACT, [1])
+def test_contacts_can_be_made_and_read(client, site):
+    site.delete(CONTACT, [1])
     client.api4("Contact", "create", values={"id": 100, "user_id": 5})
     assert client.api4("Contact", "get", where=[["id", "=", 100]]) == [
         {"id": 100, "user_id": 5, "is_blocked": False}
@@ -198,7 +204,7 @@ def test_contacts_can_be_made_and_read(client, store):
 
 def test_a_lost_store_is_an_error_and_the_pipe_goes_on(tmp_path):
     path = tmp_path / "queue.db"
-    client = Client(open_store(f"sqlite:///{path}"))
+    client = Client(open_site(f"sqlite:///{path}"))
     path.rename(tmp_path / "gone.db")
     assert refused(client.api4, "Queue", "get").startswith("DB Error: ")
     assert client.call("echo", ["still here"]) == ["still here"]

@@ -2,13 +2,13 @@
 
 | CiviCRM (contract A3, A4) | tested |
 |---|---|
-| a claim that was never run counts as a try | test_queue_runner.py, and below for every limit |
-| an exhausted item is deleted unrun, or its queue aborted | test_queue_runner.py (poisoned), and below |
-| runItems checks neither status nor lease | test_queue_service.py (status), below (lease) |
-| QueueItem.update selects, then updates by id | test_queue_api.py (one connection), below (several) |
-| `Sql` looks only at its head | test_queue_store.py |
-| a queue's settings are cached, its status is not | test_queue_service.py |
-| the site's clock is its own | test_python_site.py, test_queue_query.py, below (leases) |
+| a claim that was never run counts as a try | test_runner.py, and below for every limit |
+| an exhausted item is deleted unrun, or its queue aborted | test_runner.py (poisoned), and below |
+| runItems checks neither status nor lease | test_service.py (status), below (lease) |
+| QueueItem.update selects, then updates by id | test_api.py (one connection), below (several) |
+| `Sql` looks only at its head | test_sqlite.py |
+| a queue's settings are cached, its status is not | test_service.py |
+| the site's clock is its own | test_python_site.py, test_query.py, below (leases) |
 """
 
 import pytest
@@ -16,8 +16,8 @@ from support import tasks
 from support.queue_client import Client
 from support.queue_rules import let_go, make_service, rows, run
 
+from coworker.civiserver.site_store import open_site
 from coworker.model import Outcome
-from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 make = make_service
@@ -36,13 +36,13 @@ def connect(tmp_path):
     opened = []
 
     def connect(offset=0.0):
-        opened.append(open_store(f"sqlite:///{tmp_path}/site.db", clock_offset=offset))
+        opened.append(open_site(f"sqlite:///{tmp_path}/site.db", clock_offset=offset))
         return Client(opened[-1])
 
     tasks.seen.clear()
     yield connect
-    for store in opened:
-        store.close()
+    for site in opened:
+        site.close()
 
 
 def of(client):
@@ -80,7 +80,7 @@ def test_an_exhausted_item_in_a_batch_harms_the_others_only_where_it_aborts_the_
     for queue, error in (("mild", "delete"), ("hard", "abort")):
         service.create_queue(queue, error=error, batch_limit=3)
         ids = service.push_all(queue, [NOTE] * 3)
-        service.store._db.execute("UPDATE civicrm_queue_item SET run_count = 1 WHERE id = ?", [ids[1]])
+        service.store.file.change("UPDATE civicrm_queue_item SET run_count = 1 WHERE id = ?", [ids[1]])
     assert run(service, "mild") == [OK, DELETE, OK]
     assert run(service, "hard") == [OK, ABORT, RELINQUISH]
     assert [row[1:] for row in rows(service, "hard")] == [(None, 2), (None, 0)]
@@ -108,15 +108,15 @@ def test_a_request_that_is_sent_twice_runs_what_was_left_for_a_retry_twice(conne
 
 def overtake(client, act):
     """`act` is done once, between the SELECT and the UPDATE of this client's next update."""
-    store = client.service.store
-    update = store.update
+    site = client.service.site
+    update = site.update
 
     def overtaken(*arguments):
-        store.update = update
+        site.update = update
         act()
         update(*arguments)
 
-    store.update = overtaken
+    site.update = overtaken
 
 
 def test_an_update_frees_what_another_has_claimed_between_its_select_and_its_update(connect):

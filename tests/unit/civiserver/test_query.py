@@ -4,12 +4,12 @@ import pytest
 
 from coworker.civi import looking
 from coworker.civiserver import sql
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import DOMAIN, QUEUE, QUEUE_ITEM
 from coworker.civiserver.query import parse_query, select_rows
 from coworker.civiserver.service import QueueService
+from coworker.civiserver.site_store import open_site
 from coworker.model import QueueInfo
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import open_store
 from coworker.queues.task import Task
 
 NOW = 1_774_000_000
@@ -19,13 +19,13 @@ BY_WEIGHT = {"weight": "ASC", "id": "ASC"}
 
 @pytest.fixture
 def service():
-    service = QueueService(open_store("memory:"))
+    service = QueueService(open_site("memory:"))
     yield service
-    service.store.close()
+    service.site.close()
 
 
 def find(service, entity=QUEUE_ITEM, **params):
-    return service.store.find(parse_query(entity, params, service.store.now()))
+    return service.site.find(parse_query(entity, params, service.store.now()))
 
 
 def fill(service, queue, count, **more):
@@ -71,12 +71,14 @@ def test_data_is_never_shown_and_unknown_fields_are_left_out(service):
 
 
 def test_now_is_the_sites_clock():
-    store = open_store("memory:", clock_offset=86400.0)
-    fill(QueueService(store), "a", 1)
-    (ahead,) = store.find(parse_query(QUEUE_ITEM, {"select": ["NOW() AS now"]}, store.now()))
-    (here,) = select_rows(parse_query(DOMAIN, {"select": ["NOW() AS now"]}, store.now() - 86400), [{"id": 1}])
+    site = open_site("memory:", clock_offset=86400.0)
+    fill(QueueService(site), "a", 1)
+    (ahead,) = site.find(parse_query(QUEUE_ITEM, {"select": ["NOW() AS now"]}, site.queues.now()))
+    (here,) = select_rows(
+        parse_query(DOMAIN, {"select": ["NOW() AS now"]}, site.queues.now() - 86400), [{"id": 1}]
+    )
     assert ahead["now"] > here["now"]
-    store.close()
+    site.close()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_no_question_of_the_daemon_reads_a_whole_queue(service, params, index):
         params = {**params, "select": ["id"], "orderBy": BY_WEIGHT}
     query = parse_query(QUEUE_ITEM, params, NOW)
     statement = sql.to_statement(query, sql.find_free(query))
-    plan = service.store._db.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.values).fetchall()
+    plan = service.store.file.rows(f"EXPLAIN QUERY PLAN {statement.text}", statement.values)
     steps = [row[3] for row in plan]
     assert any(index in step for step in steps), steps
     assert not any(step.startswith("SCAN civicrm_queue_item") for step in steps), steps

@@ -6,8 +6,8 @@ import pytest
 from support import tasks
 from support.queue_rules import let_go, make_service, rows, run
 
+from coworker.civiserver.errors import ApiError
 from coworker.model import SYSTEM, Identity, Outcome
-from coworker.queues.errors import ApiError
 from coworker.queues.task import Task
 
 make = make_service
@@ -109,7 +109,7 @@ def test_a_claim_that_was_never_run_counts_and_the_next_one_deletes_unrun(servic
 def test_a_poisoned_item_ends_by_policy_without_its_task(service):
     service.create_queue("q", error="abort", retry_limit=3)
     service.push("q", "support.tasks:note")
-    service.store._db.execute("UPDATE civicrm_queue_item SET run_count = 5")
+    service.store.file.change("UPDATE civicrm_queue_item SET run_count = 5")
     assert service.run_claimed("q", [1]) == [(1, ABORT)]
     assert service.status("q") == "aborted"
     assert tasks.seen == []
@@ -166,7 +166,7 @@ def test_a_single_item_that_is_gone_is_an_error(make, version, message):
 def test_a_payload_that_is_no_task_ends_by_policy_without_retry(service, data):
     service.create_queue("q", retry_limit=5)
     service.push("q", "support.tasks:note")
-    service.store._db.execute("UPDATE civicrm_queue_item SET data = ?", [data])
+    service.store.file.change("UPDATE civicrm_queue_item SET data = ?", [data])
     assert run(service) == [DELETE]
 
 

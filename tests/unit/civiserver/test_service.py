@@ -6,9 +6,10 @@ import pytest
 from support import tasks
 from support.queue_rules import make_service, rows, run
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.release import Release
 from coworker.model import SYSTEM, Outcome
-from coworker.queues.errors import ApiError
+from coworker.queues.stores.base import Abilities
 from coworker.queues.task import Task
 
 make = make_service
@@ -25,7 +26,7 @@ def test_queues_that_are_not_active_give_nothing(service, queue_status):
     service.create_queue("q")
     service.push("q", "support.tasks:note")
     if queue_status == "paused":
-        service.store.set_setting(1, "queue_paused", True)
+        service.site.set_setting(1, "queue_paused", True)
     else:
         service.store.set_status("q", queue_status)
     assert service.claim("q") == []
@@ -86,7 +87,7 @@ def test_settings_of_a_queue_are_remembered_its_status_is_not(service, make):
     service.create_queue("q", batch_limit=1)
     service.push_all("q", [Task("support.tasks:note")] * 4)
     assert len(service.claim("q")) == 1
-    service.store._db.execute("UPDATE civicrm_queue SET batch_limit = 3")
+    service.store.file.change("UPDATE civicrm_queue SET batch_limit = 3")
     assert len(service.claim("q")) == 1
     assert len(make().claim("q")) == 2
 
@@ -152,7 +153,16 @@ def test_push_keeps_what_json_keeps(service):
     assert json.dumps(item["data"])
 
 
+def test_a_store_without_order_has_no_linear_queues(service):
+    service.store.abilities = Abilities(order=False)
+    service.create_queue("q", type="Sql")
+    service.create_queue("r")
+    with pytest.raises(ApiError, match='Queue "q" is linear, and its store keeps no order'):
+        service.claim("q")
+    assert service.claim("r") == []
+
+
 @pytest.mark.parametrize("version", ["six", "", "6"])
 def test_a_version_that_is_none(version):
-    with pytest.raises(ValueError, match="is no CiviCRM version"):
+    with pytest.raises(ValueError, match="is not a CiviCRM version"):
         Release(version)

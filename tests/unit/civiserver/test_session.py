@@ -5,22 +5,22 @@ import json
 import pytest
 from support.queue_client import Client, refused
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.service import QueueService
 from coworker.civiserver.session import Session
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import open_store
+from coworker.civiserver.site_store import open_site
 
 
 @pytest.fixture
-def store():
-    store = open_store("memory:")
-    yield store
-    store.close()
+def site():
+    site = open_site("memory:")
+    yield site
+    site.close()
 
 
 @pytest.fixture
-def client(store):
-    return Client(store)
+def client(site):
+    return Client(site)
 
 
 # the protocol
@@ -35,20 +35,20 @@ def client(store):
         ("uj", '{"Civi::pipe":{"u":"untrusted","j":["jsonrpc-2.0"]}}'),
     ],
 )
-def test_welcome(store, flags, header):
-    assert Session(QueueService(store), flags).welcome() == header
+def test_welcome(site, flags, header):
+    assert Session(QueueService(site), flags).welcome() == header
 
 
-def test_trusted_and_untrusted_at_once_is_fatal(store):
+def test_trusted_and_untrusted_at_once_is_fatal(site):
     with pytest.raises(ApiError, match="both trusted and untrusted"):
-        Session(QueueService(store), "ut")
+        Session(QueueService(site), "ut")
 
 
 @pytest.mark.parametrize(
     ("method", "params"), [("api4", ["Queue", "get", {}]), ("login", {"contactId": 2}), ("api3", ["A", "b"])]
 )
-def test_with_neither_t_nor_u_every_call_dies_of_a_type_error(store, method, params):
-    client = Client(store, flags="v", checks=True)
+def test_with_neither_t_nor_u_every_call_dies_of_a_type_error(site, method, params):
+    client = Client(site, flags="v", checks=True)
     assert "Return value must be of type bool, null returned" in refused(client.call, method, params)
     assert client.call("echo", [1]) == [1]
 
@@ -129,8 +129,8 @@ def test_errors_as_arrays(client):
 # permissions and logins
 
 
-def test_calls_are_checked_unless_a_trusted_client_says_otherwise(store):
-    client = Client(store, checks=True)
+def test_calls_are_checked_unless_a_trusted_client_says_otherwise(site):
+    client = Client(site, checks=True)
     message = "Authorization failed: CiviCRM APIv4 (Queue::get)"
     assert refused(client.api4, "Queue", "get") == message
     assert client.api4("Queue", "get", checkPermissions=False) == []
@@ -138,20 +138,20 @@ def test_calls_are_checked_unless_a_trusted_client_says_otherwise(store):
     assert client.api4("Queue", "get") == []
 
 
-def test_a_contact_without_a_user_has_no_permissions(store):
-    client = Client(store, checks=True)
+def test_a_contact_without_a_user_has_no_permissions(site):
+    client = Client(site, checks=True)
     client.call("login", {"contactId": 1})
     assert "Authorization failed" in refused(client.api4, "Queue", "get")
 
 
-def test_an_untrusted_client_cannot_switch_the_checks_off(store):
-    client = Client(store, flags="u", checks=True)
+def test_an_untrusted_client_cannot_switch_the_checks_off(site):
+    client = Client(site, flags="u", checks=True)
     assert client.call("options", {"apiCheckPermissions": False}) == []
     assert "Authorization failed" in refused(client.api4, "Queue", "get", checkPermissions=False)
 
 
-def test_data_is_hidden_when_permissions_are_checked(store):
-    client = Client(store, checks=True)
+def test_data_is_hidden_when_permissions_are_checked(site):
+    client = Client(site, checks=True)
     client.call("login", {"contactId": 2})
     client.service.push("q", "a:b")
     (row,) = client.api4("QueueItem", "get", select=["id", "data"])

@@ -53,7 +53,7 @@ def test_what_strtotime_understands(text, shown):
     "text", ["", "  ", "soon", "+5", "5 apples", "now or never", "2026-11", "+1 hour x", "@"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         parse_time(text, NOW)
 
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coworker.civiserver.errors import ApiError
 from coworker.civiserver.fields import QUEUE, QUEUE_ITEM
 from coworker.civiserver.query import parse_query, select_rows
+from coworker.civiserver.site_store import open_site
 from coworker.civiserver.where import matches, parse_where
-from coworker.queues.errors import ApiError
-from coworker.queues.stores import open_store
 
 NOW = 1_774_000_000
 ROW = {"id": 7, "queue_name": "email/thankyou", "weight": 0, "release_time": None, "run_count": 2}
@@ -63,10 +63,10 @@ def test_one_clause(clause, expected):
         ([["id", "IN", 7]], "IN needs a list"),
         ([["id", "BETWEEN", [1]]], "BETWEEN needs a list"),
         ([["OR", []]], "OR needs a list"),
-        ([["release_time", "<", "soon"]], "is no time"),
+        ([["release_time", "<", "soon"]], "is not a time"),
         ([["release_time", "LIKE", "2026%"]], "does not go with the time"),
         ([["queue_name", "=", ["a"]]], "not a text"),
-        (["id"], "is no clause"),
+        (["id"], "is not a clause"),
         ({"id": 1}, "expected a list"),
         ([["has_base", "=", 1]], "Invalid field 'has_base'"),
     ],
@@ -125,25 +125,25 @@ orders = st.sampled_from([{}, {"weight": "ASC", "id": "ASC"}, {"release_time": "
     offset=st.integers(0, 2),
 )
 def test_sql_and_python_find_the_same_rows(items, where, order, limit, offset):
-    store = open_store("memory:")
-    ids = store.insert(QUEUE_ITEM, items) if items else []
+    site = open_site("memory:")
+    ids = site.insert(QUEUE_ITEM, items) if items else []
     order = order or {"id": "ASC"}
     params = {"select": ["id"], "where": where, "orderBy": order, "limit": limit, "offset": offset}
     query = parse_query(QUEUE_ITEM, params, NOW)
     expected = select_rows(query, [{**item, "id": row_id} for item, row_id in zip(items, ids, strict=True)])
-    assert store.find(query) == expected
-    store.close()
+    assert site.find(query) == expected
+    site.close()
 
 
 @settings(max_examples=100)
 @given(items=st.lists(rows, max_size=8), extra=st.lists(clauses, max_size=1), limit=st.integers(1, 3))
 def test_the_quick_way_to_the_first_free_items_is_the_same_as_the_slow_one(items, extra, limit):
-    store = open_store("memory:")
+    site = open_site("memory:")
     if items:
-        store.insert(QUEUE_ITEM, [{**item, "queue_name": "q"} for item in items])
+        site.insert(QUEUE_ITEM, [{**item, "queue_name": "q"} for item in items])
     free = ["OR", [["release_time", "IS NULL"], ["release_time", "<", "now"]]]
     where = [["queue_name", "=", "q"], free, *extra]
     params = {"select": ["id"], "where": where, "orderBy": {"weight": "ASC", "id": "ASC"}}
-    everything = store.find(parse_query(QUEUE_ITEM, params, NOW))  # without a limit: one plain SELECT
-    assert store.find(parse_query(QUEUE_ITEM, {**params, "limit": limit}, NOW)) == everything[:limit]
-    store.close()
+    everything = site.find(parse_query(QUEUE_ITEM, params, NOW))  # without a limit: one plain SELECT
+    assert site.find(parse_query(QUEUE_ITEM, {**params, "limit": limit}, NOW)) == everything[:limit]
+    site.close()

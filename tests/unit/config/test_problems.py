@@ -121,9 +121,9 @@ def test_wrong_values(write, section, line, problem):
     ("line", "problem"),
     [
         ("civicrm_version = 5.51", "civicrm_version: must be text in quotes, not 5.51"),
-        ("civicrm_version = 'six'", 'civicrm_version: "six" is no version (like "6.4" or "5.51.0")'),
+        ("civicrm_version = 'six'", 'civicrm_version: "six" is not a version (like "6.4" or "5.51.0")'),
         ("cwd = 'nowhere'", 'cwd: "nowhere": directory does not exist'),
-        ("cwd = 'c.toml'", 'cwd: "c.toml": is no directory'),
+        ("cwd = 'c.toml'", 'cwd: "c.toml": is not a directory'),
         ("poll_interval = 0", "poll_interval: 0 is out of bounds, it must be 0.01 to 3600 seconds"),
         ("workers = 0", "workers.count: 0 is out of bounds, it must be 1 to 1000"),
         ("workers = '4'", 'workers.count: must be a whole number, not "4"'),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coworker.demo.journal import FAILED, OK, START, Entry
+from coworker.demo.journal import FAILED, OK, START, JournalEntry
 from coworker.demo.plan import QUEUES, Expected, choose_max_requests, share_out
 from coworker.demo.report import make_report, percentile
 from coworker.demo.verdict import Facts, judge
@@ -29,7 +29,7 @@ def call(item, end=OK, run_count=1, contact=None, pid=7):
     """The two lines of one call; `end` None: it never came to its end."""
     queue = EXPECTED[item].queue if item in EXPECTED else "fast"
     whats = [START] if end is None else [START, end]
-    return [Entry(what, item, queue, contact, pid, run_count, 0.0) for what in whats]
+    return [JournalEntry(what, item, queue, contact, pid, run_count, 0.0) for what in whats]
 
 
 def good():
@@ -181,8 +181,8 @@ def test_percentiles_are_by_nearest_rank():
 
 def test_the_report_says_what_was_found():
     entries = [
-        Entry(START, "1", "fast", None, 7, 1, 100.5),
-        Entry(OK, "1", "fast", None, 7, 1, 101.0),
+        JournalEntry(START, "1", "fast", None, 7, 1, 100.5),
+        JournalEntry(OK, "1", "fast", None, 7, 1, 101.0),
     ]
     expected = {"1": Expected("fast"), "2": Expected("fast")}
     found = judge(Facts(expected, entries, frozenset(), {"1": ["ok"]}))

@@ -65,12 +65,12 @@ def test_an_empty_line_is_a_failed_call(line):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"Notice: undefined index", "no JSON"),
-        (b'{"result":1,"id":4}{"result":1,"id":5}', "no JSON"),
-        (b'{"result":"\xff","id":4}', "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b"null", "no object"),
-        (b'[{"result":1,"id":4}]', "no object"),
+        (b"Notice: undefined index", "not JSON"),
+        (b'{"result":1,"id":4}{"result":1,"id":5}', "not JSON"),
+        (b'{"result":"\xff","id":4}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"null", "not an object"),
+        (b'[{"result":1,"id":4}]', "not an object"),
         (b'{"result":1,"id":5}', "is to call 5, not to call 4"),
         (b'{"result":1,"id":"4"}', "is to call '4', not to call 4"),
         (b'{"result":1,"id":4.0}', "is to call 4.0"),

@@ -5,131 +5,132 @@ import threading
 
 import pytest
 
-from coworker.civiserver.fields import CONTACT, QUEUE, QUEUE_ITEM
-from coworker.civiserver.query import parse_query
-from coworker.civiserver.service import QueueService
 from coworker.errors import ConfigError, ExitCode
 from coworker.queues.errors import StoreError
 from coworker.queues.stores import open_store
-from coworker.queues.task import Task
+from coworker.queues.stores.base import NewItem, QueueSpec
 
-TASK = Task("builtins:print")
+ITEM = NewItem('{"callback":"builtins:print"}')
 
 
 @pytest.fixture
-def service(tmp_path):
-    service = QueueService(open_store(f"sqlite:///{tmp_path}/queue.db", busy_timeout=0.05))
-    service.create_queue("q", batch_limit=2)
-    service.create_queue("line", type="Sql")
-    yield service
-    service.store.close()
+def store(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/queue.db", busy_timeout=0.05)
+    common = {"runner": "task", "error": "delete"}
+    queues = [
+        {"name": "q", "type": "SqlParallel", "batch_limit": 2, **common},
+        {"name": "line", "type": "Sql", "batch_limit": 1, **common},
+    ]
+    store.file.insert("civicrm_queue", queues)
+    yield store
+    store.close()
 
 
-def rows(service, queue="q"):
+def rows(store, queue="q"):
     """(id, seconds until release, run_count) of each item."""
-    now = service.store.now()
+    now = store.now()
     text = (
         "SELECT id, release_time, run_count FROM civicrm_queue_item WHERE queue_name = ? ORDER BY weight, id"
     )
-    found = service.store._db.execute(text, [queue]).fetchall()
+    found = store.file.rows(text, [queue])
     return [(item_id, release and release - now, count) for item_id, release, count in found]
+
+
+def claim(store, queue="q"):
+    spec = store.queue(queue)
+    return store.claim(spec, spec.batch_limit)
 
 
 def ids(items):
     return [item.id for item in items]
 
 
-def test_a_claim_leases_in_order_of_weight_and_counts_a_try(service):
-    late = service.push_all("q", [TASK] * 2, weight=1)
-    early = service.push_all("q", [TASK])
-    claimed = service.claim("q")
+def test_a_claim_leases_in_order_of_weight_and_counts_a_try(store):
+    late = store.push("q", [ITEM._replace(weight=1)] * 2)
+    early = store.push("q", [ITEM])
+    claimed = claim(store, "q")
     assert ids(claimed) == [early[0], late[0]]
     assert [item.run_count for item in claimed] == [1, 1]
-    assert rows(service) == [(3, 3600, 1), (1, 3600, 1), (2, None, 0)]
+    assert rows(store) == [(3, 3600, 1), (1, 3600, 1), (2, None, 0)]
 
 
-def test_an_item_is_free_after_the_second_of_its_release_not_in_it(service):
-    service.push_all("q", [TASK])
-    now = service.store.now()
-    service.store.now = lambda: now
-    service.store.release("q", 1, now)
-    assert service.claim("q") == []
-    assert service.store.statistics("q").ready == 1  # the count says "<=", the claim "<", as in CiviCRM
-    service.store.release("q", 1, now - 1)
-    assert ids(service.claim("q")) == [1]
+def test_an_item_is_free_after_the_second_of_its_release_not_in_it(store):
+    store.push("q", [ITEM])
+    now = store.now()
+    store.now = lambda: now
+    store.release("q", 1, now)
+    assert claim(store, "q") == []
+    assert store.statistics("q").ready == 1  # the count says "<=", the claim "<", as in CiviCRM
+    store.release("q", 1, now - 1)
+    assert ids(claim(store, "q")) == [1]
 
 
-def test_free_items_are_found_behind_leased_ones_and_among_expired_ones(service):
-    service.push_all("q", [TASK] * 6)
-    now = service.store.now()
+def test_free_items_are_found_behind_leased_ones_and_among_expired_ones(store):
+    store.push("q", [ITEM] * 6)
+    now = store.now()
     for item_id, release in ((1, now + 100), (2, now - 100), (3, now + 100), (5, now - 50)):
-        service.store.release("q", item_id, release)
-    assert ids(service.claim("q")) == [2, 4]
-    assert ids(service.claim("q")) == [5, 6]
+        store.release("q", item_id, release)
+    assert ids(claim(store, "q")) == [2, 4]
+    assert ids(claim(store, "q")) == [5, 6]
 
 
-def test_many_expired_items_are_claimed_in_the_same_order(service):
-    service.push_all("q", [TASK] * 600, release_time="-100 seconds")
-    service.push_all("q", [TASK], weight=-1)
-    assert ids(service.claim("q")) == [601, 1]
-    assert ids(service.claim("q")) == [2, 3]
+def test_many_expired_items_are_claimed_in_the_same_order(store):
+    store.push("q", [ITEM._replace(release_time=store.now() - 100)] * 600)
+    store.push("q", [ITEM._replace(weight=-1)])
+    assert ids(claim(store, "q")) == [601, 1]
+    assert ids(claim(store, "q")) == [2, 3]
 
 
-def test_a_linear_queue_gives_its_head_or_nothing(service):
-    service.push_all("line", [TASK] * 2)
-    assert ids(service.claim("line")) == [1]
-    assert service.claim("line") == []
-    service.store.remove("line", 1)
-    assert ids(service.claim("line")) == [2]
+def test_a_linear_queue_gives_its_head_or_nothing(store):
+    store.push("line", [ITEM] * 2)
+    assert ids(claim(store, "line")) == [1]
+    assert claim(store, "line") == []
+    store.remove("line", 1)
+    assert ids(claim(store, "line")) == [2]
 
 
-def test_items_of_another_queue_are_not_touched_by_their_id(service):
-    service.push_all("q", [TASK])
-    service.claim("q")
-    service.store.remove("line", 1)
-    service.store.release("line", 1, None)
-    service.store.relinquish("line", [1], None)
-    assert rows(service) == [(1, 3600, 1)]
-    assert service.fetch("line", [1]) == []
+def test_items_of_another_queue_are_not_touched_by_their_id(store):
+    store.push("q", [ITEM])
+    claim(store, "q")
+    store.remove("line", 1)
+    store.release("line", 1, None)
+    store.relinquish("line", [1], None)
+    assert rows(store) == [(1, 3600, 1)]
+    assert store.fetch("line", [1]) == []
 
 
-def test_a_failed_insert_leaves_nothing(service):
-    with pytest.raises(StoreError, match="already exists"):
-        service.store.insert(QUEUE, [{"name": "new", "type": "Sql"}, {"name": "q", "type": "Sql"}])
-    assert service.store.queue("new") is None
+def test_a_push_that_fails_leaves_nothing(store):
+    with pytest.raises(StoreError):
+        store.push("q", [ITEM, ITEM._replace(data=object())])
+    assert store.statistics("q").total == 0
 
 
-def test_a_file_has_a_write_ahead_log(service):
-    assert service.store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def test_a_queue_has_settings_and_a_status_that_is_read_afresh(store):
+    assert store.queue("q") == QueueSpec("q", "SqlParallel", "task", 2, 3600, 0, None, "active", "delete")
+    assert (store.queue("line").linear, store.queue("none")) == (True, None)
+    assert (store.status("q"), store.status("none")) == ("active", None)
+    store.set_status("q", "draft")
+    assert store.status("q") == "draft"
 
 
-def test_a_locked_store_is_an_error_and_usable_again_afterwards(service, tmp_path):
-    service.push_all("q", [TASK])
+def test_a_locked_store_is_an_error_and_usable_again_afterwards(store, tmp_path):
+    store.push("q", [ITEM])
     other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="DB Error: database is locked"):
-        service.claim("q")
-    with pytest.raises(StoreError, match="DB Error: database is locked"):
-        service.store.remove("q", 1)
+    with pytest.raises(StoreError, match="database is locked"):
+        claim(store, "q")
+    with pytest.raises(StoreError, match="database is locked"):
+        store.remove("q", 1)
     other.rollback()
     other.close()
-    assert ids(service.claim("q")) == [1]
+    assert ids(claim(store, "q")) == [1]
 
 
-def test_a_moved_file_is_noticed_and_its_return_too(service, tmp_path):
-    service.store.check()
-    (tmp_path / "queue.db").rename(tmp_path / "elsewhere.db")
-    with pytest.raises(StoreError, match="DB Error: the file is not there any more"):
-        service.store.check()
-    (tmp_path / "elsewhere.db").rename(tmp_path / "queue.db")
-    service.store.check()
-
-
-def test_opening_twice_keeps_what_is_there(service, tmp_path):
-    service.push_all("q", [TASK])
-    again = QueueService(open_store(f"sqlite:///{tmp_path}/queue.db"))
-    assert again.items("q")[0]["data"] == TASK.to_data()
-    again.store.close()
+def test_opening_twice_keeps_what_is_there(store, tmp_path):
+    store.push("q", [ITEM])
+    again = open_store(f"sqlite:///{tmp_path}/queue.db")
+    assert again.fetch("q", [1]) == [(1, ITEM.data, 0)]
+    again.close()
 
 
 def test_many_may_open_a_new_file_at_once(tmp_path):
@@ -173,48 +174,32 @@ def test_unknown_urls_are_a_mistake_in_the_settings(url):
     assert refused.value.exit_code == ExitCode.CONFIG
 
 
-def test_contacts_are_known_by_id_and_by_user(service):
-    store = service.store
-    assert store.contact(contact_id=1).user_id is None
-    assert store.contact(user_id=1).id == 2
-    store.insert(CONTACT, [{"id": 7, "user_id": 70, "is_blocked": 1}])
-    assert store.contact(contact_id=7) == (7, 70, True)
-    assert store.contact(contact_id=8) is None
-
-
-def test_reset_counts_what_it_drops(service):
-    service.push_all("q", [TASK] * 3)
-    service.push_all("line", [TASK])
-    assert service.reset("q") == 3
-    assert service.store.statistics("q") == (0, 0, 0)
-    assert service.store.statistics("line").total == 1
+def test_reset_counts_what_it_drops(store):
+    store.push("q", [ITEM] * 3)
+    store.push("line", [ITEM])
+    assert store.reset("q") == 3
+    assert store.statistics("q") == (0, 0, 0)
+    assert store.statistics("line").total == 1
 
 
 @pytest.fixture
-def steps(service):
+def steps(store):
     """A function that counts the instructions of SQLite's machine while it calls another, in tens."""
 
     def count(function):
         ticks = []
-        service.store._db.set_progress_handler(lambda: ticks.append(1), 10)
+        store.file._db.set_progress_handler(lambda: ticks.append(1), 10)
         function()
-        service.store._db.set_progress_handler(None, 0)
+        store.file._db.set_progress_handler(None, 0)
         return len(ticks)
 
     return count
 
 
-@pytest.mark.parametrize("release_time", [None, "+3600 seconds", "-3600 seconds"])
-def test_a_claim_costs_the_same_however_many_items_are_free_leased_or_expired(service, steps, release_time):
+@pytest.mark.parametrize("release", [None, 3600, -3600])
+def test_a_claim_costs_the_same_however_many_items_are_free_leased_or_expired(store, steps, release):
     """By instructions, not by the clock: 4,000 items ahead of the two that are free make no difference."""
-    service.push_all("q", [TASK] * 4000, release_time=release_time)
-    service.push_all("q", [TASK] * 4, weight=1)
-    assert steps(lambda: service.claim("q")) < 300
-
-
-def test_the_names_of_queues_cost_the_same_however_many_items_they_have(service, steps):
-    service.push_all("q", [TASK] * 4000)
-    service.push_all("line", [TASK])
-    names = {"select": ["queue_name"], "groupBy": ["queue_name"]}
-    query = parse_query(QUEUE_ITEM, names, service.store.now())
-    assert steps(lambda: service.store.find(query)) < 20
+    release_time = None if release is None else store.now() + release
+    store.push("q", [ITEM._replace(release_time=release_time)] * 4000)
+    store.push("q", [ITEM._replace(weight=1)] * 4)
+    assert steps(lambda: claim(store, "q")) < 300
