@@ -121,7 +121,7 @@ class Control(Body):
             self.link.post(Settled(order.ref, fates))
         except CallError as error:
             self.link.post(SettleFailed(order.ref, str(error), final=False))
-            self._unless_lost(error, f"settling a claim of {order.queue}")
+            self._unless_lost(error, f"settling a claim of {order.info.name}")
         except (ProtocolError, ValueError, TypeError) as error:
             if self.client.pipe.condemned:
                 raise
@@ -135,7 +135,7 @@ class Control(Body):
             self.link.post(seen)
         except CallError as error:
             self.link.post(InspectFailed(order.claim, str(error)))
-            self._unless_lost(error, f"renewing leases of {order.queue}")
+            self._unless_lost(error, f"renewing leases of {order.info.name}")
         except (ProtocolError, ValueError, TypeError) as error:
             if self.client.pipe.condemned:
                 raise

@@ -29,12 +29,12 @@ CHUNK = 100  # rows renewed in one call
 
 def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
     """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
-    found, site_now = store.rows(order.queue, order.part.ids)
+    found, site_now = store.rows(order.info.name, order.part.ids)
     claim = OpenClaim(order.info, order.part, _ages(order.leases))
     # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
     # under the lease, and none of the others is taken for it.
     verdicts = sorted(decide(_seen(found, site_now), claim), key=lambda each: each.fate in STAY)
-    return _carry_out(store, order.queue, verdicts, found)
+    return _carry_out(store, order.info.name, verdicts, found)
 
 
 def search(store: queues.RowStore, order: Search) -> list[list[str]]:
@@ -45,17 +45,17 @@ def search(store: queues.RowStore, order: Search) -> list[list[str]]:
     first = order.info.lease_time - lease.ago - lease.within - CLOCK_SLACK
     last = order.info.lease_time - lease.ago + CLOCK_SLACK
     found, read_at = store.released_between(
-        order.queue, queues.moment(site_now, first), queues.moment(site_now, last)
+        order.info.name, queues.moment(site_now, first), queues.moment(site_now, last)
     )
     verdicts = orphans(
         _seen(found, read_at), lease, order.info.lease_time, frozenset(order.named), sole=order.sole
     )
-    return _carry_out(store, order.queue, verdicts, found)
+    return _carry_out(store, order.info.name, verdicts, found)
 
 
 def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
     """See which rows are still under our lease, and renew it if that is wanted. Raises CallError."""
-    found, site_now = store.rows(order.queue, order.ids)
+    found, site_now = store.rows(order.info.name, order.ids)
     leases = _ages(order.leases)
     seen = {row.id: row for row in _seen(found, site_now)}
     ours = [row for row in found if under_our_lease(seen[row.id], leases, order.info.lease_time)]
@@ -78,7 +78,7 @@ def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> li
     renewed = []
     for group in groups.values():
         for start in range(0, len(group), CHUNK):
-            renewed += store.update(order.queue, group[start : start + CHUNK], values)
+            renewed += store.update(order.info.name, group[start : start + CHUNK], values)
     return renewed
 
 

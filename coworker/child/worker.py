@@ -63,13 +63,13 @@ class Worker(Body):
         self.journal.next_order()
         if isinstance(order, Work):
             why = self._work(order)
-            self.link.post(Idle(order.queue, why))
+            self.link.post(Idle(order.info.name, why))
         elif isinstance(order, Run):
             items = unpack(order.items)
-            self.title.show(self.identity, order.queue, self._done)
+            self.title.show(self.identity, order.info.name, self._done)
             self.journal.handed(order.claim, order.info, items, order.leases)
-            self._run_as(order.claim, order.queue, items, announced=False)
-            self.link.post(Idle(order.queue, "ran"))
+            self._run_as(order.claim, order.info.name, items, announced=False)
+            self.link.post(Idle(order.info.name, "ran"))
         self.journal.flush()
         self.title.show(self.identity, None, self._done)
 
@@ -85,7 +85,7 @@ class Worker(Body):
         """Batch after batch; returns why it ended (see Idle)."""
         until = time.monotonic() + order.seconds
         done_before = self._done
-        self.title.show(self.identity, order.queue, self._done)
+        self.title.show(self.identity, order.info.name, self._done)
         first = True
         while True:
             if self.link.inbox:
@@ -107,7 +107,7 @@ class Worker(Body):
 
     def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
         """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
-        queue = order.queue
+        queue = order.info.name
         _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
         begun = [item.id for item in mine] if announced else []

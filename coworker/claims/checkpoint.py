@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,38 +22,35 @@ from coworker.unix.proc import boot_id, this_process
 SITE = "site-"  # what its name begins with
 
 
-class OpenLeases(NamedTuple):
-    """The leases that rows of a claim may show, and since when a renewal is under way (monotonic seconds)."""
-
-    leases: Sequence[Lease]
-    renewing: float | None = None
-
-
-class KeptClaim(NamedTuple):
+class SavedClaim(NamedTuple):
     """Items of a claim that no child's journal names any more, or perhaps not yet."""
 
     claim: str
     queue: QueueInfo
-    leases: OpenLeases
+    leases: list[Lease]
     items: list[Item]
 
 
-class KeptIntent(NamedTuple):
-    """A claim without an answer that has still to be searched for; times in monotonic seconds."""
+class LostIntent(NamedTuple):
+    """A claim without an answer, sent at `since`; at `until`, if known, nothing of its pipe ran any more."""
 
     queue: QueueInfo
     since: float
-    until: float
+    until: float | None
     cause: str
 
 
 class Snapshot(NamedTuple):
-    """All that the file holds. `crashes`: {queue: {item: [count, at]}}, see master.crash_counts."""
+    """All that the file holds. `renewed`: claims whose rows may show other leases than their first one.
 
-    claims: list[KeptClaim]
-    renewed: list[tuple[str, OpenLeases]]
+    A renewal that is under way since a moment is written as Lease(inf, moment): it may begin at any time.
+    `crashes`: {queue: {item: [count, at]}}, see master.crash_counts.
+    """
+
+    claims: list[SavedClaim]
+    renewed: list[tuple[str, list[Lease]]]
     settling: list[tuple[str, Unsettled]]
-    lost: list[KeptIntent]
+    lost: list[LostIntent]
     crashes: dict[str, dict[str, list[Any]]]
 
 
@@ -103,32 +99,11 @@ class Checkpoint:
         if not any(snapshot):
             self._path.unlink(missing_ok=True)
             return
-        head = {**self._head, "wall": round(time.time() - time.monotonic(), 3), **_content(snapshot)}
+        claims = [[*saved[:3], pack(saved.items)] for saved in snapshot.claims]
+        wall = round(time.time() - time.monotonic(), 3)
+        head = {**self._head, "wall": wall, **snapshot._asdict(), "claims": claims}
         fresh = self._path.with_suffix(".new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as stream:
             json.dump([MARK, VERSION, head], stream, separators=(",", ":"))
         fresh.replace(self._path)
-
-
-def _content(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "claims": [
-            [kept.claim, kept.queue, _leases(kept.leases), pack(kept.items)] for kept in snapshot.claims
-        ],
-        "renewed": [[claim, _leases(leases)] for claim, leases in snapshot.renewed],
-        "settling": snapshot.settling,
-        "lost": snapshot.lost,
-        "crashes": snapshot.crashes,
-    }
-
-
-def _leases(known: OpenLeases) -> list[Any]:
-    """A renewal that was asked for may have begun at any time since: `at` is null then."""
-    asked = [[None, known.renewing]] if known.renewing is not None else []
-    return [*known.leases, *asked]
-
-
-def leases_of(values: list[Any], now: float) -> list[Lease]:
-    """Leases as they were written; `now` in the clock of those times."""
-    return [Lease(now, max(0.0, now - since)) if at is None else Lease(at, since) for at, since in values]

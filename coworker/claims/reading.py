@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coworker.claims.checkpoint import SITE, leases_of
+from coworker.claims.checkpoint import SITE, LostIntent, SavedClaim, Snapshot
 from coworker.claims.journal import MARK, VERSION
+from coworker.ipc.messages import Ended, NotBegun, RunSent
 from coworker.ipc.packing import unpack, unpack_queue, unpack_unsettled
 from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
@@ -53,57 +55,8 @@ class TakenOver(NamedTuple):
     leases: list[Lease]
 
 
-class SentToRun(NamedTuple):
-    """These were being sent to the pipe."""
-
-    claim: str
-    ids: list[str]
-
-
-class NotSent(NamedTuple):
-    """They were not sent after all."""
-
-    claim: str
-    ids: list[str]
-
-
-class ItemsEnded(NamedTuple):
-    """Their outcomes were known."""
-
-    claim: str
-    ids: list[str]
-
-
-OfItems = SentToRun | NotSent | ItemsEnded
+OfItems = RunSent | NotBegun | Ended  # in a journal they mean what they mean in a report
 Record = ClaimSent | ClaimAnswered | ClaimGaveNothing | TakenOver | OfItems
-
-
-class LostIntent(NamedTuple):
-    """A claim without an answer, sent at `since`; at `until`, if known, nothing of its pipe ran any more."""
-
-    queue: QueueInfo
-    since: float
-    until: float | None
-    cause: str
-
-
-class SavedClaim(NamedTuple):
-    """Items of a claim that only the master knew of."""
-
-    claim: str
-    queue: QueueInfo
-    items: list[Item]
-    leases: list[Lease]
-
-
-class SavedSite(NamedTuple):
-    """A checkpoint. `renewed`: claims whose rows may show other leases than their first one."""
-
-    claims: list[SavedClaim]
-    renewed: list[tuple[str, list[Lease]]]
-    settling: list[tuple[str, Unsettled]]
-    lost: list[LostIntent]
-    crashes: dict[str, dict[str, list[Any]]]
 
 
 class Remains(NamedTuple):
@@ -121,7 +74,7 @@ class Remembered(NamedTuple):
     master: str
     remote: bool
     records: list[Record]
-    site: SavedSite | None
+    site: Snapshot | None
 
 
 def scan(directory: Path, log: EventLog) -> list[Remains]:
@@ -271,9 +224,9 @@ class _Parser:
 
 
 _OF_ITEMS: dict[str, Callable[[str, list[str]], Record]] = {
-    "began": SentToRun,
-    "notbegun": NotSent,
-    "ended": ItemsEnded,
+    "began": RunSent,
+    "notbegun": NotBegun,
+    "ended": Ended,
 }
 
 
@@ -288,15 +241,21 @@ class _Clock:
         return float(at) + self._shift
 
     def leases(self, values: list[Any]) -> list[Lease]:
-        theirs = leases_of(values, time.monotonic() - self._shift)
-        return [Lease(self.ours(at), seconds) for at, seconds in theirs]
+        """A renewal that was under way (see Snapshot) may have begun at any time since."""
+        now = time.monotonic()
+        return [
+            Lease(now, max(0.0, now - self.ours(seconds)))
+            if at in (None, inf)
+            else Lease(self.ours(at), float(seconds))
+            for at, seconds in values
+        ]
 
 
-def _site(head: dict[str, Any]) -> SavedSite:
+def _site(head: dict[str, Any]) -> Snapshot:
     """The checkpoint whose head this is: it is all head."""
     clock = _Clock(head["boot"], head["wall"])
     claims = [
-        SavedClaim(str(claim), unpack_queue(info), unpack(items), clock.leases(leases))
+        SavedClaim(str(claim), unpack_queue(info), clock.leases(leases), unpack(items))
         for claim, info, leases, items in head["claims"]
     ]
     lost = [
@@ -309,7 +268,7 @@ def _site(head: dict[str, Any]) -> SavedSite:
         str(queue): {str(item): [int(times), float(at)] for item, (times, at) in items.items()}
         for queue, items in head["crashes"].items()
     }
-    return SavedSite(claims, renewed, settling, lost, crashes)
+    return Snapshot(claims, renewed, settling, lost, crashes)
 
 
 def _settling(entry: Any) -> tuple[str, Unsettled]:

@@ -35,10 +35,6 @@ class Work(NamedTuple):
     quota: int = 0
     bind: bool = True
 
-    @property
-    def queue(self) -> str:
-        return self.info.name
-
 
 class Run(NamedTuple):
     """Worker: run these items, all of one identity, of a claim that another worker made, and its `leases`."""
@@ -47,10 +43,6 @@ class Run(NamedTuple):
     info: QueueInfo
     leases: list[Lease]
     items: list[list[Any]]
-
-    @property
-    def queue(self) -> str:
-        return self.info.name
 
 
 class Settle(NamedTuple):
@@ -63,10 +55,6 @@ class Settle(NamedTuple):
     info: QueueInfo
     leases: list[Lease]
     part: Unsettled
-
-    @property
-    def queue(self) -> str:
-        return self.info.name
 
 
 class Search(NamedTuple):
@@ -83,10 +71,6 @@ class Search(NamedTuple):
     named: list[str]
     sole: bool
 
-    @property
-    def queue(self) -> str:
-        return self.info.name
-
 
 class Inspect(NamedTuple):
     """Control: which of these rows are still under our lease? With `renew`, begin it anew for them."""
@@ -96,10 +80,6 @@ class Inspect(NamedTuple):
     ids: list[str]
     leases: list[Lease]
     renew: bool
-
-    @property
-    def queue(self) -> str:
-        return self.info.name
 
 
 class Fetch(NamedTuple):

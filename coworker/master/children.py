@@ -47,21 +47,22 @@ Body = Callable[[Channel, SignalInbox], None]  # what runs in the child
 
 
 class ReportSink(Protocol):
-    """Who is told of one child. `now` in monotonic seconds."""
+    """Who is told of children, by whatever stands for one (`child`). `now` in monotonic seconds."""
 
-    def heard(self, report: Any, now: float) -> None:
+    def heard(self, child: Any, report: Any, now: float) -> None:
         """It said this. Raises IllegalMoveError for what cannot be."""
 
-    def garbled(self, reason: str) -> None:
+    def garbled(self, child: Any, reason: str) -> None:
         """It said what nobody understands; it is killed for that."""
 
-    def ended(self, status: ExitStatus, now: float) -> None:
+    def ended(self, child: Any, status: ExitStatus, now: float) -> None:
         """It has exited, and everything it said has been heard."""
 
 
 class _Child(NamedTuple):
     link: Link
     sink: ReportSink
+    child: Any
 
 
 class Children:
@@ -72,13 +73,13 @@ class Children:
         self._timers = timers
         self._children: dict[int, _Child] = {}
 
-    def start(self, body: Body, sink: ReportSink) -> int:
-        """Fork a child that runs `body`. Returns its pid.
+    def start(self, body: Body, sink: ReportSink, child: Any) -> int:
+        """Fork a child that runs `body`; `sink` is told of it as `child`. Returns its pid.
 
         Raises OSError when there is no process or descriptor to be had.
         """
         pid, channel = _fork(body)
-        self._children[pid] = _Child(Link(channel), sink)
+        self._children[pid] = _Child(Link(channel), sink, child)
         self._poller.register(channel.fileno(), partial(self._on_readable, pid))
         return pid
 
@@ -111,7 +112,7 @@ class Children:
 
     def _bury(self, pid: int, status: ExitStatus) -> None:
         """Hear what it said last; then it is gone."""
-        link, sink = self._children[pid]
+        link, sink, child = self._children[pid]
         for _ in range(LAST_READS):
             if link.channel.closed:
                 break
@@ -119,16 +120,16 @@ class Children:
         self._poller.unregister(link.channel.fileno())
         del self._children[pid]
         link.channel.close()
-        sink.ended(status, time.monotonic())
+        sink.ended(child, status, time.monotonic())
 
     def _on_readable(self, pid: int) -> None:
-        link, sink = self._children[pid]
+        link, sink, child = self._children[pid]
         now = time.monotonic()
         try:
             for report in link.receive():
-                sink.heard(report, now)
+                sink.heard(child, report, now)
         except (ProtocolError, IllegalMoveError) as error:
-            sink.garbled(str(error))
+            sink.garbled(child, str(error))
             self.signal(pid, signal.SIGKILL)
             link.channel.closed = True
         if link.channel.closed:

@@ -6,7 +6,9 @@ Every handler of a report says whether the site has something to decide because 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 from coworker.ipc import messages as m
 from coworker.master.deadlines import Deadlines
@@ -19,26 +21,29 @@ from coworker.model import Role, WorkerRecord
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
 
 
+Handler = Callable[[WorkerRecord, Any, float], bool]  # takes a report; whether to decide again
+
+
+@dataclass(slots=True)
 class FlushBarrier:
     """Rows are judged only when all is known that we have claimed since: workers say that in passing.
 
     So before control is asked, each worker that is at work is told to say what it has kept back.
     """
 
-    def __init__(self, effects: Effects, roster: Roster) -> None:
-        self.until = inf  # monotonic seconds: when nobody is waited for any more
-        self._effects = effects
-        self._roster = roster
-        self._refs: frozenset[int] | None = None  # the settlements that wait
-        self._silent: set[int] = set()  # workers that have not said all yet
+    effects: Effects
+    roster: Roster
+    until: float = inf  # monotonic seconds: when nobody is waited for any more
+    _refs: frozenset[int] | None = None  # the settlements that wait
+    _silent: set[int] = field(default_factory=set)  # workers that have not said all yet
 
     def passed(self, due: frozenset[int], now: float) -> frozenset[int] | None:
         """Those of the `due` settlements that may be asked for now; None while somebody has not said all."""
         if self._refs is None:
-            workers = self._roster.of(Role.WORKER)
+            workers = self.roster.of(Role.WORKER)
             busy = [r for r in workers if r.work.queue is not None and not r.life.said_bye]
             for record in busy:
-                self._effects.send(record, m.Flush())
+                self.effects.send(record, m.Flush())
             self._refs, self._silent = due, {record.id for record in busy}
             self.until = now + FLUSH_PATIENCE
         if self._silent and now < self.until:
@@ -51,24 +56,24 @@ class FlushBarrier:
         self._silent.discard(record.id)
 
 
+@dataclass(slots=True)
 class Fetches:
     """Where workers cannot claim (control by pipe, work over HTTP), control claims for those that are free.
 
     A batch is fetched only when somebody is free who could run it.
     """
 
-    def __init__(self, dispatch: Dispatch) -> None:
-        self._dispatch = dispatch
-        self.asked: list[tuple[str, int]] = []  # queue and control of each order that has not ended
+    dispatch: Dispatch
+    asked: list[tuple[str, int]] = field(default_factory=list)  # queue and control of each under way
 
     def orders(self, free: Sequence[WorkerRecord], control: int, now: float) -> list[m.Fetch]:
         """What control is to fetch. Handed items that wait have the first right to who is free."""
         orders = []
-        for _ in range(len(free) - len(self._dispatch.handoff.groups) - len(self.asked)):
-            state = self._dispatch.next_queue(free, now)
+        for _ in range(len(free) - len(self.dispatch.handoff.groups) - len(self.asked)):
+            state = self.dispatch.next_queue(free, now)
             if state is None:
                 break
-            self._dispatch.queues.begin(state)
+            self.dispatch.queues.begin(state)
             self.asked.append((state.info.name, control))
             orders.append(m.Fetch(state.info))
         return orders
@@ -76,46 +81,39 @@ class Fetches:
     def fetched(self, report: m.Fetched, control: int, now: float) -> None:
         """One of them is over; what it got was handed on."""
         self.asked.remove((report.queue, control))
-        self._dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
+        self.dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 
     def control_gone(self, control: int, now: float) -> None:
         """It will not answer. A claim of it without an answer is looked after by itself."""
         for queue, _ in [each for each in self.asked if each[1] == control]:
-            self._dispatch.fetched(queue, got=True, failed=False, now=now)
+            self.dispatch.fetched(queue, got=True, failed=False, now=now)
         self.asked = [each for each in self.asked if each[1] != control]
 
 
+@dataclass(slots=True)
 class TokenRequests:
     """Workers over HTTP want short-lived credentials: control makes them, the master carries them."""
 
-    def __init__(self, effects: Effects, roster: Roster) -> None:
-        self._effects = effects
-        self._roster = roster
-        self._asked: dict[tuple[int, int], int] = {}  # worker and contact of each → the control
-
-    def __bool__(self) -> bool:
-        return bool(self._asked)
-
-    def asked(self, worker: WorkerRecord, contact: int, control: WorkerRecord) -> None:
-        """This control was asked for one."""
-        self._asked[worker.id, contact] = control.id
+    effects: Effects
+    roster: Roster
+    asked: dict[tuple[int, int], int] = field(default_factory=dict)  # worker and contact of each → control
 
     def issued(self, report: m.TokenIssued) -> None:
         """Here it is."""
-        self._asked.pop((report.worker, report.contact), None)
+        self.asked.pop((report.worker, report.contact), None)
         self.answer(report.worker, m.Token(report.contact, report.credential, report.error))
 
     def control_gone(self, control: int) -> None:
         """It makes none any more: the workers may ask again."""
-        for worker, contact in [each for each, asked in self._asked.items() if asked == control]:
+        for worker, contact in [each for each, asked in self.asked.items() if asked == control]:
             self.answer(worker, m.Token(contact, "", m.NO_CONTROL))
-            del self._asked[worker, contact]
+            del self.asked[worker, contact]
 
     def answer(self, worker: int, token: m.Token) -> None:
         """Give it to the worker, if that is still there."""
-        record = self._roster.get(worker)
+        record = self.roster.get(worker)
         if record is not None:
-            self._effects.send(record, token)
+            self.effects.send(record, token)
 
 
 class ControlOrders:
@@ -132,11 +130,21 @@ class ControlOrders:
         self.barrier = FlushBarrier(effects, roster)
         self.fetches = Fetches(dispatch)
         self.tokens = TokenRequests(effects, roster)
-        self._effects = effects
-        self._roster = roster
-        self._dispatch = dispatch
-        self._deadlines = deadlines
-        self._overdue = overdue
+        self._effects, self._roster, self._overdue = effects, roster, overdue
+        self._dispatch, self._deadlines = dispatch, deadlines
+
+    def handlers(self) -> dict[type, Handler]:
+        return {
+            m.WorkFound: self._work_found,
+            m.LookFailed: self._look_failed,
+            m.Fetched: self._fetched,
+            m.TokenWanted: self._token_wanted,
+            m.TokenIssued: self._token_issued,
+            m.Settled: self._settled,
+            m.SettleFailed: self._settle_failed,
+            m.Inspected: self._inspected,
+            m.InspectFailed: self._inspect_failed,
+        }
 
     # --- what it is asked ---
 
@@ -190,77 +198,77 @@ class ControlOrders:
             self._effects.send(control, order)
             self._deadlines.control_asked(control, now, rows)
 
-    def token_wanted(self, worker: WorkerRecord, report: m.TokenWanted, now: float) -> bool:
+    def _token_wanted(self, worker: WorkerRecord, report: m.TokenWanted, now: float) -> bool:
         """A worker wants a credential."""
         control = self._roster.control()
         if control is None:
             self.tokens.answer(worker.id, m.Token(report.contact, "", m.NO_CONTROL))
         else:
-            self.tokens.asked(worker, report.contact, control)
+            self.tokens.asked[worker.id, report.contact] = control.id
             self._ask(m.IssueToken(worker.id, report.contact), now)
         return False
 
     # --- what it answers ---
 
-    def answered(self, control: WorkerRecord, now: float) -> None:
+    def _answered(self, control: WorkerRecord, now: float) -> None:
         """Control is at work: the rest of what it was asked has its whole time again."""
         pending = self._dispatch.settler.settlements.pending.values()
         asked = [entry for entry in pending if entry.asked == control.id]
         looks = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
-        busy = bool(asked or looks or self.fetches.asked or self.tokens)
+        busy = bool(asked or looks or self.fetches.asked or self.tokens.asked)
         rows = sum(len(entry.ids) for entry in asked)
         self._deadlines.control_answered(control, now, rows, busy=busy)
 
-    def work_found(self, control: WorkerRecord, report: m.WorkFound, now: float) -> bool:
+    def _work_found(self, control: WorkerRecord, report: m.WorkFound, now: float) -> bool:
         """The look is over. If there is no work, and was none, the next look is a timer."""
         queues = self._dispatch.queues
-        idle = not report.queues and not queues
+        idle = not report.queues and not queues.states
         self._dispatch.count(control, 1)
         queues.work_found(report, now)
         self._dispatch.settler.crash_counts.forget_queues(report.rowless)
-        self.answered(control, now)
+        self._answered(control, now)
         if self._effects.log_looking:
             names = ",".join(info.name for info in report.queues)
             control.life.log.event("info", "looked", queues=names or None, seconds=report.seconds)
         return not idle
 
-    def look_failed(self, control: WorkerRecord, report: m.LookFailed, now: float) -> bool:
+    def _look_failed(self, control: WorkerRecord, report: m.LookFailed, now: float) -> bool:
         self._dispatch.queues.looks.failed(report.message, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return True
 
-    def fetched(self, control: WorkerRecord, report: m.Fetched, now: float) -> bool:
+    def _fetched(self, control: WorkerRecord, report: m.Fetched, now: float) -> bool:
         self._dispatch.claiming(control, None)
         self.fetches.fetched(report, control.id, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return True
 
-    def token_issued(self, control: WorkerRecord, report: m.TokenIssued, now: float) -> bool:
+    def _token_issued(self, control: WorkerRecord, report: m.TokenIssued, now: float) -> bool:
         self.tokens.issued(report)
-        self.answered(control, now)
+        self._answered(control, now)
         return False
 
-    def settled(self, control: WorkerRecord, report: m.Settled, now: float) -> bool:
+    def _settled(self, control: WorkerRecord, report: m.Settled, now: float) -> bool:
         self._dispatch.settler.settled(report, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return True
 
-    def settle_failed(self, control: WorkerRecord, report: m.SettleFailed, now: float) -> bool:
+    def _settle_failed(self, control: WorkerRecord, report: m.SettleFailed, now: float) -> bool:
         self._dispatch.settler.failed(report, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return True
 
-    def inspected(self, control: WorkerRecord, report: m.Inspected, now: float) -> bool:
+    def _inspected(self, control: WorkerRecord, report: m.Inspected, now: float) -> bool:
         late = self._deadlines.inspected(report, self._roster, now)
         for record in late:
             self._overdue(record, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return bool(late)
 
-    def inspect_failed(self, control: WorkerRecord, report: m.InspectFailed, now: float) -> bool:
+    def _inspect_failed(self, control: WorkerRecord, report: m.InspectFailed, now: float) -> bool:
         control.life.log.event("warning", "inspection_failed", claim=report.claim, reason=report.message)
         self._deadlines.failed(report, self._roster, now)
-        self.answered(control, now)
+        self._answered(control, now)
         return False
 
     def control_gone(self, control: int, now: float) -> None:
@@ -269,9 +277,4 @@ class ControlOrders:
         self.fetches.control_gone(control, now)
         self.tokens.control_gone(control)
         self._deadlines.control_gone(control, self._roster, now)
-        self.look_lost(control, now)
-
-    def look_lost(self, control: int, now: float) -> None:
-        """If it is this one that has the look: whoever waits for that need not wait until it is gone."""
-        if self._dispatch.queues.looks.asked == control:
-            self._dispatch.queues.looks.lost(now)
+        self._dispatch.queues.looks.lost(control, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
@@ -28,41 +29,34 @@ ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
 RETRY = 2.0  # seconds until control is asked again what it could not tell
 
 
+@dataclass(slots=True)
 class Watchdog:
     """One timer for each child, and the ladder for who is late: message, TERM, KILL (process rule 5).
 
     `overdue(record, now)` is called when a child's time is up.
     """
 
-    def __init__(
-        self, effects: Effects, roster: Roster, overdue: Callable[[WorkerRecord, float], object]
-    ) -> None:
-        self._effects = effects
-        self._roster = roster
-        self._overdue = overdue
-        self._rungs: dict[int, int] = {}  # child → steps of the ladder taken
+    effects: Effects
+    roster: Roster
+    overdue: Callable[[WorkerRecord, float], object]
+    _rungs: dict[int, int] = field(default_factory=dict)  # child → steps of the ladder taken
 
     def set(self, record: WorkerRecord, at: float) -> None:
         """Its time is up at `at` (monotonic seconds)."""
-        self._effects.timers.set(("child", record.id), at, lambda now: self._overdue(record, now))
+        self.effects.timers.set(("child", record.id), at, lambda now: self.overdue(record, now))
 
     def clear(self, record: WorkerRecord) -> None:
         """Nothing that it does is timed."""
-        self._effects.timers.cancel(("child", record.id))
+        self.effects.timers.cancel(("child", record.id))
 
-    def set_deadline(self, record: WorkerRecord, at: float) -> None:
-        """The same as `set`, but the ladder, and a control that leaves, have their times already."""
-        if not self._has_its_own(record):
-            self.set(record, at)
-
-    def clear_deadline(self, record: WorkerRecord) -> None:
-        """The same for `clear`."""
-        if not self._has_its_own(record):
+    def set_deadline(self, record: WorkerRecord, at: float | None) -> None:
+        """The same, or none, unless it is on the ladder or a control that leaves: they have their times."""
+        if record.id in self._rungs or (record.role is Role.CONTROL and record.life.state is S.RETIRING):
+            return
+        if at is None:
             self.clear(record)
-
-    def _has_its_own(self, record: WorkerRecord) -> bool:
-        leaves = record.role is Role.CONTROL and record.life.state is S.RETIRING
-        return leaves or record.id in self._rungs
+        else:
+            self.set(record, at)
 
     def on_ladder(self, record: WorkerRecord) -> bool:
         """Whether it was late already."""
@@ -86,13 +80,13 @@ class Watchdog:
             identity=str(work.identity) if work.identity else None, step=step.value,
         )  # fmt: skip
         if life.state is not S.RETIRING:
-            self._roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
+            self.roster.move(record, S.RETIRING, RetireReason.TIMEOUT)
         if step is Step.MESSAGE:
-            self._effects.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
+            self.effects.send(record, Retire(RetireReason.TIMEOUT.value, now=True))
         elif step is Step.TERM:
-            self._effects.signal(record, signal.SIGTERM)
+            self.effects.signal(record, signal.SIGTERM)
         else:
-            self._effects.signal(record, signal.SIGKILL)
+            self.effects.signal(record, signal.SIGKILL)
             if life.pipe_group:
                 signal_group(life.pipe_group, signal.SIGKILL)
         self.set(record, now + PATIENCE[step])
@@ -183,11 +177,8 @@ class Deadlines:
     def control_answered(self, control: WorkerRecord, now: float, rows: int, *, busy: bool) -> None:
         """It is at work: the rest of what it was asked, so many rows, has its whole time again."""
         control.timing.answers_at = now + rows * ROW_SECONDS
-        if busy:
-            at = control.timing.answers_at + self.settings.workers.boot_timeout
-            self._watchdog.set_deadline(control, at)
-        else:
-            self._watchdog.clear_deadline(control)
+        at = control.timing.answers_at + self.settings.workers.boot_timeout
+        self._watchdog.set_deadline(control, at if busy else None)
 
     def asked(self, control: int) -> bool:
         """Whether this control has something to look at."""

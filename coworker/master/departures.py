@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,25 +24,17 @@ from coworker.policy.backoff import PROBE_CAP
 from coworker.unix.memory import OomWatch
 
 
+@dataclass(slots=True)
 class Departures:
     """Sees the children of one site off. `claims` is the directory of their journals."""
 
-    def __init__(
-        self,
-        claims: Path,
-        staff: Staff,
-        dispatch: Dispatch,
-        orders: ControlOrders,
-        pipe_groups: PipeGroups,
-        checkpoint: Checkpoint,
-    ) -> None:
-        self._claims = claims
-        self._staff = staff
-        self._dispatch = dispatch
-        self._orders = orders
-        self._pipe_groups = pipe_groups
-        self._checkpoint = checkpoint
-        self._oom = OomWatch()
+    claims: Path
+    staff: Staff
+    dispatch: Dispatch
+    orders: ControlOrders
+    pipe_groups: PipeGroups
+    checkpoint: Checkpoint
+    oom: OomWatch = field(default_factory=OomWatch)
 
     def hear_unsaid(
         self, record: WorkerRecord, hear: Callable[[WorkerRecord, Report, float], object], now: float
@@ -49,10 +42,10 @@ class Departures:
         """If it died before it could say all, its journal has the rest: that is written first (rule 10)."""
         if record.life.said_bye:
             return
-        path = child_file(self._claims, record.life.pid, record.id)
+        path = child_file(self.claims, record.life.pid, record.id)
         try:
             for report in unsaid(read_child(path, record.life.log), record):
-                if (still := held(report, record, self._dispatch.ledger)) is not None:
+                if (still := held(report, record, self.dispatch.ledger)) is not None:
                     hear(record, still, now)
         except FileNotFoundError:
             return  # it came to nothing
@@ -63,29 +56,29 @@ class Departures:
         """It has exited. Returns why, for the log. `halting`: the stop is ending pipes."""
         life, expected = record.life, record.life.state is S.RETIRING
         reason = life.retire_reason.value if life.retire_reason else "crashed"
-        self._staff.gone(record, status, now)
+        self.staff.gone(record, status, now)
         routine = record.role is Role.CONTROL and life.retire_reason is RetireReason.MAX_AGE
         level = "error" if not expected else "debug" if routine else "info"
         done = record.work.done if record.role is Role.WORKER else None
         life.log.event(level, "gone", reason=reason, status=str(status), done=done)
         if record.role is Role.CONTROL:
-            self._orders.control_gone(record.id, now)
-        self._orders.barrier.said_all(record)
+            self.orders.control_gone(record.id, now)
+        self.orders.barrier.said_all(record)
         cause = life.last_words or f"{reason}, {status}"
-        if self._oom.has_killed() and status.signal == signal.SIGKILL:
+        if self.oom.has_killed() and status.signal == signal.SIGKILL:
             cause = "the worker was killed by the kernel, which had no memory left"
         if record.work.claiming is not None:
             life.log.event("error", "claim_unanswered", queue=record.work.claiming, reason=cause)
             # Without a pause one pipe after the other would be lost to a database that takes no claims.
-            self._dispatch.queues.claim_failed(record.work.claiming, cause, now, cap=PROBE_CAP)
+            self.dispatch.queues.claim_failed(record.work.claiming, cause, now, cap=PROBE_CAP)
         # Whatever it was leaving for, if the stop ended its pipe, it was not the fault of the task that ran.
         stopped_by_us = halting and not life.last_words and life.retire_reason is not RetireReason.TIMEOUT
         on_empty = partial(self._settle, record, cause, stopped_by_us)
-        self._pipe_groups.add(PipeGroup(life.pipe_group, now, on_empty, life.log), now)
+        self.pipe_groups.add(PipeGroup(life.pipe_group, now, on_empty, life.log), now)
         return cause
 
     def _settle(self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float) -> None:
         """Nothing of its pipe runs any more: what it had in hand can be settled."""
         blameless = record.life.retire_reason is RetireReason.DATABASE
-        self._dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
-        self._checkpoint.supersede(child_file(self._claims, record.life.pid, record.id))
+        self.dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
+        self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))

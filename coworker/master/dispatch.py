@@ -86,7 +86,7 @@ class Dispatch:
     def next_queue(self, free: Sequence[WorkerRecord], now: float) -> QueueState | None:
         """The queue that is next, of those that one of these workers fits."""
         return scheduling.pick(
-            self.queues,
+            self.queues.states.values(),
             now,
             lambda queue: any(matching.fits(w, self._hint(queue, now), self.crowded) for w in free),
         )
@@ -116,7 +116,7 @@ class Dispatch:
 
     def next_at(self, now: float, boot_seconds: float) -> float:
         """When something changes by itself: a back-off ends, or somebody has waited long enough."""
-        since = [state.unserved_since for state in self.queues if state.unserved_since]
+        since = [state.unserved_since for state in self.queues.states.values() if state.unserved_since]
         since += [group.since for group in self.handoff.groups]
         moments = [each + patience for each in since for patience in (boot_seconds, matching.STARVING)]
         moments += [self.queues.next_at(), self.handoff.next_at()]

@@ -64,11 +64,11 @@ class Handoff:
         for identity, items in groups.items():
             if self._has_pipe_for(identity):
                 self.groups.append(HandedGroup(claim, identity, items, now))
-                self._queues.hand(claim.queue, identity, len(items))
+                self._queues.hand(claim.queue, len(items), identity)
             else:
                 reason = f"no pipe of this site serves domain {identity.domain}: see sites.NAME.domains"
                 self.refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
-                self._queues.hand(claim.queue, None, 0)
+                self._queues.hand(claim.queue, 0, None)
 
     def _has_pipe_for(self, identity: Identity) -> bool:
         """Whether some pipe of the site serves its domain, as far as is known."""
@@ -84,7 +84,7 @@ class Handoff:
         `crowded`: see matching.
         """
         for group in list(self.groups):
-            queue = self._queues.get(group.claim.queue.name)
+            queue = self._queues.states.get(group.claim.queue.name)
             full = queue is not None and queue.full
             worker = None if full else matching.place(group.identity, free, crowded)
             if worker is not None:

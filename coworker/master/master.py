@@ -11,24 +11,22 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import inf
-from random import Random
 
-from coworker.child import child, site_child
 from coworker.claims import journal
 from coworker.config import connection
-from coworker.config.settings import Config, SiteSettings
+from coworker.config.settings import Config
 from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
-from coworker.ipc.messages import Order
 from coworker.log import Log
 from coworker.master import views
-from coworker.master.children import MASTER_SIGNALS, Children, ReportSink
+from coworker.master.children import MASTER_SIGNALS, Children
+from coworker.master.effects import ProcessEffects
 from coworker.master.recovery import recover
 from coworker.master.reload import Reload
 from coworker.master.site import REMOVED_PATIENCE, Site
 from coworker.master.timers import Timers
 from coworker.master.title import MasterTitle
-from coworker.model import MasterPhase, WorkerRecord
+from coworker.model import MasterPhase
 from coworker.unix import children
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
@@ -43,11 +41,8 @@ class Master:
     def __init__(self, config: Config, load: Callable[[], Config], log: Log, name: str) -> None:
         self.config = config
         self.timers = Timers()
-        self.rng = Random()  # noqa: S311 - jitter, no secret
         self.phase = Phase.RUNNING
         self.log = log.events
-        self.log_looking = config.log.looking
-        self.claims = config.coworker.state_dir / journal.DIRECTORY
         self.sites: dict[str, Site] = {}
         self._load = load
         self._log_file = log
@@ -55,7 +50,9 @@ class Master:
         self._title = MasterTitle(name)
         self._poller = Poller()
         self._children = Children(self._poller, self.timers)
-        self._last_id = 0
+        claims = config.coworker.state_dir / journal.DIRECTORY
+        self._effects = ProcessEffects(self._children, self.timers, self.log, claims)
+        self._effects.log_looking = config.log.looking
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
         self._terminal = os.isatty(sys.stderr.fileno())
@@ -66,7 +63,9 @@ class Master:
             signal.SIGQUIT: partial(self._halt, "QUIT"),
             signal.SIGHUP: self._on_hup,
             signal.SIGUSR1: log.reopen,
-            signal.SIGUSR2: partial(self._tell_sites, lambda site: site.look_now(time.monotonic())),
+            signal.SIGUSR2: partial(
+                self._tell_sites, lambda site: site.dispatch.queues.looks.hasten(time.monotonic())
+            ),
             signal.SIGTTIN: partial(self._tell_sites, lambda site: site.staff.change_count(1)),
             signal.SIGTTOU: partial(self._tell_sites, lambda site: site.staff.change_count(-1)),
             signal.SIGTSTP: self._on_tstp,
@@ -94,7 +93,7 @@ class Master:
         signals = SignalInbox(MASTER_SIGNALS)
         self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
         for settings in self.config.sites:
-            self.sites[settings.name] = Site(settings, self)
+            self.sites[settings.name] = Site(settings, self._effects)
         self._recover(self.sites)
         if self.config.coworker.duration:
             end = time.monotonic() + self.config.coworker.duration
@@ -150,7 +149,7 @@ class Master:
     def _recover(self, sites: Mapping[str, Site]) -> None:
         """What a former daemon left of these sites is theirs again."""
         recoveries = {name: site.recovery for name, site in sites.items()}
-        recover(self.claims, recoveries, self.sites, self.log)
+        recover(self._effects.claims, recoveries, self.sites, self.log)
 
     # --- signals ---
 
@@ -197,7 +196,9 @@ class Master:
                 self.log.event("error", "reload_refused", reason=problem)
             return
         self.log.event("notice", "reloading", settings=self._name)
-        sites = {s.name: self.sites.get(s.name) or Site(s, self, on_trial=True) for s in config.sites}
+        sites = {
+            s.name: self.sites.get(s.name) or Site(s, self._effects, on_trial=True) for s in config.sites
+        }
         self._reload = Reload(config, sites, self._on_reload_end)
         self._reload.begin(self.sites, time.monotonic())
 
@@ -227,7 +228,7 @@ class Master:
         for settings in reload.config.sites:
             site = self.sites[settings.name]
             site.happened(site.adopt(settings, self.phase))
-        self.log_looking = self.config.log.looking
+        self._effects.log_looking = self.config.log.looking
         if self.config.log != old.log:
             self._change_log(self.config)
         connection.tell(self.config, self.log.event)
@@ -256,25 +257,3 @@ class Master:
         if self.phase is Phase.QUIET:
             self.log.event("notice", "going_on")
             self._set_phase(Phase.RUNNING, time.monotonic())
-
-    # --- children ---
-
-    def next_id(self) -> int:
-        """See Effects."""
-        self._last_id += 1
-        return self._last_id
-
-    def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
-        """See Effects."""
-        domain = record.boot_domain
-        birth = site_child.Birth(record.id, record.slot, record.role, settings, self.claims, domain)
-        life = partial(site_child.live, birth)
-        return self._children.start(partial(child.run, birth.name, life), sink)
-
-    def send(self, record: WorkerRecord, order: Order) -> None:
-        """See Effects."""
-        self._children.send(record.life.pid, order)
-
-    def signal(self, record: WorkerRecord, number: int) -> None:
-        """See Effects."""
-        self._children.signal(record.life.pid, number)

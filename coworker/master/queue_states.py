@@ -5,7 +5,7 @@ A QueueState is a value; the present ones are kept, and replaced, only here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from math import inf
 from random import Random
 
@@ -29,10 +29,16 @@ class Looks:
         self._log = log
         self._rng = rng
 
-    def lost(self, now: float) -> None:
-        """Control left without answering."""
-        self.asked = 0
+    def hasten(self, now: float) -> bool:
+        """Do not wait for the next look: there is something to decide."""
         self.next_at = now
+        return True
+
+    def lost(self, control: int, now: float) -> None:
+        """This control will not answer: if it has the look, nobody need wait until it is gone."""
+        if self.asked == control:
+            self.asked = 0
+            self.next_at = now
 
     def failed(self, message: str, now: float) -> None:
         """The site refused the look; later again."""
@@ -62,14 +68,10 @@ class QueueStates:
         self._log = log
         self._rng = rng
 
-    def __len__(self) -> int:
-        return len(self._states)
-
-    def __iter__(self) -> Iterator[QueueState]:
-        return iter(list(self._states.values()))
-
-    def get(self, name: str) -> QueueState | None:
-        return self._states.get(name)
+    @property
+    def states(self) -> Mapping[str, QueueState]:
+        """All of them, to be read."""
+        return self._states
 
     def info(self, name: str) -> QueueInfo:
         """The settings of a queue, as far as they are known."""
@@ -79,7 +81,7 @@ class QueueStates:
         """After a reload. The next look is due: the interval may have been a long one."""
         self.settings = settings
         self.looks.next_at = 0.0
-        for state in self:
+        for state in list(self._states.values()):
             self._put(_configured(state, settings))
 
     # --- looks ---
@@ -121,7 +123,7 @@ class QueueStates:
     def mark_unserved(self, now: float) -> list[QueueState]:
         """The queues that could have a worker and have none that fits; each knows since when."""
         waiting = []
-        for state in self:
+        for state in list(self._states.values()):
             if state.assignable(now):
                 marked = state if state.unserved_since else state._replace(unserved_since=now)
                 waiting.append(marked)
@@ -184,15 +186,14 @@ class QueueStates:
         )  # fmt: skip
         self._put(state._replace(failures=failures, failure=message, retry_at=now + pause))
 
-    def hand(self, info: QueueInfo, identity: Identity | None, items: int) -> None:
+    def hand(self, info: QueueInfo, items: int, identity: Identity | None) -> None:
         """So many items of it wait for a worker of this identity; None: nobody could ever take them."""
         state = self._state(info)
         self._put(state._replace(handed=state.handed + items, last_identity=identity))
 
     def unhand(self, name: str, items: int) -> None:
         """They wait no more."""
-        state = self._states.get(name)
-        if state is not None:
+        if (state := self._states.get(name)) is not None:
             self._put(state._replace(handed=state.handed - items))
 
     # --- the states themselves ---

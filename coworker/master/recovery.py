@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coworker.claims import reading
-from coworker.claims.checkpoint import Checkpoint
-from coworker.claims.reading import LostIntent, Record, Remains, Remembered, SavedSite
+from coworker.claims.checkpoint import Checkpoint, LostIntent, Snapshot
+from coworker.claims.reading import Record, Remains, Remembered
 from coworker.ipc import messages as m
 from coworker.ipc.packing import pack
 from coworker.log import EventLog
@@ -53,12 +53,8 @@ def unsaid(records: Iterable[Record], worker: WorkerRecord) -> list[Unsaid]:
                 said.append(m.Claimed(record.claim, queue, pack(record.items), *record.lease))
         elif isinstance(record, reading.ClaimGaveNothing):
             sent = None
-        elif isinstance(record, reading.SentToRun):
-            said.append(m.RunSent(record.claim, record.ids))
-        elif isinstance(record, reading.NotSent):
-            said.append(m.NotBegun(record.claim, record.ids))
-        elif isinstance(record, reading.ItemsEnded):
-            said.append(m.Ended(record.claim, record.ids))
+        elif not isinstance(record, reading.TakenOver):
+            said.append(record)
     if sent is not None and sent.at > worker.work.claiming_at + ROUNDED:
         said.append(m.Claiming(queue, sent.at))
     elif sent is None and queue and worker.work.claiming is not None:
@@ -124,13 +120,13 @@ class OldClaims:
             if each.site is not None:
                 self._apply(each.master, each.site)
 
-    def _of_master(self, master: str, site: SavedSite) -> None:
+    def _of_master(self, master: str, site: Snapshot) -> None:
         for saved in site.claims:
             self._add(f"{master}.{saved.claim}", OldClaim(saved.queue, saved.leases), saved.items)
         self.lost += site.lost
         self.crash_counts = CrashCounts(site.crashes)
 
-    def _apply(self, master: str, site: SavedSite) -> None:
+    def _apply(self, master: str, site: Snapshot) -> None:
         for claim, leases in site.renewed:
             if (known := self.claims.get(f"{master}.{claim}")) is not None:
                 known.leases = leases
@@ -163,9 +159,9 @@ class OldClaims:
             known.remote = known.remote or remote
         elif name in self.claims:  # else the line that named it was damaged
             known = self.claims[name]
-            if isinstance(record, reading.SentToRun):
+            if isinstance(record, m.RunSent):
                 known.begun.update(record.ids)
-            elif isinstance(record, reading.NotSent):
+            elif isinstance(record, m.NotBegun):
                 known.begun.difference_update(record.ids)
             else:
                 known.ended.update(record.ids)

@@ -32,7 +32,7 @@ class Reload:
         for name, site in self.sites.items():
             if name in old and site.health.is_down:
                 continue
-            site.on_canary = self._on_canary
+            site.staff.on_canary = self._on_canary
             for boot_domain in (None, *(domain.number for domain in new[name].domains)):
                 try:
                     record = site.staff.boot(

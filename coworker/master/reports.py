@@ -5,11 +5,10 @@ Every handler returns that, and `Site.heard` is where it counts. What control an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from coworker.ipc import messages as m
-from coworker.master.control_orders import ControlOrders
+from coworker.master.control_orders import FlushBarrier, Handler
 from coworker.master.deadlines import LEAVE_GRACE, Deadlines, Watchdog
 from coworker.master.dispatch import Dispatch
 from coworker.master.site_health import SiteHealth
@@ -22,25 +21,16 @@ LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked ag
 _GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
-Handler = Callable[[WorkerRecord, Any, float], bool]
 
-
+@dataclass(slots=True)
 class WorkReports:
     """What a worker says of claims and items, and control where it claims for workers."""
 
-    def __init__(
-        self,
-        staff: Staff,
-        dispatch: Dispatch,
-        deadlines: Deadlines,
-        watchdog: Watchdog,
-        orders: ControlOrders,
-    ) -> None:
-        self._staff = staff
-        self._dispatch = dispatch
-        self._deadlines = deadlines
-        self._watchdog = watchdog
-        self._barrier = orders.barrier
+    staff: Staff
+    dispatch: Dispatch
+    deadlines: Deadlines
+    watchdog: Watchdog
+    barrier: FlushBarrier
 
     def handlers(self) -> dict[type, Handler]:
         return {
@@ -62,80 +52,80 @@ class WorkReports:
         }
 
     def _claiming(self, record: WorkerRecord, report: m.Claiming, now: float) -> bool:
-        self._dispatch.claiming(record, report.queue, report.at)
+        self.dispatch.claiming(record, report.queue, report.at)
         if record.role is Role.WORKER:  # control has its own time for all that it was asked
-            self._deadlines.claiming(record, now)
+            self.deadlines.claiming(record, now)
         return False
 
     def _not_claimed(self, record: WorkerRecord, _report: m.NotClaimed, _now: float) -> bool:
-        self._dispatch.claiming(record, None)
+        self.dispatch.claiming(record, None)
         return False
 
     def _claimed(self, record: WorkerRecord, report: m.Claimed, now: float) -> bool:
-        claim, own, state = self._dispatch.claimed(record, report, now)
-        self._deadlines.progressed(record, now)
+        claim, own, state = self.dispatch.claimed(record, report, now)
+        self.deadlines.progressed(record, now)
         if record.role is Role.CONTROL:
             return False  # HandedOff follows
-        self._deadlines.begun(record, claim, max(1, own), now)
+        self.deadlines.begun(record, claim, max(1, own), now)
         return self._one_more(state, now)
 
     def _batch_done(self, record: WorkerRecord, report: m.BatchDone, now: float) -> bool:
         """Its next deadline is set by what it says next: this is never the last that it says."""
         who = Identity(report.contact, report.domain)
         ids, aborted = self._note(record, report, report.queue, now)
-        state = self._dispatch.batch_done(record, report.queue, who, len(ids), report.asked_at, now)
-        self._deadlines.progressed(record, now)
-        used_up = self._dispatch.count(record, len(ids))
+        state = self.dispatch.batch_done(record, report.queue, who, len(ids), report.asked_at, now)
+        self.deadlines.progressed(record, now)
+        used_up = self.dispatch.count(record, len(ids))
         return self._one_more(state, now) or aborted or used_up
 
     def _one_more(self, state: QueueState, now: float) -> bool:
         """Deciding costs more than a batch's other bookkeeping: only when one more worker could join in."""
-        if state.assignable(now) and self._staff.can_join():
+        if state.assignable(now) and self.staff.can_join():
             return True
-        self._dispatch.queues.nobody_joins(state)
+        self.dispatch.queues.nobody_joins(state)
         return False
 
     def _claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> bool:
-        self._dispatch.queues.claim_failed(report.queue, report.message, now)
+        self.dispatch.queues.claim_failed(report.queue, report.message, now)
         return False
 
     def _handed_off(self, record: WorkerRecord, report: m.HandedOff, now: float) -> bool:
-        self._dispatch.handoff.hand_on(record.id, report.claim, report.ids, now)
+        self.dispatch.handoff.hand_on(record.id, report.claim, report.ids, now)
         return True
 
     def _refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> bool:
-        self._dispatch.handoff.refuse(report.claim, report.ids, report.message)
+        self.dispatch.handoff.refuse(report.claim, report.ids, report.message)
         return True
 
     def _bound(self, record: WorkerRecord, report: m.Bound, _now: float) -> bool:
-        self._dispatch.bound(record, Identity(report.contact, report.domain))
+        self.dispatch.bound(record, Identity(report.contact, report.domain))
         return False
 
     def _run_sent(self, record: WorkerRecord, report: m.RunSent, now: float) -> bool:
-        claim = self._dispatch.ledger.begin(report.claim, report.ids, record.id)
-        self._deadlines.begun(record, claim, len(report.ids), now)
+        claim = self.dispatch.ledger.begin(report.claim, report.ids, record.id)
+        self.deadlines.begun(record, claim, len(report.ids), now)
         return False
 
     def _not_begun(self, record: WorkerRecord, report: m.NotBegun, _now: float) -> bool:
-        self._dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
+        self.dispatch.ledger.begin(report.claim, report.ids, record.id, begun=False)
         return False
 
     def _done(self, record: WorkerRecord, report: m.Done, now: float) -> bool:
-        self._deadlines.progressed(record, now)
-        claim = self._dispatch.ledger.claims.get(report.claim)
+        self.deadlines.progressed(record, now)
+        claim = self.dispatch.ledger.claims.get(report.claim)
         ids, aborted = self._note(record, report, claim.queue.name if claim else "", now)
-        used_up = self._dispatch.count(record, self._dispatch.ledger.end(report.claim, ids, record.id))
+        used_up = self.dispatch.count(record, self.dispatch.ledger.end(report.claim, ids, record.id))
         return aborted or used_up
 
     def _ended(self, record: WorkerRecord, report: m.Ended, _now: float) -> bool:
-        ended = self._dispatch.ledger.end(report.claim, report.ids, record.id)
-        return self._dispatch.count(record, ended)
+        ended = self.dispatch.ledger.end(report.claim, report.ids, record.id)
+        return self.dispatch.count(record, ended)
 
     def _note(
         self, record: WorkerRecord, report: m.Done | m.BatchDone, queue: str, now: float
     ) -> tuple[list[str], bool]:
         """Log outcomes, and remember what settling must know of them. The ids, and whether one aborts."""
-        log, settler = record.life.log, self._dispatch.settler
+        log, settler = record.life.log, self.dispatch.settler
         ids = [item_id for _, run in report.outcomes for item_id in run]
         log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         who = str(record.work.identity) if record.work.identity else None
@@ -154,45 +144,35 @@ class WorkReports:
         return ids, any(outcome == Outcome.ABORT for outcome, _ in report.outcomes)
 
     def _unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> bool:
-        self._dispatch.unanswered(report, now)
+        self.dispatch.unanswered(report, now)
         return True
 
     def _flushed(self, record: WorkerRecord, _report: m.Flushed, _now: float) -> bool:
-        self._barrier.said_all(record)
+        self.barrier.said_all(record)
         return True
 
     def _idle(self, record: WorkerRecord, report: m.Idle, now: float) -> bool:
-        self._dispatch.idle(record, report.why, now)
-        self._barrier.said_all(record)
-        self._deadlines.idle(record)
-        self._deadlines.progressed(record, now)
-        self._staff.roster.rest(record, now)
+        self.dispatch.idle(record, report.why, now)
+        self.barrier.said_all(record)
+        self.deadlines.idle(record)
+        self.deadlines.progressed(record, now)
+        self.staff.roster.rest(record, now)
         if record.life.state is S.RETIRING:
-            self._watchdog.set(record, now + LEAVE_GRACE)
+            self.watchdog.set(record, now + LEAVE_GRACE)
         else:
-            self._watchdog.clear(record)
+            self.watchdog.clear(record)
         return True
 
 
+@dataclass(slots=True)
 class LifeReports:
-    """What a child says of itself and its pipe. `on_canary(record, error)`: how a trial of settings went."""
+    """What a child says of itself and its pipe."""
 
-    def __init__(
-        self,
-        staff: Staff,
-        dispatch: Dispatch,
-        deadlines: Deadlines,
-        watchdog: Watchdog,
-        health: SiteHealth,
-        on_canary: Callable[[WorkerRecord, str | None], None],
-    ) -> None:
-        self._staff = staff
-        self._roster = staff.roster
-        self._dispatch = dispatch
-        self._deadlines = deadlines
-        self._watchdog = watchdog
-        self._health = health
-        self._on_canary = on_canary
+    staff: Staff
+    dispatch: Dispatch
+    deadlines: Deadlines
+    watchdog: Watchdog
+    health: SiteHealth
 
     def handlers(self) -> dict[type, Handler]:
         return {
@@ -207,65 +187,65 @@ class LifeReports:
         }
 
     def _spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> bool:
-        self._roster.pipe_started(record, report.group)
+        self.staff.roster.pipe_started(record, report.group)
         return False
 
     def _ready(self, record: WorkerRecord, report: m.Ready, now: float) -> bool:
         if record.life.state is not S.BOOTING:
             return False  # told to retire while it booted
-        self._staff.ready(record, report.boot_seconds, now)
-        self._deadlines.progressed(record, now)
+        self.staff.ready(record, report.boot_seconds, now)
+        self.deadlines.progressed(record, now)
         if not record.life.canary:  # that proves only the settings to come
-            self._health.boot_succeeded(now)
+            self.health.boot_succeeded(now)
         if report.gives_back is not None:
-            self._dispatch.handoff.can_give_back = self._deadlines.can_look = report.gives_back
+            self.dispatch.handoff.can_give_back = self.deadlines.can_look = report.gives_back
         else:
-            self._roster.serves(record, report.domain)
+            self.staff.roster.serves(record, report.domain)
             if record.boot_domain is None:
-                self._staff.home_domain = self._dispatch.handoff.home_domain = report.domain
+                self.staff.home_domain = self.dispatch.handoff.home_domain = report.domain
         # Control is replaced every two minutes: that is nobody's news.
-        routine = record.role is Role.CONTROL and len(self._roster.of(Role.CONTROL)) > 1
+        routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
         level = "debug" if routine else "info"
         record.life.log.event(level, "ready", version=report.version, boot_seconds=report.boot_seconds)
         if record.life.canary:
-            self._on_canary(record, None)
+            self.staff.on_canary(record, None)
         return True
 
     def _boot_failed(self, record: WorkerRecord, report: m.BootFailed, now: float) -> bool:
         told_to_go = record.life.state is S.RETIRING
         if not told_to_go:
-            self._roster.move(record, S.RETIRING, RetireReason.DIED)
-            self._watchdog.set(record, now + LEAVE_GRACE)
+            self.staff.roster.move(record, S.RETIRING, RetireReason.DIED)
+            self.watchdog.set(record, now + LEAVE_GRACE)
         if record.life.canary:
-            self._on_canary(record, report.message)
+            self.staff.on_canary(record, report.message)
         elif not told_to_go:
             wait = min(report.retry_after, LONGEST_WAIT)
             begun = record.started_at
-            self._health.boot_failed(report.message, now, begun=begun, retry_after=wait)
+            self.health.boot_failed(report.message, now, begun=begun, retry_after=wait)
         return True
 
     def _site_state(self, record: WorkerRecord, report: m.SiteState, now: float) -> bool:
-        if record is not self._roster.control():
+        if record is not self.staff.roster.control():
             return False  # its successor has seen the settings afresh
-        held = self._health.held
-        if self._health.noticed(report, now):
-            self._staff.bump_generation()
-        if self._health.held and not held:
-            self._staff.pause_all()
-        self._roster.shorten(record, self._health.fresh_every)
+        held = self.health.held
+        if self.health.noticed(report, now):
+            self.staff.bump_generation()
+        if self.health.held and not held:
+            self.staff.pause_all()
+        self.staff.roster.shorten(record, self.health.fresh_every)
         return True
 
     def _memory_high(self, record: WorkerRecord, report: m.MemoryHigh, _now: float) -> bool:
-        limit = self._staff.settings.workers.max_memory
+        limit = self.staff.settings.workers.max_memory
         record.life.log.event("notice", "memory_grown", mebibytes=report.mebibytes, max_memory=limit)
-        self._roster.expire(record, RetireReason.MAX_MEMORY)
+        self.staff.roster.expire(record, RetireReason.MAX_MEMORY)
         return True
 
     def _failed(self, record: WorkerRecord, report: m.Failed, now: float) -> bool:
         if record.life.state is not S.RETIRING:
-            self._roster.move(record, S.RETIRING, RetireReason(report.cause))
-        self._watchdog.set(record, now + LEAVE_GRACE)
-        self._roster.pipe_lost(record, report.message)
+            self.staff.roster.move(record, S.RETIRING, RetireReason(report.cause))
+        self.watchdog.set(record, now + LEAVE_GRACE)
+        self.staff.roster.pipe_lost(record, report.message)
         identity = record.work.identity
         record.life.log.event(
             "error", "pipe_lost", cause=report.cause, queue=record.work.queue,
@@ -273,7 +253,7 @@ class LifeReports:
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.work.done:
             # It boots, but is of no use: back off all the same.
-            self._health.boot_failed(report.message, now, begun=record.started_at)
+            self.health.boot_failed(report.message, now, begun=record.started_at)
         return True
 
     def _note(self, record: WorkerRecord, report: m.Note, _now: float) -> bool:
@@ -282,33 +262,7 @@ class LifeReports:
 
     def _bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> bool:
         if record.life.state is not S.RETIRING:  # somebody else's TERM told it to go
-            self._roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
-        self._roster.said_bye(record)
+            self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
+        self.staff.roster.said_bye(record)
         record.life.log.event("debug", "leaving", reason=report.reason, pipe=report.pipe_exit)
         return False
-
-
-class Reports:
-    """Gives each report to whom it concerns."""
-
-    def __init__(self, work: WorkReports, life: LifeReports, orders: ControlOrders) -> None:
-        self._handlers: dict[type, Handler] = {
-            **work.handlers(),
-            **life.handlers(),
-            m.WorkFound: orders.work_found,
-            m.LookFailed: orders.look_failed,
-            m.Fetched: orders.fetched,
-            m.TokenWanted: orders.token_wanted,
-            m.TokenIssued: orders.token_issued,
-            m.Settled: orders.settled,
-            m.SettleFailed: orders.settle_failed,
-            m.Inspected: orders.inspected,
-            m.InspectFailed: orders.inspect_failed,
-        }
-
-    def take(self, record: WorkerRecord, report: m.Report, now: float) -> bool:
-        """Take note of one report. Whether to decide again.
-
-        Raises IllegalMoveError for one that cannot be.
-        """
-        return self._handlers[type(report)](record, report, now)

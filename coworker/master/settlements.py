@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from random import Random
 
 from coworker.master.ledger import Claim
@@ -84,9 +85,9 @@ class Settlements:
         pending = self.pending.items()
         return [(ref, entry) for ref, entry in pending if entry.asked is None and now >= entry.not_before]
 
-    def next_at(self) -> float | None:
+    def next_at(self) -> float:
         """When the next one may be asked again."""
-        return min((e.not_before for e in self.pending.values() if e.asked is None), default=None)
+        return min((e.not_before for e in self.pending.values() if e.asked is None), default=inf)
 
     def control_gone(self, control: int) -> None:
         """What it was asked must be asked again. A settlement can be repeated: it reads before it writes."""

@@ -7,14 +7,14 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
-from coworker.claims.checkpoint import Checkpoint, KeptClaim, KeptIntent, OpenLeases, Snapshot
+from coworker.claims.checkpoint import Checkpoint, LostIntent, SavedClaim, Snapshot
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Search, Settle, Settled, SettleFailed
 from coworker.log import EventLog
 from coworker.master.crash_counts import CrashCounts
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.settlements import LostClaim, Settlement, Settlements
-from coworker.model import Item, QueueInfo, Unsettled
+from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.policy.settlement import Fate
 
 SEARCH_DELAY = 3.5  # seconds until nothing claimed since is taken for what a lost claim took
@@ -198,23 +198,18 @@ class Settler:
         claims = self._ledger.claims.values()
         return Snapshot(
             claims=[
-                KeptClaim(claim.id, claim.queue, _leases(claim), items)
+                SavedClaim(claim.id, claim.queue, _leases(claim), items)
                 for claim in claims
                 if (items := _only_ours(claim))
             ],
             renewed=[(c.id, _leases(c)) for c in claims if len(c.leases) > 1 or c.renewing is not None],
             settling=[(entry.claim.id, entry.part) for entry in self.settlements.of_claims()],
             lost=[
-                KeptIntent(lost.queue, lost.since, lost.until, lost.cause)
+                LostIntent(lost.queue, lost.since, lost.until, lost.cause)
                 for lost in self.settlements.lost_claims()
             ],
             crashes=self.crash_counts.values(),
         )
-
-    def next_at(self) -> float:
-        """When something may be asked again by itself."""
-        again = self.settlements.next_at()
-        return inf if again is None else again
 
 
 def _only_ours(claim: Claim) -> list[Item]:
@@ -222,5 +217,6 @@ def _only_ours(claim: Claim) -> list[Item]:
     return [e.item for e in claim.entries.values() if e.given or e.place is not Place.HELD]
 
 
-def _leases(claim: Claim) -> OpenLeases:
-    return OpenLeases(claim.leases, claim.renewing)
+def _leases(claim: Claim) -> list[Lease]:
+    under_way = [] if claim.renewing is None else [Lease(inf, claim.renewing)]
+    return [*claim.leases, *under_way]

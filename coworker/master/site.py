@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from coworker.claims.checkpoint import Checkpoint
 from coworker.config.settings import SiteSettings
 from coworker.ipc import messages as m
-from coworker.master.control_orders import ControlOrders
+from coworker.master.control_orders import ControlOrders, Handler
 from coworker.master.deadlines import Deadlines, Watchdog
 from coworker.master.departures import Departures
 from coworker.master.dispatch import Dispatch
 from coworker.master.effects import Effects
 from coworker.master.pipe_groups import PipeGroups
 from coworker.master.recovery import Recovery
-from coworker.master.reports import LifeReports, Reports, WorkReports
+from coworker.master.reports import LifeReports, WorkReports
 from coworker.master.roster import Roster
 from coworker.master.site_health import SiteHealth
 from coworker.master.staff import Staff
@@ -27,43 +26,21 @@ from coworker.policy import matching
 SETTLE_PATIENCE = 2.0  # seconds for settling at a stop (rule 12)
 REMOVED_PATIENCE = 60.0  # the same for a site that a reload removed: nobody waits for it
 
-OnCanary = Callable[[WorkerRecord, str | None], None]  # with the error, if it failed
 
-
-class ChildOfSite:
-    """The site's ear for one of its children."""
-
-    def __init__(self, site: Site, record: WorkerRecord) -> None:
-        self._site = site
-        self._record = record
-
-    def heard(self, report: Any, now: float) -> None:
-        """See children.ReportSink."""
-        self._site.heard(self._record, report, now)
-
-    def garbled(self, reason: str) -> None:
-        """See children.ReportSink."""
-        self._record.life.log.event("critical", "bad_report", reason=reason)
-
-    def ended(self, status: ExitStatus, now: float) -> None:
-        """See children.ReportSink."""
-        self._site.ended(self._record, status, now)
-
-
+@dataclass(slots=True)
 class WindingUp:
     """The end of a site: control leaves last, when every claim is settled or time is up (rule 12)."""
 
-    def __init__(self, dispatch: Dispatch, roster: Roster, pipe_groups: PipeGroups) -> None:
-        self.until = inf  # monotonic seconds: when time is up
-        self.over = False
-        self._dispatch = dispatch
-        self._roster = roster
-        self._pipe_groups = pipe_groups
-        self._patience = SETTLE_PATIENCE
+    dispatch: Dispatch
+    roster: Roster
+    pipe_groups: PipeGroups
+    patience: float = SETTLE_PATIENCE
+    until: float = inf  # monotonic seconds: when time is up
+    over: bool = False
 
     def begin(self, patience: float) -> None:
         """Once the workers are gone, so many seconds are left for settling."""
-        self._patience, self.until = patience, inf
+        self.patience, self.until = patience, inf
 
     def control_wanted(self, now: float, boot_seconds: float) -> int:
         """As in Staff.reconcile."""
@@ -74,14 +51,14 @@ class WindingUp:
     def _control_wanted(self, now: float, boot_seconds: float) -> int:
         if now >= self.until:
             return -1
-        pending = self._dispatch.settler.settlements.pending
-        if self._roster.of(Role.WORKER) or self._pipe_groups.groups:
-            return int(bool(self._dispatch.ledger.claims or pending))
-        if not (pending or self._dispatch.handoff.groups):
+        pending = self.dispatch.settler.settlements.pending
+        if self.roster.of(Role.WORKER) or self.pipe_groups.groups:
+            return int(bool(self.dispatch.ledger.claims or pending))
+        if not (pending or self.dispatch.handoff.groups):
             return -1
         if self.until == inf:
-            boot = 0.0 if self._roster.control() else 2 * boot_seconds
-            self.until = now + self._patience + boot
+            boot = 0.0 if self.roster.control() else 2 * boot_seconds
+            self.until = now + self.patience + boot
         return 1
 
 
@@ -98,7 +75,6 @@ class Site:
         self.phase = MasterPhase.RUNNING
         self.dirty = True  # something happened that `decide` must look at
         self.on_trial = on_trial
-        self.on_canary: OnCanary = lambda _record, _error: None
         self.roster = Roster(log)
         self.pipe_groups = PipeGroups()
         self.health = SiteHealth(settings, log, effects.rng)
@@ -108,7 +84,7 @@ class Site:
         self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
         self.watchdog = Watchdog(effects, self.roster, self._time_is_up)
         self.deadlines = Deadlines(settings, self.dispatch.ledger, self.watchdog)
-        self.staff = Staff(settings, effects, self.roster, self.health, self.watchdog, self._spawn)
+        self.staff = Staff(settings, effects, self.roster, self.health, self.watchdog, self)
         self.control_orders = ControlOrders(
             effects, self.roster, self.dispatch, self.deadlines, self._time_is_up
         )
@@ -117,8 +93,11 @@ class Site:
         )
         self.winding_up = WindingUp(self.dispatch, self.roster, self.pipe_groups)
         common = self.staff, self.dispatch, self.deadlines, self.watchdog
-        life = LifeReports(*common, self.health, self._canary_told)
-        self._reports = Reports(WorkReports(*common, self.control_orders), life, self.control_orders)
+        self._handlers: dict[type, Handler] = {
+            **WorkReports(*common, self.control_orders.barrier).handlers(),
+            **LifeReports(*common, self.health).handlers(),
+            **self.control_orders.handlers(),
+        }
 
     # --- what happens ---
 
@@ -128,7 +107,7 @@ class Site:
 
     def heard(self, record: WorkerRecord, report: m.Report, now: float) -> None:
         """A child said this. Raises IllegalMoveError for what cannot be."""
-        again = self._reports.take(record, report, now)
+        again = self._handlers[type(report)](record, report, now)
         self.happened(again)
         if not again and record.role is Role.CONTROL:
             self._await_look(now)
@@ -139,22 +118,19 @@ class Site:
         self.departures.hear_unsaid(record, self.heard, now)
         cause = self.departures.gone(record, status, now, halting=self.phase is MasterPhase.HALTING)
         if canary:
-            self.on_canary(record, cause)
+            self.staff.on_canary(record, cause)
         self.happened(again=True)
 
     def _time_is_up(self, record: WorkerRecord, now: float) -> None:
         """A child did not do in time what it was told, or control is to look after it now."""
         if not self.deadlines.not_yet(record, now):
             self.watchdog.next_rung(record, now)
-            self.control_orders.look_lost(record.id, now)
+            self.dispatch.queues.looks.lost(record.id, now)
         self.happened(again=True)
 
-    def _canary_told(self, record: WorkerRecord, error: str | None) -> None:
-        """A reload may listen, from some time on."""
-        self.on_canary(record, error)
-
-    def _spawn(self, record: WorkerRecord, settings: SiteSettings) -> int:
-        return self.effects.spawn(record, settings, ChildOfSite(self, record))
+    def garbled(self, record: WorkerRecord, reason: str) -> None:
+        """A child said what nobody understands."""
+        record.life.log.event("critical", "bad_report", reason=reason)
 
     # --- what a signal or a reload wants: each says whether to decide again ---
 
@@ -183,11 +159,6 @@ class Site:
         self.deadlines.settings = settings
         self.health.adopt(settings)
         self.staff.adopt(settings)
-        return True
-
-    def look_now(self, now: float) -> bool:
-        """Do not wait for the next look."""
-        self.dispatch.queues.looks.next_at = now
         return True
 
     # --- whether it may be forgotten ---
@@ -251,7 +222,8 @@ class Site:
         wants = [] if stopping else self.dispatch.wants(now)
         if not self.may_claim:
             wants = [want for want in wants if want.handed]
-        self._evict(wants)
+        if wants and not self.staff.can_grow():
+            self.staff.make_room(wants)
         workers = self.roster.workers
         numbers = [domain.number for domain in self.settings.domains]
         self.staff.reconcile(
@@ -261,14 +233,6 @@ class Site:
             control=control,
             boot_domain=lambda: matching.domain_to_boot(workers(), wants, numbers),
         )
-
-    def _evict(self, wants: list[matching.Want]) -> None:
-        """Work that nobody free may do: somebody bound to another identity makes room."""
-        if wants and not self.staff.can_grow():
-            victim = matching.evict(self.roster.workers(), wants, self.staff.boot_seconds)
-            if victim is not None:
-                self.roster.expire(victim, RetireReason.IDENTITY)
-                victim.life.log.event("debug", "evicting", identity=str(victim.work.identity))
 
     def _ask_control(self, inspections: list[m.Inspect], free: list[WorkerRecord], now: float) -> None:
         orders = self.control_orders
@@ -296,7 +260,7 @@ class Site:
             self.dispatch.next_at(now, self.staff.boot_seconds),
             self.pipe_groups.next_at,
             self.health.due_at(),
-            self.settler.next_at(),
+            self.settler.settlements.next_at(),
             self.control_orders.barrier.until,
             self.winding_up.until,
         ]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Pause, Retire
+from coworker.master.children import ReportSink
 from coworker.master.deadlines import LEAVE_GRACE, Watchdog
 from coworker.master.effects import Effects
 from coworker.master.roster import Roster
 from coworker.master.site_health import SiteHealth
 from coworker.model import ExitStatus, Lifecycle, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
-from coworker.policy import recycling, staffing
+from coworker.policy import matching, recycling, staffing
 from coworker.policy.staffing import Member, Plan, Wanted
 
-Spawn = Callable[[WorkerRecord, SiteSettings], int]  # forks the child of a record: its pid; raises OSError
+OnCanary = Callable[[WorkerRecord, str | None], None]  # with the error, if it failed
 BOOT_GRACE = 10.0  # seconds beyond boot_timeout: the child itself ends a boot that takes too long
 BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
 
@@ -34,7 +35,7 @@ class Staff:
         roster: Roster,
         health: SiteHealth,
         watchdog: Watchdog,
-        spawn: Spawn,
+        sink: ReportSink,
     ) -> None:
         self.settings = settings
         self.roster = roster
@@ -46,7 +47,8 @@ class Staff:
         self._log = effects.log.bind(site=settings.name)
         self._health = health
         self._watchdog = watchdog
-        self._spawn = spawn
+        self._sink = sink
+        self.on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
 
     # --- who is there ---
 
@@ -173,7 +175,8 @@ class Staff:
                 domain=boot_domain or self.home_domain,
             ),
         )
-        self.roster.add(record, self._spawn(record, settings.for_domain(boot_domain)))
+        pid = self._effects.spawn(record, settings.for_domain(boot_domain), self._sink)
+        self.roster.add(record, pid)
         self._watchdog.set(record, now + limits.boot_timeout + BOOT_GRACE)
         return record
 
@@ -200,6 +203,13 @@ class Staff:
         for record in self.roster.workers():
             if record.life.state is S.BUSY:
                 self._effects.send(record, Pause())
+
+    def make_room(self, wants: Sequence[matching.Want]) -> None:
+        """Somebody bound to another identity is to leave, if that helps."""
+        victim = matching.evict(self.roster.workers(), wants, self.boot_seconds)
+        if victim is not None:
+            self.roster.expire(victim, RetireReason.IDENTITY)
+            victim.life.log.event("debug", "evicting", identity=str(victim.work.identity))
 
     def ready(self, record: WorkerRecord, boot_seconds: float, now: float) -> None:
         """It said hello."""

@@ -111,7 +111,7 @@ def _site(site: Site) -> SiteView:
         recovering=site.recovery.active,
         settling=len(settler.settlements.pending),
         children=tuple(_child(record) for record in site.roster),
-        queues=tuple(site.dispatch.queues),
+        queues=tuple(site.dispatch.queues.states.values()),
         claims=tuple(part for claim in site.dispatch.ledger.claims.values() for part in _parts(claim)),
     )
 

@@ -17,6 +17,7 @@ from coworker.civi.client import Client
 from coworker.civi.looking import Looker
 from coworker.civi.pipe import Pipe
 from coworker.config.settings import SiteSettings
+from coworker.log import SILENCE
 from coworker.master.dispatch import Dispatch
 from coworker.model import SYSTEM
 from coworker.unix.poller import Poller
@@ -92,15 +93,15 @@ def _starts(folder, site, repetitions):
 
 def _decision(queues):
     """Microseconds of the master's CPU."""
-    dispatch = Dispatch(SiteSettings("s", None, "cmd"), lambda *_args, **_fields: None, Random(1))
+    dispatch = Dispatch(SiteSettings("s", None, "cmd"), SILENCE, Random(1))
     worker = record(1, SYSTEM)
-    dispatch.watch.look(1.0, free=True, control=2)
-    dispatch.watch.seen(work_found(*(f"q{n}" for n in range(queues))), 1.0)
+    dispatch.queues.look(1.0, free=True, control=2)
+    dispatch.queues.work_found(work_found(*(f"q{n}" for n in range(queues))), 1.0)
     took = 0.0
     for _ in range(DECISIONS if queues <= 1000 else 20):
         begun = time.process_time()
         ((_, order),) = dispatch.assign([worker], 1.0, claim=True, workers=[worker])
         took += time.process_time() - begun
         dispatch.idle(worker, "slice", 1.0)  # it has more
-        assert order.queue == worker.queue
+        assert order.info.name == worker.work.last_queue
     return 1e6 * took / (DECISIONS if queues <= 1000 else 20)

@@ -41,7 +41,7 @@ def queue(name="q", *, type="SqlParallel", batch_limit=1, **more):  # noqa: A002
 
 def change_queue(dispatch, name="q", **fields):
     """Set what this dispatch knows of one of its queues."""
-    dispatch.queues._put(dispatch.queues.get(name)._replace(**fields))
+    dispatch.queues._put(dispatch.queues.states[name]._replace(**fields))
 
 
 def work_found(*names, **info):

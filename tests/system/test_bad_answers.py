@@ -114,7 +114,7 @@ def test_an_answer_of_no_known_shape_costs_the_pipe_and_is_shown(site, spoilt, d
     ended = wait_balanced(running, site, ids)
     assert ended == {item: "finished" if item in ids[:BATCH] else "ok" for item in ids}
     lost = running.event("pipe_lost", cause="protocol")
-    assert "answered" in lost["reason"]
+    assert "answer" in lost["reason"]
 
 
 def test_an_item_that_failed_and_whose_outcome_got_lost_is_left_to_civicrms_own_retry(site, spoilt):

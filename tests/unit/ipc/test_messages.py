@@ -141,7 +141,7 @@ def test_reports_that_leave_together_say_the_same_in_fewer_words(tmp_path_factor
         )  # a finished batch is never the last word
         flushes = data.draw(st.sets(st.integers(1, len(child.steps)))) or {-1} if condensed else ()
         heard(site, record, child.steps, flushes)
-        state = site.dispatch.queues.get("q")
+        state = site.dispatch.queues.states["q"]
         told.append(
             (
                 *known(site, record),

@@ -49,7 +49,7 @@ def test_a_queue_that_was_only_seen_gets_one_worker():
     bench = Bench()
     bench.seen("q")
     (order,) = bench.assign().values()
-    assert (order.queue, order.seconds, order.quota) == ("q", 0.5, 0)
+    assert (order.info.name, order.seconds, order.quota) == ("q", 0.5, 0)
     assert bench.assign(2) == {}
 
 
@@ -95,22 +95,22 @@ def test_a_queue_that_is_no_longer_seen_is_forgotten():
     bench = Bench()
     bench.seen("q", "r")
     bench.seen("r", now=2.0)
-    assert [state.info.name for state in bench.dispatch.queues] == ["r"]
+    assert list(bench.dispatch.queues.states) == ["r"]
 
 
 def test_a_small_queue_comes_before_the_next_slice_of_a_huge_one():
     bench = Bench(1)
     bench.seen("huge")
     for n in range(5):
-        assert bench.assign()[1].queue == "huge"
+        assert bench.assign()[1].info.name == "huge"
         bench.took(1, f"1.{n}", [str(n)], queue="huge")
         bench.dispatch.idle(bench.workers[1], "slice", 1.0)
     bench.seen("huge", "small")
-    assert bench.assign()[1].queue in ("huge", "small")
+    assert bench.assign()[1].info.name in ("huge", "small")
     first = bench.workers[1].work.queue
     bench.took(1, "1.9", ["9"], queue=first)
     bench.dispatch.idle(bench.workers[1], "slice", 1.0)
-    assert {first, bench.assign()[1].queue} == {"huge", "small"}
+    assert {first, bench.assign()[1].info.name} == {"huge", "small"}
 
 
 def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back():
@@ -122,7 +122,7 @@ def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back()
     bench.dispatch.handoff.hand_on(1, "1.1", ["1", "2"], 1.0)
     assert bench.assign(2) == {}
     (order,) = bench.assign(3).values()
-    assert (order.claim, order.queue, order.items) == ("1.1", "q", [[100, 1, ["1", "2"]]])
+    assert (order.claim, order.info.name, order.items) == ("1.1", "q", [[100, 1, ["1", "2"]]])
     assert bench.assign(2) == {}, "the queue is theirs now, as far as anybody knows"
     assert list(bench.assign(3)) == [3]
 
@@ -165,7 +165,7 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.dispatch.claimed(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), 1.0)
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
-    assert bench.dispatch.queues.get("q").working == 0
+    assert bench.dispatch.queues.states["q"].working == 0
 
 
 def test_items_that_our_set_up_cannot_run_wait_a_minute():
@@ -186,7 +186,7 @@ def test_a_run_that_is_refused_begins_nothing_and_backs_the_queue_off(begun, exp
     bench.took(1, "1.1", ["1"])
     bench.dispatch.unanswered(m.Unanswered("1.1", ["1"], "x", begun), 1.0)
     assert bench.settlements() == [expected]
-    assert (bench.dispatch.queues.get("q").retry_at > 1.0) is not begun
+    assert (bench.dispatch.queues.states["q"].retry_at > 1.0) is not begun
 
 
 def test_a_queue_whose_claims_fail_backs_off_alone_and_is_said_once():
@@ -195,9 +195,9 @@ def test_a_queue_whose_claims_fail_backs_off_alone_and_is_said_once():
     bench.assign()
     for now in (1.0, 5.0, 9.0):
         bench.dispatch.queues.claim_failed("bad", "batch", now)
-    state = bench.dispatch.queues.get("bad")
+    state = bench.dispatch.queues.states["bad"]
     assert 9.0 + 3.0 <= state.retry_at <= 9.0 + 4.0
-    assert bench.dispatch.queues.get("good").retry_at == 0.0
+    assert bench.dispatch.queues.states["good"].retry_at == 0.0
     lines = [(level, fields["failures"]) for level, event, fields in bench.lines if event == "claim_failed"]
     assert lines == [("warning", 1), ("debug", 2), ("debug", 3)]
 
@@ -209,7 +209,7 @@ def test_ready_rows_but_empty_claims_are_tried_once_a_second_and_said_once():
         if bench.assign(now=float(now)):
             bench.dispatch.idle(bench.workers[1], "empty", float(now))
     assert [event for _, event, _ in bench.lines].count("queue_gives_nothing") == 1
-    assert bench.dispatch.queues.get("q").retry_at >= 5.0
+    assert bench.dispatch.queues.states["q"].retry_at >= 5.0
 
 
 def test_after_work_the_next_look_follows_at_once():
@@ -242,7 +242,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
         return settler.orders(control, now, [], settler.due(now, in_haste=False))
 
     (order,) = asked(50, 4.0)
-    assert (order.queue, order.part.sent, order.leases) == ("q", ["1"], [Lease(1.0)])
+    assert (order.info.name, order.part.sent, order.leases) == ("q", ["1"], [Lease(1.0)])
     assert asked(50, 4.0) == []
     book.control_gone(49)
     assert asked(51, 4.0) == []

@@ -133,13 +133,13 @@ class Life(RuleBasedStateMachine):
         order = child.inbox.pop(0)
         if isinstance(order, m.Work):
             child.claiming = order
-            self.report(child, m.Claiming(order.queue, self.now))
+            self.report(child, m.Claiming(order.info.name, self.now))
         elif isinstance(order, m.Run):
             ids = [item.id for item in unpack(order.items)]
             contact, domain, _ = order.items[0]
             if child.record.work.identity is None:
                 self.report(child, m.Bound(contact, domain))
-            child.claim = order.claim, order.queue, ids, "ran"
+            child.claim = order.claim, order.info.name, ids, "ran"
             self.report(child, m.RunSent(order.claim, ids))
         elif isinstance(order, m.Retire):
             self.report(child, m.Bye(order.reason, "exit status 0"))
@@ -147,10 +147,10 @@ class Life(RuleBasedStateMachine):
 
     def take_batch(self, child, data, contact):
         order, child.claiming = child.claiming, None
-        info = next(queue for queue in QUEUES if queue.name == order.queue)
+        info = next(queue for queue in QUEUES if queue.name == order.info.name)
         count = data.draw(st.integers(0, info.batch_limit))
         if not count:
-            self.report(child, m.Idle(order.queue, "empty"))
+            self.report(child, m.Idle(order.info.name, "empty"))
             return
         self.claims += 1
         items = []
@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
         name = f"{child.record.id}.{self.claims}"
         self.open.update(item_id for item_id, *_ in items)
         packed = [[who, domain, [each]] for each, who, domain in items]
-        self.report(child, m.Claimed(name, order.queue, packed, self.now, 0.001))
+        self.report(child, m.Claimed(name, order.info.name, packed, self.now, 0.001))
         bound = child.record.work.identity
         own = [i for i in items if order.bind or i[1] is None] if bound is None else items
         me = (own[0][1] if own else -1) if bound is None else bound.contact
@@ -170,11 +170,11 @@ class Life(RuleBasedStateMachine):
         if rest:
             self.report(child, m.HandedOff(name, rest))
         if not mine:
-            self.report(child, m.Idle(order.queue, "handed"))
+            self.report(child, m.Idle(order.info.name, "handed"))
             return
         if bound is None:
             self.report(child, m.Bound(me, None if me is None else 1), m.RunSent(name, mine))
-        child.claim = name, order.queue, mine, "handed" if rest else "slice"
+        child.claim = name, order.info.name, mine, "handed" if rest else "slice"
 
     def end_batch(self, child):
         name, queue, ids, why = child.claim
