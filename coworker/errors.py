@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command (design, section 7)."""
+    """Exit codes of every command (README.md)."""
 
     OK = 0
     FAILED = 1

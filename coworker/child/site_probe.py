@@ -11,7 +11,7 @@ from coworker.ipc.messages import SiteState
 from coworker.policy.site_health import LOOK_EVERY
 from coworker.version import version_key
 
-MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract)
+MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
 class SiteProbe:

@@ -194,7 +194,7 @@ class Worker(Body):
         self.link.post(Done(claim, runs, round(took, 6), told))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
-        """Log in, before anything runs. Whether the items may be run now (design, section 5)."""
+        """Log in, before anything runs. Whether the items may be run now (identity rules 6 and 7)."""
         identity, ids = matching.as_served(items[0].identity, self.own_domain), [item.id for item in items]
         if not matching.serves_domain(self.own_domain, identity):
             reason = f"this pipe serves domain {self.own_domain}, not {identity.domain}"

@@ -1,4 +1,4 @@
-"""Which queues have work, without counting rows and without claiming (design, section 2).
+"""Which queues have work, without counting rows and without claiming (doc/design.md).
 
 Counting what is ready costs 10 ms at 10,000 rows and 140 ms at 100,000; the distinct names of the queues
 that have rows, and then a look at one row of each, cost 1 to 2 ms a queue at any size.

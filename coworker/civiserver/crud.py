@@ -44,7 +44,7 @@ class Crud:
         return saved + self._create(news, "save")
 
     def update(self, params: Params) -> list[Row]:
-        """Select first, then update by id, one by one: not atomic, as in CiviCRM (design, 4, rule 6)."""
+        """Select first, then update by id, one by one: not atomic, as in CiviCRM (contract A3)."""
         values = require(params, "values")
         return self._update(self._find_ids(require(params, "where")), values)
 

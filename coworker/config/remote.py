@@ -1,4 +1,4 @@
-"""Whether a pipe's processes are out of our reach (design, section 4, rule 9)."""
+"""Whether a pipe's processes are out of our reach (rule 9)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PASSING = 0.02  # seconds that a report may wait for others to leave with it
 
 
 class MasterGoneError(BaseException):
-    """The master's end of the socket is closed: begin nothing new and leave (design, section 3, rule 6).
+    """The master's end of the socket is closed: begin nothing new and leave (process rule 6).
 
     Like RetireNowError no Exception: it breaks out of whatever the child does, past its error handling.
     """

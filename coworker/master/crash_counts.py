@@ -1,4 +1,4 @@
-"""How many workers each item brought down; at `crash_limit` it is not called again (design, section 4)."""
+"""How many workers each item brought down; at `crash_limit` it is not called again (rule 15)."""
 
 from __future__ import annotations
 

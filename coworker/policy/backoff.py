@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 
-BREAKER_THRESHOLD = 3  # boots in a row that failed (design, section 3, rule 7)
+BREAKER_THRESHOLD = 3  # boots in a row that failed (process rule 7)
 PROBE_CAP = 5.0  # seconds between probes at most
-QUEUE_BASE, QUEUE_CAP = 1.0, 300.0  # seconds, for a queue whose claims fail (design, section 2)
+QUEUE_BASE, QUEUE_CAP = 1.0, 300.0  # seconds, for a queue whose claims fail (rule 8)
 
 
 def delay(failures: int, rng: Random, *, base: float, cap: float) -> float:

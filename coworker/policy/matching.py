@@ -1,4 +1,4 @@
-"""Which worker serves which identity (design, section 5). A pipe serves one domain, fixed at its boot, and is
+"""Which worker serves which identity (identity rule 5). A pipe serves one domain, fixed at its boot, and is
 bound for life by its first login or by its first system task; an item that runs under a wrong identity is
 deleted by CiviCRM.
 """

@@ -1,4 +1,4 @@
-"""How often to look for work (design, section 6: poll_interval)."""
+"""How often to look for work: see poll_interval in doc/config.md."""
 
 from __future__ import annotations
 

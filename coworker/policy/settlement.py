@@ -1,4 +1,4 @@
-"""What became of a claim whose answer never came: rows seen + claim → what to do (design, section 4).
+"""What became of a claim whose answer never came: rows seen + claim → what to do (rules 3 to 7).
 
 Fates of an item:
  finished  the row is gone: the task ended, with an outcome nobody heard

@@ -1,7 +1,7 @@
 """How many children a site should have: whom to boot, whom to retire. One step of reconciling.
 
 Called for the workers of a site and, with a count of one, for its control. Stop and reload need no path
-of their own: they change `stopping` or `generation`, and this step does the rest (design, section 3).
+of their own: they change `stopping` or `generation`, and this step does the rest (process rule 3).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_a_database_that_goes_away_costs_pipes_and_at_most_the_tries_of_what_the
     site.execute(SHOW)
     wait_until(lambda: site.left() == 0, "all items gone")
     # An error of runItems does not tell whether its first item ran: it counts as begun, its try is spent
-    # (design, section 4, rules 4 and 8), and with no retry left CiviCRM deletes it at the next claim.
+    # (rules 4 and 8), and with no retry left CiviCRM deletes it at the next claim.
     begun = {event["item"] for event in running.events("settled", fate="try_counted")}
     assert repeated(site.started()) == []
     assert set(ids) - set(site.started()) <= begun

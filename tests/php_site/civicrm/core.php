@@ -1,7 +1,7 @@
 <?php
 /**
  * A stand-in for CiviCRM, for tests: its pipe, its queues and its HTTP API over the SQLite store of the Python site.
- * What it answers is what the transcripts show (contract A1-A4, B). The settings file defines CIVICRM_FAKE_CONFIG.
+ * What it answers is what the transcripts show (contract A1 to A4, B). The settings file defines CIVICRM_FAKE_CONFIG.
  */
 require_once __DIR__ . '/event.php';
 require_once __DIR__ . '/store.php';

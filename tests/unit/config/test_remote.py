@@ -1,4 +1,4 @@
-"""Whose processes are out of our reach, as far as a shell line tells (design, section 4, rule 9)."""
+"""Whose processes are out of our reach, as far as a shell line tells (rule 9)."""
 
 import pytest
 

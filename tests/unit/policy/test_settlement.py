@@ -1,4 +1,4 @@
-"""What becomes of claims without an answer (design, section 4)."""
+"""What becomes of claims without an answer (rules 3 to 7)."""
 
 import pytest
 
