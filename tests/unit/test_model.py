@@ -1,8 +1,12 @@
 """The values that everybody shares."""
 
+from itertools import product
+
 import pytest
 
-from coworker.model import SYSTEM, Identity
+from coworker.errors import IllegalMoveError
+from coworker.model import SYSTEM, Identity, Unsettled
+from coworker.model import MasterPhase as P
 
 
 @pytest.mark.parametrize(
@@ -21,3 +25,30 @@ from coworker.model import SYSTEM, Identity
 )
 def test_identity_of_run_as(run_as, expected):
     assert Identity.from_run_as(run_as) == expected
+
+
+LEGAL = {
+    (P.RUNNING, P.QUIET),
+    (P.QUIET, P.RUNNING),
+    *((phase, P.STOPPING) for phase in (P.RUNNING, P.QUIET)),
+    *((phase, P.HALTING) for phase in (P.RUNNING, P.QUIET, P.STOPPING)),
+}
+
+
+@pytest.mark.parametrize(("phase", "target"), list(product(P, P)))
+def test_only_phases_that_can_follow_do(phase, target):
+    if phase is target or (phase, target) in LEGAL:
+        assert phase.to(target) is target
+    else:
+        with pytest.raises(IllegalMoveError):
+            phase.to(target)
+
+
+def test_what_ends():
+    assert [phase for phase in P if phase.ends] == [P.STOPPING, P.HALTING]
+
+
+def test_items_without_some_are_still_in_order():
+    part = Unsettled(["1", "2", "3"], ["4", "5"], "x", delay=60)
+    assert part.ids == ["1", "2", "3", "4", "5"]
+    assert part.without(["2", "4"]) == Unsettled(["1", "3"], ["5"], "x", delay=60)
