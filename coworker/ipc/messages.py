@@ -191,7 +191,7 @@ class NotClaimed(NamedTuple):
 
 
 class Claiming(NamedTuple):
-    """A claim is about to be sent, at `at` (monotonic seconds): so one without an answer is known."""
+    """A claim is about to be sent, at `at` (monotonic seconds): so it is known even if no answer comes."""
 
     queue: str
     at: float
