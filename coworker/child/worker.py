@@ -116,7 +116,7 @@ class Worker(Body):
         return not rest
 
     def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
-        """Bind, if need be, and run the items. `announced`: the master knows that they are begun (RunSent)."""
+        """Bind if need be, and run the items. `announced`: the master knows they are begun (RunSent)."""
         ids = [item.id for item in items]
         if self.identity is None:
             # The claim must be known before anything can go wrong with the login.

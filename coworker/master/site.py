@@ -43,7 +43,7 @@ class WindingUp:
         self.patience, self.until = patience, inf
 
     def control_wanted(self, now: float, boot_seconds: float) -> int:
-        """Whether control is needed: 1, 0, or -1 for good, as in Staff.reconcile. With -1 the site has ended."""
+        """Whether control is wanted: 1, 0 or -1 as in Staff.reconcile. With -1 the site has ended."""
         wanted = self._control_wanted(now, boot_seconds)
         self.over = wanted < 0
         return wanted
