@@ -1,8 +1,8 @@
-"""The log: every line is an event's name with fields. The only place that formats.
+"""The log: every line is the name of an event with fields. Nothing else formats lines.
 
 Whoever logs holds an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
-the master writes; children send their lines to it as notes, so that lines never mix and USR1 reopens the file
-in one place.
+the master writes; children send it their lines as notes, so that lines never mix and USR1 reopens the file in
+one place.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Log:
         return _RANK.get(level, 1) >= self._threshold
 
     def write(self, bound: Any, level: str, name: str, fields: dict[str, Any]) -> None:
-        """Called by the bound loggers. A full disk or a closed terminal must not stop the daemon."""
+        """Write a line for a bound logger. A full disk or a closed terminal must not stop the daemon."""
         try:
             if self._lost:
                 self.events._proxy_to_logger("msg", "log_lines_lost", level="error", lines=self._lost)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -90,13 +90,13 @@ class Log:
             self._lost += 1
 
     def msg(self, line: str) -> None:
-        """What structlog calls with a rendered line."""
+        """Write a rendered line, for structlog."""
         self._stream.write(line + "\n")
         self._stream.flush()
 
     @staticmethod
     def check(file: str) -> None:
-        """See that a log can be written there. Raises SetupError."""
+        """Make sure that a log can be written to this file. Raises SetupError."""
         if file != "-":
             _open(file).close()
 
@@ -111,7 +111,7 @@ class Log:
             _close(old)
 
     def reopen(self) -> None:
-        """After logrotate: go on in a new file of the same name. Keeps the old one if that fails."""
+        """Go on in a new file of the same name, after logrotate. If that fails, the old one stays."""
         if self._file == "-":
             return
         old = self._stream
@@ -142,7 +142,7 @@ def _bound_logger() -> Any:
 
 
 def _open(file: str) -> TextIO:
-    """The stream of a log. Raises SetupError."""
+    """Open the stream of a log. Raises SetupError."""
     if file == "-":
         return sys.stderr
     try:
@@ -164,7 +164,7 @@ def preload() -> None:
 
 
 def _import_structlog() -> Any:
-    """Structlog draws in rich for its console renderer, which costs a daemon 10 MB it never uses."""
+    """Import structlog without rich, its console renderer's, which would cost a daemon 10 MB for nothing."""
     absent = [name for name in ("rich", "better_exceptions") if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]
@@ -192,7 +192,7 @@ def _without_nones(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[s
 
 
 def _on_one_line(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """For people: short numbers, and no line ends or control characters."""
+    """Make fields fit for people: short numbers, and no line ends or control characters."""
     for key, value in fields.items():
         if isinstance(value, float):
             fields[key] = f"{value:.3f}".rstrip("0").rstrip(".") or "0"

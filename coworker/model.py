@@ -53,7 +53,7 @@ class Item(NamedTuple):
 
 
 class Outcome(str, Enum):
-    """How an item ended (contract A3). UNKNOWN: gone, or an answer we have no name for."""
+    """How an item ended (contract A3). UNKNOWN: no outcome was named, or one that we do not know."""
 
     OK = "ok"
     RETRY = "retry"
@@ -71,7 +71,7 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # calling Outcome t
 
 
 class Role(str, Enum):
-    """What a child is for. Control looks and settles; workers claim and run."""
+    """What a child is for: control looks and settles, a worker claims and runs."""
 
     CONTROL = "control"
     WORKER = "worker"
@@ -106,7 +106,7 @@ class RetireReason(str, Enum):
 
 
 class MasterPhase(str, Enum):
-    """What the master, or one of its sites, is about. HALTING: pipes are being killed."""
+    """What the master, or one of its sites, is doing. HALTING: pipes are being ended at once."""
 
     RUNNING = "running"
     QUIET = "quiet"
@@ -115,7 +115,7 @@ class MasterPhase(str, Enum):
 
     @property
     def ends(self) -> bool:
-        """Whether there is no way back from it."""
+        """Whether this phase can only end in the end of the process, or of the site."""
         return self in (MasterPhase.STOPPING, MasterPhase.HALTING)
 
     def to(self, phase: MasterPhase) -> MasterPhase:
@@ -134,14 +134,14 @@ _PHASES = {
 
 
 class ExitStatus(NamedTuple):
-    """How a process ended; exactly one of the two is set, or none when nobody saw it."""
+    """How a process ended: by `code` or by `signal`; neither is set if nobody saw it."""
 
     code: int | None = None
     signal: int | None = None
 
     @classmethod
     def from_returncode(cls, returncode: int | None) -> ExitStatus:
-        """From `Popen.returncode` or `os.waitstatus_to_exitcode`: negative is a signal."""
+        """The status of `Popen.returncode` or `os.waitstatus_to_exitcode`: a negative number is a signal."""
         if returncode is None:
             return cls()
         return cls(signal=-returncode) if returncode < 0 else cls(code=returncode)
@@ -156,7 +156,7 @@ class ExitStatus(NamedTuple):
 
 
 class QueueInfo(NamedTuple):
-    """What `Queue.get` says of a queue with work, as far as the daemon cares. Times in seconds."""
+    """What `Queue.get` says of a queue with work, as far as the daemon cares. Times are in seconds."""
 
     name: str
     type: str = "SqlParallel"
@@ -169,14 +169,14 @@ class QueueInfo(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Type `Sql` looks only at its head item: one worker at a time (contract A4)."""
+        """Whether it is of type `Sql`, which gives only its head item: one worker at a time (contract A4)."""
         return self.type == "Sql"
 
 
 class Lease(NamedTuple):
-    """A lease of ours began within the `seconds` before `at` (monotonic seconds).
+    """A lease of ours, which began within the `seconds` before `at` (monotonic seconds).
 
-    One clock for all processes of a machine, so whoever judges it may be another than who claimed.
+    All processes of a machine have this clock, so another than the one that claimed may judge it.
     """
 
     at: float
@@ -204,11 +204,11 @@ class Unsettled(NamedTuple):
 
     @property
     def ids(self) -> list[str]:
-        """All of them."""
+        """The ids of all the items."""
         return [*self.sent, *self.unsent]
 
     def without(self, ids: Collection[str]) -> Unsettled:
-        """The same but for these."""
+        """The same without these ids."""
         return self._replace(
             sent=[each for each in self.sent if each not in ids],
             unsent=[each for each in self.unsent if each not in ids],
@@ -220,18 +220,18 @@ class Lifecycle:
     """Where a child is in its life. Written by `Roster` alone. Times are monotonic seconds."""
 
     generation: int
-    max_age: float  # seconds, drawn at birth, with jitter; 0: no limit. Control's may be shortened
+    max_age: float  # seconds, drawn when it is made, with jitter; 0: no limit. Control's may be shortened
     idle_since: float
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
-    domain: int | None = None  # that its pipe serves, as far as is known
+    domain: int | None = None  # the one that its pipe serves, as far as is known
     state: WorkerState = WorkerState.BOOTING
     retire_reason: RetireReason | None = None
     expired: RetireReason | None = None  # a successor is to replace it, whatever its limits say
     canary: bool = False  # boots with settings that are not in force yet
     last_words: str = ""  # why its pipe was lost
     said_bye: bool = False  # then it had said all
-    log: EventLog = SILENCE  # bound to who it is
+    log: EventLog = SILENCE  # its lines say which child it is
 
 
 @dataclass(slots=True)
@@ -244,8 +244,8 @@ class Assignment:
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered
     claiming_at: float = 0.0  # when it was sent (monotonic seconds)
-    claims: int = 0  # answered to it, as far as it has said
-    done: int = 0  # items ended in it; looks, of a control
+    claims: int = 0  # how many of its claims brought items, as far as it has said
+    done: int = 0  # items that ended in it; of control, looks
 
 
 @dataclass(slots=True)
@@ -258,15 +258,15 @@ class Timing:
     deadline: float = 0.0  # when what it does must be done; 0: nothing is timed
     task_deadline: float = 0.0  # when the one task that it runs has had its time
     batch_deadline: float = 0.0  # the same for all that it was sent
-    look_at: float = inf  # when control is to look how far it is, or to renew its lease
+    look_at: float = inf  # when control is to see how far it is, or to renew its lease
     answers_at: float = 0.0  # when control should have dealt with what it was asked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkerRecord:
-    """The master's view of one child of a site: who it is, and three parts that one room each writes.
+    """The master's view of one child of a site: its name, and three parts, each written by one class only.
 
-    The child's own body is child.worker or child.control.
+    The child itself is child.worker or child.control.
     """
 
     id: int  # unique for the life of the master
@@ -275,7 +275,7 @@ class WorkerRecord:
     role: Role
     started_at: float  # monotonic seconds
     life: Lifecycle
-    max_requests: int = 0  # drawn at birth, with jitter; 0: no limit
+    max_requests: int = 0  # drawn when it is made, with jitter; 0: no limit
     remote: bool = False  # its pipe's PHP is out of our reach
     boot_domain: int | None = None  # the domain with whose own pipe it was booted
     work: Assignment = field(default_factory=Assignment)

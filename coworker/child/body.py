@@ -16,9 +16,9 @@ from coworker.unix.poller import Poller
 
 @dataclass
 class Body:
-    """`id` is the record's; `call_timeout` (seconds) is for every call but those that run tasks."""
+    """A child that serves orders. `call_timeout` (seconds) is for every call but those that run tasks."""
 
-    id: int
+    id: int  # its record's
     link: ChildLink
     poller: Poller
     client: SiteClient
@@ -29,7 +29,7 @@ class Body:
         self.output = Output(self.client, self.link)
 
     def serve(self) -> str:
-        """Serve orders until one says retire; returns its reason. Raises what the pipe or the link raise."""
+        """Serve orders until one says retire; returns its reason. Raises what the pipe or the link raises."""
         while True:
             self.link.flush()
             while not self.link.inbox:
@@ -41,12 +41,12 @@ class Body:
                 if all(isinstance(other, Retire) for other in self.link.inbox):
                     self.link.flush()
                     return order.reason
-                self.link.inbox.append(order)  # handed items that are under way to us come first
+                self.link.inbox.append(order)  # handed items that are on their way to us come first
             else:
                 self.serve_order(order)
 
     def wait_idly(self) -> None:
-        """Until something happens."""
+        """Wait until something happens."""
         self.poller.wait(None)
 
     def serve_order(self, order: Any) -> None:

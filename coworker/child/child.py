@@ -1,7 +1,4 @@
-"""Any child after the fork: its signals, its socket to the master, its title, its last word.
-
-It has no pipe of its own: what a child of a site does with one is in `site_child`.
-"""
+"""Any child after the fork: its signals, its socket, its title, its last word. Pipes are for `site_child`."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ COUNT_INTERVAL = 1.0  # seconds between changes of the title that only count
 
 
 class Title:
-    """The title, `coworker: worker 1 example  system   import/12 (37 done)`. Written only on change."""
+    """The title, as in `coworker: worker 1 example  system   import/12 (37 done)`; written only on change."""
 
     def __init__(self, name: str) -> None:
         self._name = name  # "worker 1 example"
@@ -37,14 +34,14 @@ class Title:
         self._write(f"{self._where} ({done} done)" if done else self._where)
 
     def count(self, done: int) -> None:
-        """Only the number changed: not worth more than one write a second."""
+        """Show a new number of items done, but write the title at most once a second for it."""
         now = time.monotonic()
         if now - self._counted_at >= COUNT_INTERVAL:
             self._counted_at = now
             self._write(f"{self._where} ({done} done)")
 
     def say(self, text: str) -> None:
-        """The name and a text of one's own."""
+        """Show a text after the name."""
         self._write(f"coworker: {self._name}  {text}" if text else f"coworker: {self._name}")
 
     def _write(self, title: str) -> None:
@@ -57,7 +54,7 @@ Life = Callable[[ChildLink, Poller, Title], Bye]  # what a child does until it l
 
 
 def run(name: str, life: Life, channel: Channel, signals: SignalInbox) -> None:
-    """The whole of a child: live, and say bye. `name` is what its title begins with."""
+    """Live, and say bye: the whole of a child. `name` is what its title begins with."""
     poller = Poller()
     link = ChildLink(channel)
     poller.register(channel.fileno(), link.on_readable)

@@ -1,4 +1,4 @@
-"""Taking items from a queue: said and noted before it is asked for (rules 7 and 10)."""
+"""Claiming items from a queue: each claim is noted and reported before it is sent (rules 7 and 10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DatabaseLostError(ProtocolError):
 
 @dataclass
 class Claimer:
-    """Claims for one child, whose number begins the names of its claims."""
+    """The claims of one child, whose number begins their names."""
 
     child: int
     link: ChildLink
@@ -33,10 +33,7 @@ class Claimer:
     _claims: int = 0
 
     def claim(self, info: QueueInfo, asked_at: float) -> list[Item] | None:
-        """A batch of this queue; None when it failed.
-
-        Raises when the pipe must go, or when it may have claimed all the same.
-        """
+        """Claim a batch; None if that failed. Raises if the pipe must go, or may have claimed anyhow."""
         queue = info.name
         try:
             self.journal.claiming(info, asked_at)
@@ -63,7 +60,7 @@ class Claimer:
         return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
     def _refused(self, queue: str, error: CallError) -> None:
-        """The queue's own trouble, if it is no more than that."""
+        """Report a claim that was refused. Raises if it is more than the queue's own trouble."""
         if is_database_error(str(error)):
             raise DatabaseLostError(f"claiming from {queue}: {error}") from error
         if isinstance(error, EmptyAnswerError):

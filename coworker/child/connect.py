@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def way(site: SiteSettings, role: Role) -> str:
-    """`pipe` or `web`."""
+    """How a child of this role reaches the site: by `pipe` or by `web`."""
     return site.channels[role is Role.WORKER]
 
 
 def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
-    """The site's own command, with what MINIPIPE stands for. Raises BootError."""
+    """Start the site's own command, MINIPIPE expanded. Raises BootError."""
     command = launch.expand(site.pipe)
     env = launch.environment(os.environ)
     return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
 
 
 def preload(config: Config) -> None:
-    """Import what a child will need for HTTP: it may not be allowed to read our files."""
+    """Import what a child will need for HTTP, as long as we may read our own files."""
     if any("web" in site.channels for site in config.sites):
         import coworker.civi.http  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def preload(config: Config) -> None:
 
 
 def connect(site: SiteSettings, role: Role, poller: Poller) -> Connection:
-    """Raises BootError."""
+    """Connect a child of this role to the site. Raises BootError."""
     return start_pipe(site, poller) if way(site, role) == "pipe" else _web_link(site, poller)
 
 
@@ -57,7 +57,7 @@ def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
 
 
 def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | None) -> SiteClient:
-    """`tokens`: who can ask for short-lived credentials. Raises BootError: a credential is not there."""
+    """Make the client. `tokens` gets short-lived credentials. Raises BootError without a credential."""
     limit = site.workers.boot_timeout
     if isinstance(connection, Pipe):
         return Client(connection, call_timeout=limit)
@@ -84,7 +84,7 @@ def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | N
 
 
 def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] | None:
-    """What settles where there is no QueueItem API: the adapter, if it is what the site's pipe starts.
+    """How to start what settles where there is no QueueItem API: the adapter, if the site's pipe starts it.
 
     Only then is it surely the same site, and the same database.
     """
@@ -95,13 +95,13 @@ def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] 
 
 
 def _secret(path: Path | None) -> str | None:
-    """The first line of a file. Raises BootError."""
+    """The first line of a file; None without one. Raises BootError."""
     if path is None:
         return None
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise BootError(f"the credential in {path} cannot be read: {why}") from error
     if not text:
         raise BootError(f"the credential in {path} is missing: the file is empty")

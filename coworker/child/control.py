@@ -1,4 +1,4 @@
-"""The body of control: it looks for work, settles claims and renews leases; it runs no task."""
+"""Control: it looks for work, settles claims and renews leases, but runs no task."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from coworker.ipc.messages import (
 
 @dataclass
 class Control(Body):
-    """Serves `look`, `settle`, `search` and `inspect` orders. Its pipe never logs in."""
+    """The child that serves looks, settlements, inspections, fetches and tokens. Its pipe never logs in."""
 
     looker: Looker
     claimer: Claimer
     probe: SiteProbe
-    adapter: Callable[[], AdapterRows] | None = None  # where there is no QueueItem API
+    adapter: Callable[[], AdapterRows] | None = None  # starts what settles where there is no QueueItem API
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
     def serve_order(self, order: Any) -> None:
-        """Raises DatabaseLostError: the pipe must be replaced."""
+        """Serve one order. Raises DatabaseLostError when the pipe must be replaced."""
         if isinstance(order, Look):
             self._look(order)
         elif isinstance(order, Settle):
@@ -63,7 +63,7 @@ class Control(Body):
             self._mint(order)
 
     def wait_idly(self) -> None:
-        """Until something happens; now and then look what has become of the site."""
+        """Wait until something happens, and now and then look at the state of the site."""
         self.poller.wait(self.probe.seconds())
         if not self.probe.seconds() and (state := self.probe.look()) is not None:
             self.link.report(state)
@@ -75,9 +75,7 @@ class Control(Body):
 
     @contextmanager
     def _rows(self) -> Iterator[RowStore]:
-        """Who reads and writes them. The adapter is a process of its own, ended at once: trouble with it is
-        no trouble of the pipe.
-        """
+        """What reads and writes rows. The adapter is ended at once; trouble with it is not the pipe's."""
         if self.looker.has_queue_item or self.adapter is None:
             yield ApiRows(self.client)
             return
@@ -142,7 +140,7 @@ class Control(Body):
             self.link.post(InspectFailed(order.claim, f"cannot be judged: {error}"))
 
     def _fetch(self, order: Fetch) -> None:
-        """Claim for workers that cannot; which of them runs what is the master's to say."""
+        """Claim for workers that cannot; the master says which of them runs what."""
         queue = order.info.name
         asked_at = round(time.monotonic(), 6)
         self.claimer.journal.next_order()
@@ -153,7 +151,7 @@ class Control(Body):
         self.link.post(Fetched(queue, bool(items), failed=items is None))
 
     def _mint(self, order: IssueToken) -> None:
-        """A credential of a few minutes, where the site offers that (5.63 on, contract B)."""
+        """Make a credential that lasts a few minutes, where the site can (from 5.63 on, contract B)."""
         credential, error = "", ""
         try:
             credential = minted(self.client, order.contact)

@@ -1,4 +1,4 @@
-"""A worker's look at the memory of its pipe: at most once a second, while a batch runs and after it."""
+"""A worker's gauge of its pipe's memory: read at most once a second, while a batch runs and after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coworker.model import ExitStatus
 from coworker.policy.recycling import MemoryVerdict, judge_memory
 from coworker.unix.memory import OomWatch, tree_rss
 
-INTERVAL = 1.0  # seconds between two looks, but for the one after a long batch
+INTERVAL = 1.0  # seconds between two measurements, but for the one after a long batch
 LONG_BATCH = 0.1  # seconds
 MIB = 1024 * 1024
 KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, and as a shell says it
@@ -21,26 +21,26 @@ KILLED = (ExitStatus(signal=9), ExitStatus(code=137))  # by the kernel itself, a
 
 @dataclass
 class MemoryGauge:
-    """Measures the pipe whose command has this pid. Limits in MiB, 0 for none."""
+    """The memory of the pipe whose command has this pid. Limits are in MiB, 0 for none."""
 
     pid: int
     link: ChildLink
     max_memory: int
     hard_memory: int
     _next_at: float = 0.0
-    _unmeasured: bool = False  # a batch has ended since
+    _unmeasured: bool = False  # a batch has ended since the last measurement
     _told: bool = False
 
     def __post_init__(self) -> None:
         self._oom = OomWatch()
 
     def while_busy(self) -> None:
-        """Raises MemoryExceededError when it holds more than it ever may."""
+        """Measure the pipe if it is time. Raises MemoryExceededError when it holds more than it ever may."""
         if (held := self._measure()) is not None:
             self._judge(held)
 
     def after_batch(self, seconds: float = 0.0) -> None:
-        """Tell the master when it holds more than it should. Raises as `while_busy` does.
+        """Tell the master when the pipe holds more than it should. Raises as `while_busy` does.
 
         A batch that took long enough to grow is measured at once, or the next one would be blamed.
         """
@@ -53,13 +53,13 @@ class MemoryGauge:
             self.link.post(MemoryHigh(held))
 
     def patience(self) -> float | None:
-        """Seconds after which `after_batch` is to be asked again; None if it had its answer."""
+        """The seconds until `after_batch` is to be called again; None if it need not be."""
         if not self._unmeasured or self._told or not (self.max_memory or self.hard_memory):
             return None
         return max(0.0, self._next_at - time.monotonic())
 
     def _measure(self) -> int | None:
-        """MiB; None if it is not time yet, or nobody wants to know."""
+        """The memory of the pipe (MiB); None if it is not time yet, or if there are no limits."""
         now = time.monotonic()
         if now < self._next_at or not (self.max_memory or self.hard_memory):
             return None
@@ -75,7 +75,7 @@ class MemoryGauge:
         return verdict
 
     def explain(self, error: SiteError) -> SiteError:
-        """The error that the end of the pipe was, unless the kernel ended it for want of memory."""
+        """The error itself, unless it is the end of a pipe that the kernel ended for want of memory."""
         if isinstance(error, PipeEndedError) and error.exit_status in KILLED and self._oom.has_killed():
             return MemoryExceededError(f"memory: killed by the kernel, which had none left: {error}")
         return error

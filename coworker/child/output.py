@@ -1,4 +1,4 @@
-"""What a pipe prints besides answers: it goes to the log with the names of the tasks that printed it."""
+"""What a pipe prints besides answers: it is logged with the names of the tasks that printed it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLD = ("title", "callback", "error", "arguments")
 
 
 def split_errors(text: str) -> tuple[str, Errors]:
-    """What was written to stderr without the adapter's lines, and these: {id: title, callback, error, …}."""
+    """Split stderr into (what tasks wrote, what the adapter says: {id: title, callback, error, …})."""
     if MARK not in text:
         return text, {}
     rest, errors = [], {}
@@ -34,7 +34,7 @@ def split_errors(text: str) -> tuple[str, Errors]:
 
 
 class Output:
-    """Of the tasks that ran last, also what came after their answer; before any task, of the pipe itself."""
+    """The output of a pipe, put down to the tasks that ran last, also after their answer, or to the pipe."""
 
     def __init__(self, client: SiteClient, link: ChildLink) -> None:
         self._client = client
@@ -42,12 +42,12 @@ class Output:
         self._ran: tuple[str, list[str], Identity | None] | None = None
 
     def begin(self, queue: str, ids: list[str], identity: Identity | None) -> None:
-        """These run next: what is there now is not theirs."""
+        """Log what was printed before, since these tasks run next."""
         self.tell()
         self._ran = queue, ids, identity
 
     def tell(self, *, failed: bool = False) -> Errors:
-        """Log what was printed since. On stderr it tells why, if a task has `failed`.
+        """Log what was printed since. If a task has `failed`, stderr is worth a notice: it tells why.
 
         Returns what the bundled adapter said of tasks that failed, by the item's id; that is not logged.
         """

@@ -1,4 +1,4 @@
-"""Ending claims whose answer never came: read the rows, decide, write with guards (failure rules)."""
+"""Ending claims whose answer never came: read the rows, decide, write with guards (rules 2 to 7)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHUNK = 100  # rows renewed in one call
 
 
 def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
-    """Settle every id of the order. Returns `[id, fate, text]`, one for each; raises CallError."""
+    """Settle every id of the order. Returns `[id, fate, text]` for each. Raises CallError."""
     found, site_now = store.rows(order.info.name, order.part.ids)
     claim = OpenClaim(order.info, order.part, _ages(order.leases))
     # The culprit comes last: if we are cut off and another control begins anew, it is still the first row
@@ -38,7 +38,7 @@ def settle(store: queues.RowStore, order: Settle) -> list[list[str]]:
 
 
 def search(store: queues.RowStore, order: Search) -> list[list[str]]:
-    """Find and end what a claim took whose answer never came. Returns as `settle` does; raises CallError."""
+    """Find and end what a claim took whose answer never came. Returns as `settle` does. Raises CallError."""
     site_now = store.clock()
     now = time.monotonic()
     lease = LeaseAge(now - order.until, order.until - order.since)
@@ -70,7 +70,7 @@ def inspect(store: queues.RowStore, order: Inspect) -> Inspected:
 
 
 def _renew(store: queues.RowStore, order: Inspect, ours: list[queues.Row]) -> list[str]:
-    """The ids of those whose lease begins anew. Rows equal but for their ids are written together."""
+    """Renew the lease of these rows; the ids of those renewed. Rows that differ only in ids go together."""
     values = {"release_time": f"+{order.info.lease_time} seconds"}
     groups: dict[tuple[int, str | None], list[queues.Row]] = {}
     for row in ours:
@@ -94,9 +94,9 @@ def _seen(rows: Iterable[queues.Row], site_now: str | None) -> list[RowSeen]:
 def _carry_out(
     store: queues.RowStore, queue: str, verdicts: list[Verdict], rows: list[queues.Row]
 ) -> list[list[str]]:
-    """Write what the verdicts say, each where its row still is as it was read (rule 6).
+    """Write what the verdicts say, each only if its row is still as it was read (rule 6).
 
-    One by one: CiviCRM selects first and then writes, and nobody shall have long to come in between.
+    One by one: CiviCRM selects first and then writes, and nobody is to have long to come in between.
     """
     by_id = {row.id: row for row in rows}
     fates = []
@@ -113,7 +113,7 @@ def _carry_out(
 
 
 def _values(verdict: Verdict) -> dict[str, Any]:
-    """What to write."""
+    """The fields to write."""
     values: dict[str, Any] = {}
     if "run_count" in verdict.write:
         values["run_count"] = verdict.run_count
@@ -123,7 +123,7 @@ def _values(verdict: Verdict) -> dict[str, Any]:
 
 
 def seconds_until(release_time: str | None, site_now: str | None) -> float | None:
-    """Both as the site writes them (`2026-01-31 12:00:00`), so its clock and zone do not matter."""
+    """The seconds between two times of the site (`2026-01-31 12:00:00`): no clock of ours matters."""
     if release_time is None or site_now is None:
         return None
     return (datetime.fromisoformat(release_time) - datetime.fromisoformat(site_now)).total_seconds()

@@ -1,4 +1,4 @@
-"""A child that holds a pipe to its site: it starts it, says hello, serves orders, and ends it at last."""
+"""A child of a site: it starts its pipe, says hello, serves orders, and at last ends the pipe."""
 
 from __future__ import annotations
 
@@ -44,27 +44,24 @@ IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, K
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is told when it is forked. `claims` is the directory of the journals.
-
-    `domain`: the one whose own pipe `site.pipe` is; None for the site's.
-    """
+    """What a child is told when it is forked. `claims` is the directory of the journals."""
 
     id: int
     slot: int
     role: Role
     site: SiteSettings
     claims: Path
-    domain: int | None = None
+    domain: int | None = None  # the one whose own pipe `site.pipe` is; None if it is the site's
 
     @property
     def name(self) -> str:
-        """As in the process title."""
+        """The name of the child in its process title."""
         number = f" {self.slot}" if self.role is Role.WORKER else " "
         return f"{self.role.value}{number} {self.site.name}"
 
 
 def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
-    """The life of a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
+    """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
     begun = time.monotonic()
     try:
         pipe = connect(birth.site, birth.role, poller)
@@ -105,7 +102,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
 
 
 def _open_journal(birth: Birth, pipe: Connection) -> Journal:
-    """Also control has one: it names the pipe that must not outlive us. Raises BootError."""
+    """Open the journal, control's too: it names the pipe, which must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
     try:
         return Journal(path, birth.site.name, pipe.pid, remote=birth.site.is_remote)
@@ -122,7 +119,7 @@ def _boot(
     begun: float,
     journal: Journal,
 ) -> Body:
-    """Shake hands and say so. Raises BootError."""
+    """Shake hands, make the body and report that it is ready. Raises BootError."""
     limit = birth.site.workers.boot_timeout
     tokens = Tokens(link, poller) if birth.role is Role.WORKER and birth.site.is_hybrid else None
     client = client_of(birth.site, pipe, tokens)
@@ -142,7 +139,7 @@ def _boot(
         domain = _own_domain(client, birth.domain)
         common = (birth.id, link, poller, client, limit, title)
         limits = birth.site.workers
-        memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is theirs
+        memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is the site's
         gauge = MemoryGauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
         body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
@@ -164,7 +161,7 @@ def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
 
 
 def _own_domain(client: SiteClient, wanted: int | None) -> int | None:
-    """The domain that this pipe serves, fixed at its boot (contract A2). BootError if it is another."""
+    """The domain that this pipe serves, fixed at its boot (contract A2). Raises BootError if it is wrong."""
     own = _asked_domain(client)
     if wanted not in (None, own):
         raise BootError(
@@ -186,7 +183,7 @@ def _asked_domain(client: SiteClient) -> int | None:
 
 
 def _try_to_look(client: SiteClient) -> Looker:
-    """A site whose database does not answer is down, though its pipe says hello. Raises BootError."""
+    """Make the looker. A site that says hello without a database is down. Raises BootError."""
     looker = Looker(client)
     try:
         client.api4("Queue", "get", {"select": ["id"], "limit": 1})

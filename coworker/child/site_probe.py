@@ -1,4 +1,4 @@
-"""In control: what makes long-lived PHP processes wrong, or says that nothing shall be claimed."""
+"""Control's eye on the site: what makes long-lived PHP processes wrong, and what forbids to claim."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail th
 
 
 class SiteProbe:
-    """`digest` tells of the code, where its files are local: (digest, what changed since control booted)."""
+    """The state of the site. `digest`, for local files, gives (digest, what changed since control booted)."""
 
     def __init__(
         self, client: SiteClient, version: str, digest: Callable[[], tuple[str, str]] | None, *, masked: bool
     ) -> None:
-        """`masked`: the version is the database's own, as over HTTP: nobody sees the code's."""
+        """`masked`: the version is the database's own, as over HTTP, where nobody sees the code's."""
         self._client = client
         self._code = None if masked else version
         self._version = version
@@ -31,11 +31,11 @@ class SiteProbe:
         self._maintenance: bool | None = None
 
     def seconds(self) -> float:
-        """Until the next look is due."""
+        """The seconds until the state of the site is to be read again."""
         return max(0.0, self._next_at - time.monotonic())
 
     def read_settings(self) -> None:
-        """Settings are cached by each process: what they were at its boot is all that it will ever see."""
+        """Read the settings, once: each process caches them, and never sees others than those of its boot."""
         known = ["environment"]
         if version_key(self._version) >= MAINTENANCE_SINCE:
             known.append("core_maintenance_mode")
@@ -44,12 +44,12 @@ class SiteProbe:
                 row["name"]: row["value"] for row in self._client.api4("Setting", "get", {"select": known})
             }
         except (CallError, LookupError, TypeError):
-            return  # not to be seen: then it holds nothing up
+            return  # they cannot be seen, so they hold nothing up
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
 
     def look(self) -> SiteState | None:
-        """What is to be reported: only what changed. Raises what the client raises, but for CallError."""
+        """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
         self._next_at = time.monotonic() + LOOK_EVERY
         digest, what = self._digest() if self._digest is not None else ("", "")
         now = SiteState(self._environment, self._maintenance, self._code, self._database(), digest, what)
@@ -67,5 +67,5 @@ class SiteProbe:
 
 
 def _is_on(value: object) -> bool | None:
-    """`inherit` leaves it to the CMS, which nobody asks here."""
+    """Whether a setting is on. `inherit` is off: it leaves it to the CMS, which nobody asks here."""
     return None if value is None else str(value) in ("1", "True")

@@ -14,39 +14,39 @@ from coworker.unix.poller import Poller
 LIFETIME = 300  # seconds
 RENEWED_AFTER = 200.0  # seconds: a request may take a while to arrive
 PATIENCE = 10.0  # seconds for control to answer
-PAUSE = 0.1  # seconds until it is asked again where there is none
+PAUSE = 0.1  # seconds until a token is asked for again where there is no control
 
 
 class TokenMaker(Protocol):
-    """Who gives a credential for a contact, or raises CallError."""
+    """What gives a credential for a contact, or raises CallError."""
 
     def of(self, contact: int) -> str: ...
 
 
 def minted(client: Api, contact: int) -> str:
-    """A new one, made by a trusted pipe (5.63 on). Raises CallError."""
+    """A new credential, made by a trusted pipe (from 5.63 on). Raises CallError."""
     made = client.api4("AuthxCredential", "create", {"contactId": contact, "ttl": LIFETIME})
     try:
         return str(made[0]["cred"]).removeprefix("Bearer ")
     except (LookupError, TypeError):
-        raise CallError("the site made a token that is none") from None
+        raise CallError("the site made a token that is not a token") from None
 
 
 class Tokens:
-    """By contact."""
+    """The credentials of a worker, by contact, each asked for when it is needed."""
 
     def __init__(self, link: ChildLink, poller: Poller) -> None:
         self._link, self._poller = link, poller
         self._known: dict[int, tuple[str, float]] = {}
 
     def of(self, contact: int) -> str:
-        """One that is good for some time yet. Raises CallError; orders that come meanwhile wait."""
+        """A credential that is good for some time yet. Raises CallError. Orders that come meanwhile wait."""
         text, until = self._known.get(contact, ("", 0.0))
         if time.monotonic() < until:
             return text
         deadline = time.monotonic() + PATIENCE
         while (answer := self._ask(contact, deadline)).error == NO_CONTROL:
-            self._wait(min(deadline, time.monotonic() + PAUSE))  # its successor is under way
+            self._wait(min(deadline, time.monotonic() + PAUSE))  # a new control is under way
         if answer.error:
             raise CallError(f"cannot act as contact {contact}: {answer.error}")
         self._known[contact] = answer.credential, time.monotonic() + RENEWED_AFTER

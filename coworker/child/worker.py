@@ -1,4 +1,4 @@
-"""The body of a worker: claim from a queue, split by identity, run, report in passing."""
+"""A worker: it claims from a queue, splits by identity, runs, and reports in passing."""
 
 from __future__ import annotations
 
@@ -42,14 +42,11 @@ UNKNOWN = Outcome.UNKNOWN
 
 @dataclass
 class Worker(Body):
-    """Serves `work` and `run` orders with one pipe, under one identity for life.
-
-    `remote`: the pipe's PHP goes on when its pipe is lost, so items are sent one by one (rule 9).
-    """
+    """The child that serves `Work` and `Run` orders with one pipe, under one identity for life."""
 
     claimer: Claimer
     gauge: MemoryGauge
-    remote: bool = False
+    remote: bool = False  # PHP goes on when the pipe is lost, so items are sent one by one (rule 9)
     own_domain: int | None = None  # that the pipe serves, if it says so
     identity: Identity | None = None
     _done: int = 0
@@ -59,7 +56,7 @@ class Worker(Body):
         return self.claimer.journal
 
     def serve_order(self, order: Any) -> None:
-        """Raises what the pipe raises; then this worker is finished."""
+        """Serve one order. Raises what the pipe raises; then this worker is finished."""
         self.journal.next_order()
         if isinstance(order, Work):
             why = self._work(order)
@@ -74,7 +71,7 @@ class Worker(Body):
         self.title.show(self.identity, None, self._done)
 
     def wait_idly(self) -> None:
-        """Until something happens; the last batch may still have to be measured."""
+        """Wait until something happens; the memory after the last batch may still have to be measured."""
         patience = self.gauge.patience()
         self.poller.wait(patience)
         if patience is not None:
@@ -82,7 +79,7 @@ class Worker(Body):
             self.link.flush()
 
     def _work(self, order: Work) -> str:
-        """Batch after batch; returns why it ended (see Idle)."""
+        """Run batch after batch. Returns why the order ended (see Idle)."""
         until = time.monotonic() + order.seconds
         done_before = self._done
         self.title.show(self.identity, order.info.name, self._done)
@@ -106,7 +103,7 @@ class Worker(Body):
                 return "slice"
 
     def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
-        """Run what is ours of a batch, hand on the rest. Whether all of it was ours."""
+        """Run our own part of a batch and hand off the rest. Whether all of it was ours."""
         queue = order.info.name
         _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
@@ -119,10 +116,7 @@ class Worker(Body):
         return not rest
 
     def _run_as(self, claim: str, queue: str, items: list[Item], *, announced: bool) -> None:
-        """Bind to the items' identity, if that is still open, and run them.
-
-        `announced`: the master knows already that they are begun (see RunSent).
-        """
+        """Bind if need be, and run the items. `announced`: the master knows they are begun (RunSent)."""
         ids = [item.id for item in items]
         if self.identity is None:
             # The claim must be known before anything can go wrong with the login.
@@ -135,7 +129,7 @@ class Worker(Body):
             rest = [item_id for each in parts for item_id in each]
             try:
                 error = self._run(claim, queue, part, announced=announced)
-            except ForbiddenError as refusal:  # of whoever we are over HTTP: nothing was begun
+            except ForbiddenError as refusal:  # of our contact over HTTP: nothing was begun
                 self.link.post(Refused(claim, [*part, *rest], f"{items[0].identity}: {refusal}"))
                 return
             if error is not None and rest:
@@ -143,7 +137,7 @@ class Worker(Body):
                 return
 
     def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
-        """One runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
+        """Send one runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
         if not announced:
             self.journal.run_sent(claim, ids)
             self.link.post(RunSent(claim, ids))
@@ -210,9 +204,9 @@ class Worker(Body):
         return True
 
     def _login_refused(self, claim: str, queue: str, ids: list[str], identity: Identity, why: str) -> bool:
-        """Whether the items may be run all the same. Raises ProtocolError when we may be somebody."""
+        """Whether the items may be run all the same. Raises ProtocolError if we may be logged in."""
         if is_contact_refusal(why):
-            # Never logged in, so CiviCRM refuses the task before its callback and its own policy applies.
+            # Without a login CiviCRM refuses the task before its callback, and its own policy applies.
             fields = {"queue": queue, "identity": str(identity), "reason": why}
             self.link.post(Note("warning", "login_refused", fields))
             return True

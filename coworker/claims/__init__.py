@@ -1,1 +1,1 @@
-"""What is claimed and not ended, in files: one writer, one reader."""
+"""What is claimed and not ended, in files: one format, written by two, read by one."""

@@ -1,8 +1,7 @@
-"""What only the master knows of a site's open claims, in a file: handed items, settlements, renewed leases.
+"""The file of a site with what the master alone knows of open claims: handed items, settlements, renewals.
 
-Its children keep a journal each of what they hold (`journal`). This file is written anew and renamed into
-place, before a child is given the order that lets it forget, and before the journal of a dead one is removed.
-`reading` reads it.
+Each child keeps a journal of what it holds (`journal`). This file is written anew and renamed into place,
+before a child is given the order that lets it forget, and before the journal of a dead one is removed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.unix.proc import boot_id, this_process
 
-SITE = "site-"  # what its name begins with
+SITE = "site-"  # what the file's name begins with
 
 
 class SavedClaim(NamedTuple):
@@ -55,7 +54,7 @@ class Snapshot(NamedTuple):
 
 
 def site_file(directory: Path, site: str) -> Path:
-    """The file of a site. No journal of a child has such a name."""
+    """The path of a site's file. No journal of a child has such a name."""
     return directory / f"{SITE}{site}.claims"
 
 
@@ -75,11 +74,11 @@ class Checkpoint:
         return bool(self._spent)
 
     def supersede(self, *paths: Path) -> None:
-        """These files are of no more use once this one is written."""
+        """Have these files removed once this one is written: then they are of no more use."""
         self._spent += paths
 
     def save(self, snapshot: Snapshot) -> bool:
-        """Write it. Whether that was possible; if not, it is to be tried again with the next change."""
+        """Write the file. Whether that was possible; if not, it is to be tried again with the next change."""
         try:
             self._write(snapshot)
             for path in self._spent:

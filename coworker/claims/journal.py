@@ -1,8 +1,8 @@
 """What a child has claimed and not ended, in a file: for whoever starts after a KILL of everything.
 
-One JSON array a line, appended; cut back to the first line whenever nothing is open (rule 10). It is written
-before the claim is sent and before items are, so it knows at least as much as the site. It is not synced: it
-survives the daemon, not a machine without power. `reading` reads it.
+It has one JSON array a line, and is cut back to the first line when nothing is open (rule 10). Each line is
+written before the claim or the items are sent, so the file knows at least as much as the site. It is not
+synced: it survives the daemon, not a power cut. `reading` reads it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from coworker.unix.proc import boot_id, process, this_process
 DIRECTORY = "claims"  # below state_dir
 VERSION = 3  # 2 called stopped_by_us "ours"; 1 named each item with its identity
 MARK = "coworker claims"  # what every such file begins with
-CUT = 8192  # bytes from which on it is cut back
+CUT = 8192  # bytes from which on the file is cut back
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 
 
 def child_file(directory: Path, pid: int, child: int) -> Path:
-    """The journal of a child, by its pid and the number that the master gave it."""
+    """The path of a child's journal, by its pid and the number that the master gave it."""
     return directory / f"{pid}-{child}.claims"
 
 
@@ -37,7 +37,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, site: str, pipe: int, *, remote: bool = False) -> None:
-        """`pipe` is the pid of its pipe's command, which leads a process group of its own."""
+        """`pipe` is the pid of the pipe's command, which leads a process group of its own."""
         header = {
             "site": site,
             "boot": boot_id(),
@@ -48,53 +48,53 @@ class Journal:
         }
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._open: set[str] = set()  # ids that have not ended
-        self._waiting: list[str] = []  # lines to be written with the next
+        self._waiting: list[str] = []  # lines to be written with the next one
         self._head = self._size = 0
         self.behind = False  # the last line could not be written: what it says must be said otherwise
         self._write([MARK, VERSION, header])
         self._head = self._size
 
     def next_order(self) -> None:
-        """The master gave another order: it has taken over what was reported before."""
+        """Forget what is open: the master gave another order, so it has taken over all that was reported."""
         self._open.clear()
         self._cut()
 
     def claiming(self, info: QueueInfo, at: float) -> None:
-        """A claim is about to be sent, at `at` (monotonic seconds)."""
+        """Note that a claim is about to be sent, at `at` (monotonic seconds)."""
         if not self._open and self._size > CUT:
             self._cut()
         self._write(["claiming", info, at, round(time.time(), 6)])
 
     def claimed(self, claim: str, items: list[Item], lease: Lease, *, begun: list[str]) -> None:
-        """It was answered with these items; `begun` are run at once."""
+        """Note that the claim brought these items, of which those with the ids `begun` run at once."""
         self._open.update(item.id for item in items)
         self._try_to_write(["took", claim, pack(items), list(lease), begun])
 
     def gave_nothing(self) -> None:
-        """It was answered, and gave nothing."""
+        """Note that the claim was answered and gave nothing, or that not a byte of it was sent."""
         self._waiting.append(_encode(["nothing"]))
 
     def handed(self, claim: str, info: QueueInfo, items: list[Item], leases: list[Lease]) -> None:
-        """Items of another worker's claim are to be run here."""
+        """Note that items of another worker's claim are to be run here."""
         self._open.update(item.id for item in items)
         wall = time.time() - time.monotonic()
         self._try_to_write(["handed", claim, info, pack(items), leases, round(wall, 3)])
 
     def run_sent(self, claim: str, ids: list[str]) -> None:
-        """These are being sent."""
+        """Note that these items are being sent."""
         self._try_to_write(["began", claim, ids])
 
     def not_begun(self, claim: str, ids: list[str]) -> None:
-        """They were not sent after all."""
+        """Note that these items were not sent after all."""
         self._try_to_write(["notbegun", claim, ids])
 
     def flush(self) -> None:
-        """Nothing may come for long: write what waits."""
+        """Write what waits: nothing else may be written for long."""
         if self._waiting:
             self._try_to_write(["idle"])
 
     def ended(self, claim: str, ids: list[str]) -> None:
-        """Their outcomes are known. Written with the next line: a finished row is found gone all the same."""
+        """Note, with the next line, that outcomes are known: without it the rows are found gone."""
         self._open.difference_update(ids)
         self._waiting.append(_encode(["ended", claim, ids]))
 
@@ -118,7 +118,7 @@ class Journal:
         self._waiting.clear()
 
     def _cut(self) -> None:
-        """Nothing is open: all but the first line is history."""
+        """Drop all but the first line: nothing is open."""
         self._waiting.clear()
         os.ftruncate(self._fd, self._head)
         self._size = self._head

@@ -1,7 +1,7 @@
-"""What the journals of children and the checkpoints of masters say: the only parser, plain records.
+"""The only parser of journals and checkpoints; it makes plain records of them.
 
-Two ask it: the master when a child died before it could say all, and a start after a KILL of everything.
-Times are in the monotonic clock of now, also those that were written before the machine was booted.
+It serves the master when a child died before it could say all, and a start after a KILL of everything. Times
+are in the monotonic clock of now, even if they were written before the machine was booted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ClaimSent(NamedTuple):
 
 
 class ClaimAnswered(NamedTuple):
-    """It was answered with these items of `queue`; those with the ids `begun` were run at once."""
+    """The claim was answered with these items of `queue`; those with the ids `begun` were run at once."""
 
     claim: str
     queue: QueueInfo
@@ -43,11 +43,11 @@ class ClaimAnswered(NamedTuple):
 
 
 class ClaimGaveNothing(NamedTuple):
-    """It was answered, and gave nothing, or not a byte of it was sent."""
+    """The claim was answered and gave nothing, or not a byte of it was sent."""
 
 
 class TakenOver(NamedTuple):
-    """Items of another worker's claim were to be run here."""
+    """Items of another worker's claim were to be run by this one."""
 
     claim: str
     queue: QueueInfo
@@ -60,7 +60,7 @@ Record = ClaimSent | ClaimAnswered | ClaimGaveNothing | TakenOver | OfItems
 
 
 class Remains(NamedTuple):
-    """A file that a former daemon left. `child` and `pipe`: who must be gone before it is read."""
+    """A file that a former daemon left. Its `child` and `pipe` must be gone before it is read."""
 
     path: Path
     site: str
@@ -69,7 +69,7 @@ class Remains(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What a file said. `master` tells whose claims have these names; `remote`: of pipes out of our reach."""
+    """What a file says. `master`: whose claims have these names; `remote`: the pipe is out of our reach."""
 
     master: str
     remote: bool
@@ -78,10 +78,10 @@ class Remembered(NamedTuple):
 
 
 def scan(directory: Path, log: EventLog) -> list[Remains]:
-    """Every file that a former daemon left there. Those that nobody can read are set aside, and named."""
+    """Every file that a former daemon left. Those that nobody can read are set aside, with an error."""
     found = []
     for path in directory.glob("*.new"):
-        path.unlink()  # a former master was killed while it wrote it
+        path.unlink()  # a former master was killed while it wrote this
     for path in sorted(directory.glob("*.claims")):
         try:
             with path.open("rb") as stream:
@@ -103,7 +103,7 @@ def scan(directory: Path, log: EventLog) -> list[Remains]:
 
 
 def put_away(remains: Remains) -> Remains:
-    """The checkpoint of a former master gets another name: its own will be that of ours."""
+    """Rename the checkpoint of a former master, since ours will have its name. Returns the new remains."""
     if remains.path.name.startswith(SITE):
         away = remains.path.with_name(f"former-{time.time_ns()}.claims")
         return remains._replace(path=remains.path.rename(away))
@@ -129,7 +129,7 @@ def read(path: Path, log: EventLog) -> Remembered | None:
 
 
 def read_child(path: Path, log: EventLog) -> list[Record]:
-    """What the journal of a child of this master says. Raises OSError."""
+    """All that the journal of a child of this master says. Raises OSError."""
     return list(_records(path.read_bytes(), boot_id(), _teller(path, log)))
 
 
@@ -144,7 +144,7 @@ def _head(line: bytes) -> dict[str, Any]:
 
 
 def _master(head: dict[str, Any]) -> str:
-    """Claims of one master have one name each; those of two may have the same."""
+    """The name of a master. The names of its claims are unique, but another master may use the same."""
     return ".".join(map(str, head["master"]))
 
 
@@ -156,7 +156,7 @@ def _set_aside(path: Path, reason: str, log: EventLog) -> None:
 
 
 def _teller(path: Path, log: EventLog) -> Callable[[int, Exception], None]:
-    """Who names the lines that nobody can read. They are left out: nobody went on because of them."""
+    """What logs the lines that nobody can read. They are left out: nobody went on because of them."""
 
     def damaged(number: int, error: Exception) -> None:
         log.event("error", "journal_damaged", file=str(path), line=number, reason=str(error)[:200])
@@ -165,7 +165,7 @@ def _teller(path: Path, log: EventLog) -> Callable[[int, Exception], None]:
 
 
 def _records(content: bytes, boot: str, damaged: Callable[[int, Exception], None]) -> Iterator[Record]:
-    """The lines behind the first. Behind the last newline there is nothing, or a line that a KILL tore."""
+    """The records of all lines but the first. Behind the last newline there may be a torn line."""
     parser = _Parser(boot)
     for number, line in enumerate(content.split(b"\n")[1:-1], start=2):
         try:
@@ -179,7 +179,7 @@ def _records(content: bytes, boot: str, damaged: Callable[[int, Exception], None
 
 
 class _Parser:
-    """Knows what a line means by those before it: an answer names neither its queue nor its clock."""
+    """What understands a line by those before it: an answer names neither its queue nor its clock."""
 
     def __init__(self, boot: str) -> None:
         self._boot = boot
@@ -188,7 +188,7 @@ class _Parser:
         self._named: set[str] = set()  # claims whose items were named
 
     def record(self, kind: str, values: Sequence[Any]) -> Record | None:
-        """What a line says; None for one that only brought others. Raises what garbage raises."""
+        """The record of a line; None for one that only brought others. Raises what garbage raises."""
         if kind == "claiming":
             info, at, wall = values
             self._clock = _Clock(self._boot, wall - at)
@@ -215,7 +215,7 @@ class _Parser:
 
     def _answered(self, claim: str, items: list[Any], lease: list[Any], begun: list[str]) -> ClaimAnswered:
         if self._sent is None:
-            raise ValueError("an answer to no claim")
+            raise ValueError("an answer without a claim")
         (held,) = self._clock.leases([lease])
         answered = ClaimAnswered(str(claim), self._sent, unpack(items), held, list(map(str, begun)))
         self._sent = None
@@ -231,7 +231,7 @@ _OF_ITEMS: dict[str, Callable[[str, list[str]], Record]] = {
 
 
 class _Clock:
-    """Times of a former daemon, in ours. `wall`: seconds by which its wall clock led its other."""
+    """The clock of a former daemon. `wall`: seconds from its monotonic time to its wall clock's."""
 
     def __init__(self, boot: str, wall: float) -> None:
         same = boot == boot_id() != ""
@@ -241,7 +241,7 @@ class _Clock:
         return float(at) + self._shift
 
     def leases(self, values: list[Any]) -> list[Lease]:
-        """A renewal that was under way (see Snapshot) may have begun at any time since."""
+        """These leases in our time. A renewal under way (see Snapshot) may have begun at any time since."""
         now = time.monotonic()
         return [
             Lease(now, max(0.0, now - self.ours(seconds)))
@@ -252,7 +252,7 @@ class _Clock:
 
 
 def _site(head: dict[str, Any]) -> Snapshot:
-    """The checkpoint whose head this is: it is all head."""
+    """The snapshot in a checkpoint, which has nothing but this head."""
     clock = _Clock(head["boot"], head["wall"])
     claims = [
         SavedClaim(str(claim), unpack_queue(info), clock.leases(leases), unpack(items))

@@ -1,4 +1,4 @@
-"""Messages over a socket: the same on both ends, and what is particular to the child's."""
+"""Messages over a socket: what both ends have in common, and what is particular to the child's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PASSING = 0.02  # seconds that a report may wait for others to leave with it
 class MasterGoneError(BaseException):
     """The master's end of the socket is closed: begin nothing new and leave (process rule 6).
 
-    Like RetireNowError no Exception: it breaks out of whatever the child does, past its error handling.
+    Like RetireNowError it is not an Exception: it breaks out of whatever the child does, past error handling.
     """
 
 
@@ -35,18 +35,18 @@ class RetireNowError(BaseException):
 
 
 class Link:
-    """Sends messages and collects those that arrived. Raises ProtocolError for a line that is not one."""
+    """One end: sends messages, collects those that arrived. Raises ProtocolError for what is not one."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self._lines = LineSplitter(MESSAGE_LIMIT)
 
     def send(self, *sent: m.Order | m.Report) -> None:
-        """All of them in one write."""
+        """Send all of these in one write."""
         self.channel.send(b"".join(map(m.encode, sent)))
 
     def receive(self) -> list[Any]:
-        """What has arrived. `channel.closed` tells when nothing more will."""
+        """The messages that have arrived. `channel.closed` tells when no more will."""
         data = self.channel.receive()
         return [m.decode(line) for line in self._lines.feed(data)] if data else []
 
@@ -54,18 +54,18 @@ class Link:
 class ChildLink(Link):
     """The child's end. Reports are posted and leave together: at the next `flush`, or in passing (`tend`).
 
-    A child may die with reports that did not leave: what matters of them its journal says too.
-    `inbox` holds orders not served yet. `on_readable` is the poller's callback, also in the midst of a call.
+    A child may die with reports that did not leave: what matters of them is in its journal, too. `inbox` has
+    the orders not served yet. `on_readable` is the poller's callback, also in the midst of a call.
     """
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.inbox: deque[Any] = deque()
         self._outgoing: list[m.Report] = []
-        self._due = inf  # monotonic seconds: when what waits must leave
+        self._due = inf  # monotonic seconds: when the reports that wait must leave
 
     def on_readable(self) -> None:
-        """Raises MasterGoneError and RetireNowError."""
+        """Take the orders that have arrived. Raises MasterGoneError and RetireNowError."""
         for order in self.receive():
             if isinstance(order, m.Retire) and order.now:
                 raise RetireNowError(order.reason)
@@ -77,24 +77,21 @@ class ChildLink(Link):
             raise MasterGoneError
 
     def retire(self, reason: RetireReason = RetireReason.SHUTDOWN) -> None:
-        """As if the master had sent it; TERM does this."""
+        """Retire as if the master had ordered it; TERM does this."""
         self.inbox.append(m.Retire(reason.value))
 
     def post(self, report: m.Report) -> None:
-        """Send with the next flush, or in passing."""
+        """Send the report with the next flush, or in passing."""
         if self._due == inf:
             self._due = time.monotonic() + PASSING
         self._outgoing.append(report)
 
     def hurry(self) -> None:
-        """What was posted waits for nothing but the next request to be on its way."""
+        """Have what was posted leave as soon as the next request is on its way."""
         self._due = 0.0
 
     def tend(self, now: float) -> float:
-        """While an answer is awaited: send what has waited long enough.
-
-        Returns when to ask again (monotonic seconds). Raises MasterGoneError.
-        """
+        """Send what has waited long enough. When to ask again (monotonic seconds). Raises MasterGoneError."""
         if now >= self._due:
             self.flush()
         return self._due
@@ -111,12 +108,12 @@ class ChildLink(Link):
                 raise MasterGoneError
 
     def say_what_is_left(self) -> None:
-        """Before something that takes long, whether anybody reads it or not."""
+        """Send what was posted before something that takes long, whether anybody reads it or not."""
         with suppress(MasterGoneError):
             self.flush()
 
     def report(self, report: m.Report) -> None:
-        """Post and flush."""
+        """Post the report and flush."""
         self.post(report)
         self.flush()
 

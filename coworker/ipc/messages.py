@@ -1,9 +1,9 @@
-"""What the master and its children say to each other: one JSON array a line, `["kind", field, …]`.
+"""The messages between the master and its children: one JSON array a line, `["kind", field, …]`.
 
-Orders go down to a child, reports go up to the master. A claim is named by the worker that made it
-and a counter: `"7.42"` is the 42nd claim of worker 7. Items and outcomes travel as `packing` packs them;
-a field that is a QueueInfo, a Lease or an Unsettled is one again when `decode` returns it. A child without
-a pipe knows only Note, Bye, Flush and Retire.
+Orders go down to a child, reports go up to the master. A claim is named by the child that made it and a
+counter: `"7.42"` is the 42nd claim of child 7. Items and outcomes travel as `packing` packs them; a field
+that is a QueueInfo, a Lease or an Unsettled is one again when `decode` returns it. A child without a pipe
+knows only Note, Bye, Flush and Retire.
 """
 
 import json
@@ -18,26 +18,23 @@ from coworker.model import Lease, QueueInfo, Unsettled
 
 
 class Look(NamedTuple):
-    """Control: which queues have work? Not in `skip`. Which of those `remembered` have no rows at all?"""
+    """Control: find queues with work, but for those in `skip`, and those `remembered` that have no rows."""
 
     skip: list[str]
     remembered: Sequence[str] = ()
 
 
 class Work(NamedTuple):
-    """Worker: claim from a queue and run, batch after batch, for `seconds` or `quota` items (0: no limit).
-
-    Unless it may `bind`, an unbound worker hands contacts' items on.
-    """
+    """Worker: claim from a queue and run, batch after batch, for `seconds` or `quota` items (0: no limit)."""
 
     info: QueueInfo
     seconds: float
     quota: int = 0
-    bind: bool = True
+    bind: bool = True  # else an unbound worker hands contacts' items off
 
 
 class Run(NamedTuple):
-    """Worker: run these items, all of one identity, of a claim that another worker made, and its `leases`."""
+    """Worker: run these items of one identity, from a claim of another child, which has these `leases`."""
 
     claim: str
     info: QueueInfo
@@ -46,34 +43,27 @@ class Run(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Control: find out what became of these items of a claim, and end them (failure rules).
+    """Control: find out what became of these items of a claim, and end them (rules 2 to 6)."""
 
-    `ref` names this order in the answer. Their rows may show any of the `leases`.
-    """
-
-    ref: int
+    ref: int  # names this order in the answer
     info: QueueInfo
-    leases: list[Lease]
+    leases: list[Lease]  # the items' rows may show any of them
     part: Unsettled
 
 
 class Search(NamedTuple):
-    """Control: find and end what a claim took whose answer never came (rule 7). Answered by Settled, too.
-
-    It was sent at `since`, and nothing of it ran any more at `until` (monotonic seconds). `named` are the ids
-    that other answers named.
-    """
+    """Control: find and end what a claim took whose answer never came (rule 7). Settled answers this, too."""
 
     ref: int
     info: QueueInfo
-    since: float
-    until: float
-    named: list[str]
+    since: float  # when the claim was sent (monotonic seconds)
+    until: float  # when nothing of it ran any more
+    named: list[str]  # ids that other answers named
     sole: bool
 
 
 class Inspect(NamedTuple):
-    """Control: which of these rows are still under our lease? With `renew`, begin it anew for them."""
+    """Control: tell which of these rows are still under our lease; with `renew`, begin it anew for them."""
 
     claim: str
     info: QueueInfo
@@ -99,7 +89,7 @@ NO_CONTROL = "control is not there"  # the error of a Token that may be asked fo
 
 
 class Token(NamedTuple):
-    """Worker: the credential it wanted, or why there is none."""
+    """Worker: take the credential that you wanted, or learn why there is none."""
 
     contact: int
     credential: str
@@ -107,7 +97,7 @@ class Token(NamedTuple):
 
 
 class Flush(NamedTuple):
-    """Say at once what was kept back to be said in passing; answered by Flushed."""
+    """Any child: say at once what was kept back to be said in passing; answered by Flushed."""
 
 
 class Pause(NamedTuple):
@@ -115,7 +105,7 @@ class Pause(NamedTuple):
 
 
 class Retire(NamedTuple):
-    """End after the current batch; with `now`, end the pipe at once, whatever it runs."""
+    """Any child: retire after the current batch; with `now`, end the pipe at once, whatever it runs."""
 
     reason: str
     now: bool = False
@@ -131,33 +121,27 @@ class Spawned(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """It said hello. `domain`: that its pipe serves, if it says so.
-
-    `gives_back`: control's word whether rows can be given back; None from workers.
-    """
+    """The child has said hello."""
 
     version: str
     boot_seconds: float
-    gives_back: bool | None = None
-    domain: int | None = None
+    gives_back: bool | None = None  # whether control can give rows back; None from workers
+    domain: int | None = None  # the one that the pipe serves, if it says so
 
 
 class BootFailed(NamedTuple):
-    """`retry_after`: seconds that the site asks us to wait; 0: it says nothing."""
+    """The boot has failed. `retry_after`: seconds that the site asks us to wait; 0: it does not ask."""
 
     message: str
     retry_after: float = 0.0
 
 
 class WorkFound(NamedTuple):
-    """Answer to look: the queues with work; the look's seconds.
-
-    `rowless`: those of the remembered ones that have no rows.
-    """
+    """The answer to Look: the queues with work."""
 
     queues: list[QueueInfo]
-    seconds: float
-    rowless: Sequence[str] = ()
+    seconds: float  # that the look took
+    rowless: Sequence[str] = ()  # remembered queues that have no rows
 
 
 class LookFailed(NamedTuple):
@@ -167,7 +151,7 @@ class LookFailed(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """Control's order to fetch is over: whether it got anything, and whether it could ask at all."""
+    """Control's fetch has ended: whether it `got` anything, and whether it `failed`, could not even ask."""
 
     queue: str
     got: bool
@@ -175,13 +159,13 @@ class Fetched(NamedTuple):
 
 
 class TokenWanted(NamedTuple):
-    """A worker needs a short-lived credential of this contact."""
+    """The worker needs a short-lived credential for this contact."""
 
     contact: int
 
 
 class TokenIssued(NamedTuple):
-    """Control's answer to IssueToken. `error`: why there is none."""
+    """Control's answer to IssueToken. `error`: why there is no credential."""
 
     worker: int
     contact: int
@@ -190,17 +174,14 @@ class TokenIssued(NamedTuple):
 
 
 class SiteState(NamedTuple):
-    """What control saw of the site. `code`: the version of the pipe's code; None: not to be seen.
-
-    `digest` changes with the files of the code, `what` is the first that changed since this control booted.
-    """
+    """What control saw of the site."""
 
     environment: str | None
     maintenance: bool | None
-    code: str | None
+    code: str | None  # the version of the pipe's code; None: it cannot be seen
     database: str | None
-    digest: str
-    what: str
+    digest: str  # changes with the files of the code
+    what: str  # the first of them that changed since this control booted
 
 
 class NotClaimed(NamedTuple):
@@ -210,7 +191,7 @@ class NotClaimed(NamedTuple):
 
 
 class Claiming(NamedTuple):
-    """Said before the claim is sent, at `at` (monotonic seconds), so that one without an answer is known."""
+    """A claim is about to be sent, at `at` (monotonic seconds): so it is known even if no answer comes."""
 
     queue: str
     at: float
@@ -227,14 +208,14 @@ class Claimed(NamedTuple):
 
 
 class HandedOff(NamedTuple):
-    """These items of the claim belong to another identity; somebody else must run them."""
+    """These items of the claim belong to another identity; another worker must run them."""
 
     claim: str
     ids: list[str]
 
 
 class Refused(NamedTuple):
-    """These items cannot be run by this site's pipes as they are set up; nothing of them was begun."""
+    """These items cannot be run by this site's pipes as they are set up; none of them was begun."""
 
     claim: str
     ids: list[str]
@@ -249,7 +230,7 @@ class Bound(NamedTuple):
 
 
 class RunSent(NamedTuple):
-    """These items are being sent to the pipe now. Claimed says so for a bound worker's own identity."""
+    """These items are being sent to the pipe now. Claimed says so for a bound worker's own, unless remote."""
 
     claim: str
     ids: list[str]
@@ -263,27 +244,21 @@ class NotBegun(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Outcomes in runs, in the order they were run; all took `seconds` together.
-
-    `errors`: what the site said of those that failed, by id: title, callback, error.
-    """
+    """Outcomes in runs, in the order in which the items ran; all of them took `seconds` together."""
 
     claim: str
     outcomes: list[list[Any]]
     seconds: float
-    errors: Mapping[str, dict[str, Any]] = {}
+    errors: Mapping[str, dict[str, Any]] = {}  # of those that failed, by id: title, callback, error
 
 
 class BatchDone(NamedTuple):
-    """A batch from its claim, sent at `asked_at`, to its end: what Claiming, Claimed, Done would have said.
-
-    All of it was of one identity, the worker's own.
-    """
+    """A batch from its claim, sent at `asked_at`, to its end: in place of Claiming, Claimed and Done."""
 
     claim: str
     queue: str
     asked_at: float
-    contact: int | None
+    contact: int | None  # all of it was of one identity, the worker's own
     domain: int | None
     outcomes: list[list[Any]]
     seconds: float
@@ -291,15 +266,12 @@ class BatchDone(NamedTuple):
 
 
 class Unanswered(NamedTuple):
-    """runItems was answered without an outcome for these ids, but the pipe lives.
-
-    Not `begun`: the queue cannot be run at all, or the request was never sent.
-    """
+    """runItems was answered without an outcome for these ids, but the pipe lives."""
 
     claim: str
     ids: list[str]
     message: str
-    begun: bool = True
+    begun: bool = True  # False: the queue cannot be run at all, or the request was never sent
 
 
 class Flushed(NamedTuple):
@@ -307,14 +279,14 @@ class Flushed(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """These items ended; with which outcomes is not known any more. Only a journal says so."""
+    """These items ended, with outcomes that are not known any more. Only a journal says so."""
 
     claim: str
     ids: list[str]
 
 
 class Idle(NamedTuple):
-    """The order is over. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
+    """The order has ended. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
 
     queue: str
     why: str
@@ -328,7 +300,7 @@ class ClaimFailed(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The claim's end, as `[id, fate, text]`; fates in policy.settlement."""
+    """The claim was settled, with `[id, fate, text]` for each item; the fates are policy.settlement's."""
 
     ref: int
     fates: list[list[str]]
@@ -343,20 +315,17 @@ class SettleFailed(NamedTuple):
 
 
 class MemoryHigh(NamedTuple):
-    """Its pipe holds so much memory (MiB) that another shall take its place."""
+    """The pipe holds so much memory (MiB) that another should take its place."""
 
     mebibytes: int
 
 
 class Inspected(NamedTuple):
-    """These rows of the claim are still ours; their lease was renewed within the `seconds` before `at`.
-
-    `at` 0: it was not, or not for all of them.
-    """
+    """These rows of the claim are still ours; their lease was renewed within the `seconds` before `at`."""
 
     claim: str
     ids: list[str]
-    at: float
+    at: float  # monotonic seconds; 0: it was not renewed, or not for all of them
     seconds: float
 
 
@@ -375,7 +344,7 @@ class Failed(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A line for the log."""
+    """Something for the log."""
 
     level: str
     event: str
@@ -428,7 +397,7 @@ Report = (
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(Report))}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 _decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
-# JSON knows only lists: what makes a field again what it was, by type; and where it is needed, by kind.
+# JSON knows only lists. What makes values of them again: by the type of a field, then by kind and place.
 _UNPACK: dict[Any, Any] = {
     QueueInfo: unpack_queue,
     list[QueueInfo]: lambda rows: list(map(unpack_queue, rows)),
@@ -443,7 +412,7 @@ _UNPACKED = {
 
 
 def encode(message: Order | Report) -> bytes:
-    """One line, newline included."""
+    """Encode a message as one line, newline included."""
     return _encode([type(message).__name__, *message]).encode() + b"\n"
 
 

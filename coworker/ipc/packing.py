@@ -14,7 +14,7 @@ from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo, Unsettled
 
 
 def pack(items: Iterable[Item]) -> list[list[Any]]:
-    """Items as they travel, in the same order."""
+    """Pack items in their order."""
     runs: list[list[Any]] = []
     ids: list[str] = []
     last = None
@@ -36,7 +36,7 @@ def unpack(runs: Iterable[list[Any]]) -> list[Item]:
 
 
 def pack_outcomes(outcomes: Iterable[tuple[str, str]]) -> list[list[Any]]:
-    """Pairs of id and outcome as they travel, in the same order."""
+    """Pack pairs of id and outcome in their order."""
     runs: list[list[Any]] = []
     ids: list[str] = []
     last = None

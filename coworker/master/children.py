@@ -1,6 +1,6 @@
-"""Any child of the master: forked, heard, reaped. What it is for, nobody here knows.
+"""Children of the master: forked, heard and reaped here, whatever they are for.
 
-Forked, not exec'ed: it shares the master's pages. Each has a socket pair; the dead are told apart by pid.
+They are forked, not exec'ed, and share the master's pages. Each has a socket pair, and its pid is its key.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ Body = Callable[[Channel, SignalInbox], None]  # what runs in the child
 
 
 class ReportSink(Protocol):
-    """Who is told of children, by whatever stands for one (`child`). `now` in monotonic seconds."""
+    """Who is told of children, by the object that stands for one (`child`). `now` is in monotonic seconds."""
 
     def heard(self, child: Any, report: Any, now: float) -> None:
-        """It said this. Raises IllegalMoveError for what cannot be."""
+        """Take a report of the child. Raises IllegalMoveError for what cannot be."""
 
     def garbled(self, child: Any, reason: str) -> None:
-        """It said what nobody understands; it is killed for that."""
+        """Note that the child said what nobody understands; it is killed for that."""
 
     def ended(self, child: Any, status: ExitStatus, now: float) -> None:
-        """It has exited, and everything it said has been heard."""
+        """Note that the child has exited; everything that it said has been heard."""
 
 
 class _Child(NamedTuple):
@@ -66,7 +66,7 @@ class _Child(NamedTuple):
 
 
 class Children:
-    """The master's children, by pid."""
+    """The master's children, each under its pid."""
 
     def __init__(self, poller: Poller, timers: Timers) -> None:
         self._poller = poller
@@ -74,17 +74,14 @@ class Children:
         self._children: dict[int, _Child] = {}
 
     def start(self, body: Body, sink: ReportSink, child: Any) -> int:
-        """Fork a child that runs `body`; `sink` is told of it as `child`. Returns its pid.
-
-        Raises OSError when there is no process or descriptor to be had.
-        """
+        """Fork a child that runs `body`; `sink` is told of it as `child`. Returns its pid. Raises OSError."""
         pid, channel = _fork(body)
         self._children[pid] = _Child(Link(channel), sink, child)
         self._poller.register(channel.fileno(), partial(self._on_readable, pid))
         return pid
 
     def send(self, pid: int, order: Order) -> None:
-        """Never blocks: what the child does not take now is kept. To one that is gone it does nothing."""
+        """Send without blocking: what the child does not take now is kept. One that is gone gets nothing."""
         if pid in self._children:
             link = self._children[pid].link
             link.send(order)
@@ -100,7 +97,7 @@ class Children:
             self._timers.set("backlog", now + BACKLOG_INTERVAL, self._flush_backlog)
 
     def signal(self, pid: int, number: int) -> None:
-        """Signal the child itself, while it has not been reaped: its pid is surely still its own."""
+        """Signal the child itself, while it has not been reaped: until then its pid is surely its own."""
         if pid in self._children:
             children.signal_process(pid, number)
 
@@ -111,7 +108,7 @@ class Children:
                 self._bury(pid, status)
 
     def _bury(self, pid: int, status: ExitStatus) -> None:
-        """Hear what it said last; then it is gone."""
+        """Hear what the child said last, then tell its sink that it has ended."""
         link, sink, child = self._children[pid]
         for _ in range(LAST_READS):
             if link.channel.closed:
@@ -159,7 +156,7 @@ def _fork(body: Body) -> tuple[int, Channel]:
 
 
 def _in_child(body: Body, sock: socket.socket) -> None:
-    """Never returns. Nothing of the master's is cleaned up here: it is the master's."""
+    """Run `body` and exit. Nothing of the master's is cleaned up here: it is the master's."""
     status = 1
     try:
         # The descriptors of the master and of the other children: a lock or a socket held here would

@@ -1,6 +1,6 @@
-"""What control is asked: looks, settlements, inspections, fetches, tokens; and what its answers mean.
+"""What control is asked (looks, settlements, inspections, fetches, tokens), and what its answers mean.
 
-Every handler of a report says whether the site has something to decide because of it.
+Every handler of a report returns whether the site has something to decide because of it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from coworker.model import Role, WorkerRecord
 
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
 
-
 Handler = Callable[[WorkerRecord, Any, float], bool]  # takes a report; whether to decide again
 
 
 @dataclass(slots=True)
 class FlushBarrier:
-    """Rows are judged only when all is known that we have claimed since: workers say that in passing.
+    """The wait before rows are judged: first all must be known that we have claimed since.
 
-    So before control is asked, each worker that is at work is told to say what it has kept back.
+    Workers say that in passing. So each one at work is told to say now what it has kept back.
     """
 
     effects: Effects
     roster: Roster
-    until: float = inf  # monotonic seconds: when nobody is waited for any more
-    _refs: frozenset[int] | None = None  # the settlements that wait
+    until: float = inf  # monotonic seconds: when the wait ends, whoever is still silent
+    _refs: frozenset[int] | None = None  # the settlements that wait for it
     _silent: set[int] = field(default_factory=set)  # workers that have not said all yet
 
     def passed(self, due: frozenset[int], now: float) -> frozenset[int] | None:
-        """Those of the `due` settlements that may be asked for now; None while somebody has not said all."""
+        """The `due` settlements that may be asked for now; None while a worker has not said all."""
         if self._refs is None:
             workers = self.roster.of(Role.WORKER)
             busy = [r for r in workers if r.work.queue is not None and not r.life.said_bye]
@@ -52,22 +51,19 @@ class FlushBarrier:
         return refs
 
     def said_all(self, record: WorkerRecord) -> None:
-        """It has said all, or will say nothing more."""
+        """Note that the worker has said all, or will say nothing more."""
         self._silent.discard(record.id)
 
 
 @dataclass(slots=True)
 class Fetches:
-    """Where workers cannot claim (control by pipe, work over HTTP), control claims for those that are free.
-
-    A batch is fetched only when somebody is free who could run it.
-    """
+    """The claims that control makes for free workers that cannot (control by pipe, work over HTTP)."""
 
     dispatch: Dispatch
     asked: list[tuple[str, int]] = field(default_factory=list)  # queue and control of each under way
 
     def orders(self, free: Sequence[WorkerRecord], control: int, now: float) -> list[m.Fetch]:
-        """What control is to fetch. Handed items that wait have the first right to who is free."""
+        """What control is to fetch now, for the workers that are free once handed items have theirs."""
         orders = []
         for _ in range(len(free) - len(self.dispatch.handoff.groups) - len(self.asked)):
             state = self.dispatch.next_queue(free, now)
@@ -79,12 +75,12 @@ class Fetches:
         return orders
 
     def fetched(self, report: m.Fetched, control: int, now: float) -> None:
-        """One of them is over; what it got was handed on."""
+        """Note that a fetch has ended; what it got was handed on."""
         self.asked.remove((report.queue, control))
         self.dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 
     def control_gone(self, control: int, now: float) -> None:
-        """It will not answer. A claim of it without an answer is looked after by itself."""
+        """Forget what this control was to fetch. Its claim without an answer is settled all the same."""
         for queue, _ in [each for each in self.asked if each[1] == control]:
             self.dispatch.fetched(queue, got=True, failed=False, now=now)
         self.asked = [each for each in self.asked if each[1] != control]
@@ -92,32 +88,32 @@ class Fetches:
 
 @dataclass(slots=True)
 class TokenRequests:
-    """Workers over HTTP want short-lived credentials: control makes them, the master carries them."""
+    """The short-lived credentials that workers over HTTP want: control makes, the master carries them."""
 
     effects: Effects
     roster: Roster
     asked: dict[tuple[int, int], int] = field(default_factory=dict)  # worker and contact of each → control
 
     def issued(self, report: m.TokenIssued) -> None:
-        """Here it is."""
+        """Carry a credential to the worker that asked for it."""
         self.asked.pop((report.worker, report.contact), None)
         self.answer(report.worker, m.Token(report.contact, report.credential, report.error))
 
     def control_gone(self, control: int) -> None:
-        """It makes none any more: the workers may ask again."""
+        """Tell workers that this control answers no more, so that they may ask again."""
         for worker, contact in [each for each, asked in self.asked.items() if asked == control]:
             self.answer(worker, m.Token(contact, "", m.NO_CONTROL))
             del self.asked[worker, contact]
 
     def answer(self, worker: int, token: m.Token) -> None:
-        """Give it to the worker, if that is still there."""
+        """Give the token to the worker, if that is still there."""
         record = self.roster.get(worker)
         if record is not None:
             self.effects.send(record, token)
 
 
 class ControlOrders:
-    """The orders to the control of one site. `overdue(record, now)`: a worker has had all its time."""
+    """The orders to the control of one site. `overdue(record, now)` is told of a worker that is late."""
 
     def __init__(
         self,
@@ -146,29 +142,27 @@ class ControlOrders:
             m.InspectFailed: self._inspect_failed,
         }
 
-    # --- what it is asked ---
-
     def inspections(self, now: float) -> list[m.Inspect]:
-        """What it is to look at now, for workers whose task may take too long or whose lease may end."""
+        """The inspections that are due: of workers whose task may take too long or whose lease may end."""
         control = self._roster.control()
         return [] if control is None else self._deadlines.due(self._roster.workers(), control.id, now)
 
     def inspect(self, inspections: Sequence[m.Inspect], now: float) -> None:
-        """Ask it that."""
+        """Have control make these inspections."""
         for inspection in inspections:
             self._ask(inspection, now, len(inspection.ids))
 
     def fetch(self, free: Sequence[WorkerRecord], now: float) -> None:
-        """Have it claim for workers that are free and cannot."""
+        """Have control claim for free workers that cannot claim themselves."""
         control = self._roster.control()
         if control is not None:
             for order in self.fetches.orders(free, control.id, now):
                 self._ask(order, now)
 
     def settle(self, now: float, *, in_haste: bool) -> bool:
-        """Have it end what is due, once all is known that we have claimed since. Whether more is due.
+        """Have control end what is due, once all we have claimed since is known. Whether more is due.
 
-        `in_haste`: nothing is claimed any more, so there is nothing to wait for.
+        `in_haste`: see Settler.due.
         """
         control, settler = self._roster.control(), self._dispatch.settler
         due = settler.due(now, in_haste=in_haste) if control is not None else None
@@ -185,21 +179,21 @@ class ControlOrders:
         return bool(due - refs)
 
     def look(self, now: float, *, free: bool) -> None:
-        """Have it look for work, if it is time for that. `free`: somebody waits for work."""
+        """Have control look for work, if it is time for that. `free`: a worker waits for work."""
         control, queues = self._roster.control(), self._dispatch.queues
         if control is not None and not queues.looks.asked and now >= queues.looks.next_at:
             remembered = self._dispatch.settler.crash_counts.queues()
             self._ask(queues.look(now, free=free, control=control.id, remembered=remembered), now)
 
     def _ask(self, order: m.Order, now: float, rows: int = 0) -> None:
-        """Send it. The time that it may take grows with the rows that it has to look at."""
+        """Send control an order. The time that it may take grows with the rows that it has to look at."""
         control = self._roster.control()
         if control is not None:
             self._effects.send(control, order)
             self._deadlines.control_asked(control, now, rows)
 
     def _token_wanted(self, worker: WorkerRecord, report: m.TokenWanted, now: float) -> bool:
-        """A worker wants a credential."""
+        """Have a credential made for the worker, or refuse it where there is no control."""
         control = self._roster.control()
         if control is None:
             self.tokens.answer(worker.id, m.Token(report.contact, "", m.NO_CONTROL))
@@ -208,10 +202,8 @@ class ControlOrders:
             self._ask(m.IssueToken(worker.id, report.contact), now)
         return False
 
-    # --- what it answers ---
-
     def _answered(self, control: WorkerRecord, now: float) -> None:
-        """Control is at work: the rest of what it was asked has its whole time again."""
+        """Give control its whole time again, for the rest of what it was asked: it is at work."""
         pending = self._dispatch.settler.settlements.pending.values()
         asked = [entry for entry in pending if entry.asked == control.id]
         looks = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
@@ -220,7 +212,7 @@ class ControlOrders:
         self._deadlines.control_answered(control, now, rows, busy=busy)
 
     def _work_found(self, control: WorkerRecord, report: m.WorkFound, now: float) -> bool:
-        """The look is over. If there is no work, and was none, the next look is a timer."""
+        """Take the result of a look. If there is no work, and was none, there is nothing to decide."""
         queues = self._dispatch.queues
         idle = not report.queues and not queues.states
         self._dispatch.count(control, 1)
@@ -272,7 +264,7 @@ class ControlOrders:
         return False
 
     def control_gone(self, control: int, now: float) -> None:
-        """It answers nothing any more."""
+        """Give up all that this control was asked: it answers no more."""
         self._dispatch.settler.settlements.control_gone(control)
         self.fetches.control_gone(control, now)
         self.tokens.control_gone(control)

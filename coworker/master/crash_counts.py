@@ -10,17 +10,17 @@ REMEMBERED = 7 * 86_400  # seconds: whoever else ran the item since does not tel
 
 
 class Crashes(NamedTuple):
-    """How often, and when last (seconds of the wall clock: it outlives a restart)."""
+    """How many workers an item brought down, and when last (wall clock, seconds: it outlives a restart)."""
 
     times: int
     at: float
 
 
 class CrashCounts:
-    """The counts of one site. `changed` until somebody has kept them."""
+    """The counts of one site. `changed` is true until they have been saved."""
 
     def __init__(self, values: dict[str, dict[str, list[Any]]] | None = None) -> None:
-        """`values` as `values()` gave them. Raises what garbage raises."""
+        """Begin with what `values()` gave. Raises what garbage raises."""
         self.changed = False
         self._crashes = {
             queue: {str(item): Crashes(int(count), float(at)) for item, (count, at) in items.items()}
@@ -31,25 +31,25 @@ class CrashCounts:
         return bool(self._crashes)
 
     def values(self) -> dict[str, dict[str, list[Any]]]:
-        """{queue: {item: [count, at]}}, for a file."""
+        """The counts as {queue: {item: [count, at]}}, for a file."""
         return {queue: {item: list(c) for item, c in items.items()} for queue, items in self._crashes.items()}
 
     def queues(self) -> list[str]:
-        """Those that have such items."""
+        """The queues that have items with a count."""
         return list(self._crashes)
 
     def forget_queues(self, queues: Iterable[str]) -> None:
-        """These have no rows any more."""
+        """Forget the items of these queues, which have no rows any more."""
         for queue in queues:
             self.changed = self._crashes.pop(queue, None) is not None or self.changed
 
     def would_be(self, queue: str, ids: Iterable[str], limit: int) -> list[str]:
-        """Those that may not bring down one worker more."""
+        """The ids of those items that must not bring down one worker more."""
         items = self._crashes.get(queue, {})
         return [each for each in ids if (items[each].times if each in items else 0) + 1 >= limit]
 
     def count(self, queue: str, item: str) -> int:
-        """It brought down a worker. Returns how many by now."""
+        """Count one more worker that the item brought down. Returns how many by now."""
         now = time.time()
         items = self._crashes.setdefault(queue, {})
         for old in [each for each, crashes in items.items() if crashes.at < now - REMEMBERED]:
@@ -59,7 +59,7 @@ class CrashCounts:
         return items[item].times
 
     def forget(self, queue: str, ids: Iterable[str]) -> None:
-        """These ended without bringing down anybody."""
+        """Forget these items: they ended without bringing down a worker."""
         items = self._crashes.get(queue, {})
         for each in ids:
             self.changed = items.pop(each, None) is not None or self.changed

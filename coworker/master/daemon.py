@@ -1,4 +1,4 @@
-"""From settings to a running master: who we are, which directories are ours, where the log goes."""
+"""From settings to a running master: which user it is, which directories it has, where its log goes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCK_FILE = "lock"
 
 
 def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
-    """Run until stopped. `load` reads the settings again; `name` is for titles and log.
+    """Run until stopped. `load` reads the settings again; `name` is for titles and the log.
 
     Raises SetupError, with nothing started, when the machine does not allow what the settings ask for.
     """
@@ -47,7 +47,7 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
 
 
 def refuse_root(settings: CoworkerSettings) -> None:
-    """Raises SetupError."""
+    """Refuse to stay root without leave. Raises SetupError."""
     stays_root = settings.user is None or _find_user(settings.user).pw_uid == 0
     if os.geteuid() == 0 and stays_root and not settings.allow_root:
         raise SetupError(
@@ -57,7 +57,7 @@ def refuse_root(settings: CoworkerSettings) -> None:
 
 
 def _prepare(settings: CoworkerSettings, made: list[Path]) -> None:
-    """Make the directories, and give those just `made` to the user that we shall be."""
+    """Make the directories; new ones are added to `made` and given to the user that we will become."""
     owner = _find_user(settings.user) if settings.user is not None else None
     for path, setting in ((settings.run_dir, "run_dir"), (settings.state_dir, "state_dir")):
         new = prepare_directory(path, setting)
@@ -78,7 +78,7 @@ def _find_user(user: str) -> pwd.struct_passwd:
 
 
 def become(user: str) -> None:
-    """The master drops too: nothing of coworker goes on as root. Raises SetupError."""
+    """Become this user, the master as well: nothing of coworker goes on as root. Raises SetupError."""
     entry = _find_user(user)
     if entry.pw_uid == os.geteuid():
         return
@@ -93,7 +93,7 @@ def become(user: str) -> None:
 
 @contextlib.contextmanager
 def _locked(settings: CoworkerSettings) -> Iterator[None]:
-    """One daemon a directory. Checked once more as the user that we are now."""
+    """Keep other daemons out of our directories, which are checked once more as the user that we are now."""
     with contextlib.ExitStack() as locks:
         wanted = {settings.run_dir / PID_FILE: "run_dir", settings.state_dir / LOCK_FILE: "state_dir"}
         for path, setting in wanted.items():

@@ -1,8 +1,8 @@
 """When children must have done what they were told, and what happens to those that have not.
 
-A child has one timer (`Watchdog`); who is late goes down the ladder. What a worker runs is timed by item
-(`Deadlines`): of a batch only the rows tell which item runs, so control looks; one that vanished starts the
-time of the next. A lease that would end before the batch may is renewed.
+Each child has one timer (`Watchdog`); one that is late goes down the ladder. `Deadlines` times what a worker
+runs, item by item: only the rows tell which item of a batch runs, so control looks at them, and when one has
+vanished the time of the next begins. The lease of a batch that may outlast it is renewed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from coworker.policy.timeouts import PATIENCE, Step
 from coworker.unix.process_group import signal_group
 
 LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
-ROW_SECONDS = 0.1  # that control may take for each row it settles, at the most
-RETRY = 2.0  # seconds until control is asked again what it could not tell
+ROW_SECONDS = 0.1  # that control may take for each row it settles, at most
+RETRY = 2.0  # seconds until control is asked again for what it could not tell
 
 
 @dataclass(slots=True)
 class Watchdog:
-    """One timer for each child, and the ladder for who is late: message, TERM, KILL (process rule 5).
+    """One timer for each child, and the ladder for one that is late: message, TERM, KILL (process rule 5).
 
     `overdue(record, now)` is called when a child's time is up.
     """
@@ -42,15 +42,15 @@ class Watchdog:
     _rungs: dict[int, int] = field(default_factory=dict)  # child → steps of the ladder taken
 
     def set(self, record: WorkerRecord, at: float) -> None:
-        """Its time is up at `at` (monotonic seconds)."""
+        """Set the child's timer to `at` (monotonic seconds)."""
         self.effects.timers.set(("child", record.id), at, lambda now: self.overdue(record, now))
 
     def clear(self, record: WorkerRecord) -> None:
-        """Nothing that it does is timed."""
+        """Stop the child's timer: nothing that it does is timed."""
         self.effects.timers.cancel(("child", record.id))
 
     def set_deadline(self, record: WorkerRecord, at: float | None) -> None:
-        """The same, or none, unless it is on the ladder or a control that leaves: they have their times."""
+        """Set or stop the timer of a child, unless it is on the ladder or is a control that leaves."""
         if record.id in self._rungs or (record.role is Role.CONTROL and record.life.state is S.RETIRING):
             return
         if at is None:
@@ -59,16 +59,16 @@ class Watchdog:
             self.set(record, at)
 
     def on_ladder(self, record: WorkerRecord) -> bool:
-        """Whether it was late already."""
+        """Whether the child has been late, or was told to end its pipe at once."""
         return record.id in self._rungs
 
     def told_to_end(self, record: WorkerRecord, now: float) -> None:
-        """It was told to end its pipe at once: that is the first rung."""
+        """Note that the child was told to end its pipe at once: that is the first rung."""
         self._rungs[record.id] = 1
         self.set(record, now + PATIENCE[Step.MESSAGE])
 
     def next_rung(self, record: WorkerRecord, now: float) -> None:
-        """It did not do in time what it was told."""
+        """Take the next step against a child that did not do in time what it was told."""
         rung = self._rungs.get(record.id, 0)
         self._rungs[record.id] = rung + 1
         # Control runs no task, and others wait for what it was asked: no ladder for it.
@@ -92,52 +92,47 @@ class Watchdog:
         self.set(record, now + PATIENCE[step])
 
     def forget(self, record: WorkerRecord) -> None:
-        """It has gone."""
+        """Forget a child that has gone."""
         self._rungs.pop(record.id, None)
         self.clear(record)
 
 
 class Asked(NamedTuple):
-    """An inspection that control has not answered: when it was asked, and which control."""
+    """An inspection that control has not answered: when it was asked for, and of which control."""
 
     at: float
     control: int
 
 
 class Deadlines:
-    """The times of what the workers of one site run, and of what its control was asked.
-
-    Only here is a `Timing` written.
-    """
+    """The times of a site's workers, and of what its control was asked. Nothing else writes a `Timing`."""
 
     def __init__(self, settings: SiteSettings, ledger: Ledger, watchdog: Watchdog) -> None:
         self.settings = settings
         self.can_look = True  # whether the site has what control needs for looking at rows
         self._ledger = ledger
         self._watchdog = watchdog
-        self._asked: dict[str, Asked] = {}  # claim → …
-
-    # --- of a worker ---
+        self._asked: dict[str, Asked] = {}  # claim → its inspection under way
 
     @staticmethod
     def progressed(record: WorkerRecord, now: float) -> None:
-        """It reported something of its work."""
+        """Note that the worker has reported something of its work."""
         record.timing.progress_at = now
 
     def claiming(self, record: WorkerRecord, now: float) -> None:
-        """It has sent a claim."""
+        """Note that the worker has sent a claim, and time the answer."""
         self.idle(record)
         record.timing.deadline = now + self.settings.workers.boot_timeout
         self._watchdog.set_deadline(record, record.timing.deadline)
 
     @staticmethod
     def idle(record: WorkerRecord) -> None:
-        """It runs nothing."""
+        """Note that the worker runs nothing."""
         timing = record.timing
         timing.running, timing.deadline, timing.look_at = None, 0.0, inf
 
     def begun(self, record: WorkerRecord, claim: Claim, count: int, now: float) -> None:
-        """It is sent `count` items of the claim."""
+        """Note that the worker is sent `count` items of the claim, and time them."""
         timing, timeout = record.timing, self.settings.task_timeout(claim.queue.name)
         timing.running, timing.running_left = claim.id, count
         timing.task_deadline = now + timeout
@@ -159,33 +154,31 @@ class Deadlines:
         self._watchdog.set_deadline(record, min(timing.deadline, timing.look_at))
 
     def not_yet(self, record: WorkerRecord, now: float) -> bool:
-        """Whether its timer only meant that control is to look after it now."""
+        """Whether the worker's timer only meant that control is to look after it now."""
         timing = record.timing
         if timing.look_at <= now < timing.deadline and not self._watchdog.on_ladder(record):
             self._watchdog.set(record, timing.deadline)
             return True
         return False
 
-    # --- of control ---
-
     def control_asked(self, control: WorkerRecord, now: float, rows: int = 0) -> None:
-        """All answers of this control are expected within a time that grows with what it was asked."""
+        """Give control a time for all its answers, which grows with what it was asked."""
         timing = control.timing
         timing.answers_at = max(timing.answers_at, now) + rows * ROW_SECONDS
         self._watchdog.set_deadline(control, timing.answers_at + self.settings.workers.boot_timeout)
 
     def control_answered(self, control: WorkerRecord, now: float, rows: int, *, busy: bool) -> None:
-        """It is at work: the rest of what it was asked, so many rows, has its whole time again."""
+        """Give control its whole time again for the `rows` that are left to it: it is at work."""
         control.timing.answers_at = now + rows * ROW_SECONDS
         at = control.timing.answers_at + self.settings.workers.boot_timeout
         self._watchdog.set_deadline(control, at if busy else None)
 
     def asked(self, control: int) -> bool:
-        """Whether this control has something to look at."""
+        """Whether this control was asked to inspect something."""
         return any(asked.control == control for asked in self._asked.values())
 
     def due(self, records: Iterable[WorkerRecord], control: int, now: float) -> list[Inspect]:
-        """What control is to look at now."""
+        """What this control is to inspect now."""
         orders = []
         for record in records:
             claim = self._ledger.claims.get(record.timing.running or "")
@@ -209,7 +202,7 @@ class Deadlines:
         return Inspect(claim.id, claim.queue, ids, claim.leases, renew)
 
     def inspected(self, report: Inspected, records: Iterable[WorkerRecord], now: float) -> list[WorkerRecord]:
-        """What control saw. Returns the workers whose task has taken too long."""
+        """Take what control saw. Returns the workers whose task has taken too long."""
         asked, claim = self._asked.pop(report.claim, None), self._ledger.claims.get(report.claim)
         if asked is None or claim is None:
             return []
@@ -230,7 +223,7 @@ class Deadlines:
     def _progress(
         self, record: WorkerRecord, claim: Claim, report: Inspected, asked: Asked, now: float
     ) -> bool:
-        """Take note of how far it is; False if its one task had all its time."""
+        """Note how far the worker has come. False if the task that it runs has had all its time."""
         there, timing = frozenset(report.ids), record.timing
         left = sum(entry.item.id in there for entry in claim.held_by(record.id))
         if left < timing.running_left:
@@ -240,11 +233,11 @@ class Deadlines:
         return asked.at < timing.task_deadline
 
     def failed(self, report: InspectFailed, records: Iterable[WorkerRecord], now: float) -> None:
-        """Control could not look."""
+        """Note that control could not look, and have it asked again."""
         self._lost(report.claim, records, now)
 
     def control_gone(self, control: int, records: Iterable[WorkerRecord], now: float) -> None:
-        """It will not answer any more; what it was asked, it may have done."""
+        """Ask again what this control, which answers no more, was asked: it may have done it all the same."""
         for claim in [claim for claim, asked in self._asked.items() if asked.control == control]:
             self._lost(claim, records, now)
 

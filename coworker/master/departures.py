@@ -26,7 +26,7 @@ from coworker.unix.memory import OomWatch
 
 @dataclass(slots=True)
 class Departures:
-    """Sees the children of one site off. `claims` is the directory of their journals."""
+    """The end of each child of one site. `claims` is the directory of their journals."""
 
     claims: Path
     staff: Staff
@@ -39,7 +39,7 @@ class Departures:
     def hear_unsaid(
         self, record: WorkerRecord, hear: Callable[[WorkerRecord, Report, float], object], now: float
     ) -> None:
-        """If it died before it could say all, its journal has the rest: that is written first (rule 10)."""
+        """Hear from its journal, which is written first, what a dead child had no time to say (rule 10)."""
         if record.life.said_bye:
             return
         path = child_file(self.claims, record.life.pid, record.id)
@@ -48,12 +48,12 @@ class Departures:
                 if (still := held(report, record, self.dispatch.ledger)) is not None:
                     hear(record, still, now)
         except FileNotFoundError:
-            return  # it came to nothing
+            return  # the child died before it had a journal
         except (OSError, IllegalMoveError) as error:
             record.life.log.event("error", "journal_unreadable", file=str(path), reason=str(error))
 
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float, *, halting: bool) -> str:
-        """It has exited. Returns why, for the log. `halting`: the stop is ending pipes."""
+        """Note that the child has exited. Returns why, for the log. `halting`: the stop is ending pipes."""
         life, expected = record.life, record.life.state is S.RETIRING
         reason = life.retire_reason.value if life.retire_reason else "crashed"
         self.staff.gone(record, status, now)
@@ -78,7 +78,7 @@ class Departures:
         return cause
 
     def _settle(self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float) -> None:
-        """Nothing of its pipe runs any more: what it had in hand can be settled."""
+        """Have settled what the child had in hand: nothing of its pipe runs any more."""
         blameless = record.life.retire_reason is RetireReason.DATABASE
         self.dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
         self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))

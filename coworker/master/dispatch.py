@@ -1,6 +1,6 @@
-"""The master's side of a site's flow: which worker works which queue, and what each has in hand.
+"""The master's side of a site's work: which worker works which queue, and what each has in hand.
 
-Takes reports and free workers, gives orders to send; sends nothing itself. It alone writes an `Assignment`.
+It takes reports and free workers and gives orders, but sends nothing. It alone writes an `Assignment`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,17 @@ class Dispatch:
         self._log = log
 
     def reconfigure(self, settings: SiteSettings) -> None:
-        """After a reload."""
+        """Take the settings of a reload."""
         self.settings = self.settler.settings = settings
         self.handoff.reconfigure(settings)
         self.queues.reconfigure(settings)
-
-    # --- orders ---
 
     def assign(
         self, free: list[WorkerRecord], now: float, *, claim: bool, workers: Sequence[WorkerRecord] = ()
     ) -> list[tuple[WorkerRecord, Order]]:
         """Orders for free workers: handed items first, then a queue each. `claim`: new claims are allowed.
 
-        `workers` are all that count for max_per_identity. Who gets an order is taken out of `free`.
+        `workers` are all that count for max_per_identity. A worker that gets an order is removed from `free`.
         """
         orders = self._hand_over(free, now, workers)
         self.crowded = self._crowded(workers)
@@ -70,7 +68,7 @@ class Dispatch:
     def _hand_over(
         self, free: list[WorkerRecord], now: float, workers: Sequence[WorkerRecord]
     ) -> list[tuple[WorkerRecord, Order]]:
-        """A worker for each group of handed items that waits, as far as there is one."""
+        """Orders for the groups of handed items that wait, as far as there are workers for them."""
         orders: list[tuple[WorkerRecord, Order]] = []
         while placed := self.handoff.place(free, now, self._crowded(workers)):
             worker, group = placed
@@ -84,7 +82,7 @@ class Dispatch:
         return matching.crowded(workers, self.settings.workers.max_per_identity)
 
     def next_queue(self, free: Sequence[WorkerRecord], now: float) -> QueueState | None:
-        """The queue that is next, of those that one of these workers fits."""
+        """The queue whose turn it is, of those that one of these workers fits."""
         return scheduling.pick(
             self.queues.states.values(),
             now,
@@ -96,13 +94,13 @@ class Dispatch:
         return matching.hint(state.last_identity, waited, self.crowded)
 
     def _quota(self, worker: WorkerRecord) -> int:
-        """Without overlap a worker stops at its limit; with it, it goes on until its successor is ready."""
+        """How many items the worker may still take; 0 for any number, since with overlap it goes on."""
         if self.settings.workers.overlap or not worker.max_requests:
             return 0
         return max(1, worker.max_requests - worker.work.done)
 
     def wants(self, now: float) -> list[matching.Want]:
-        """The work that waits for a worker: what is handed, then a queue each. Of use after `assign`."""
+        """The work that waits for a worker: handed items, then a queue each. Asked after `assign`."""
         wants = [
             matching.Want(group.identity, now - group.since, handed=True)
             for group in self.handoff.groups
@@ -115,37 +113,33 @@ class Dispatch:
         return wants
 
     def next_at(self, now: float, boot_seconds: float) -> float:
-        """When something changes by itself: a back-off ends, or somebody has waited long enough."""
+        """When something changes by itself: a backoff ends, or something has waited long enough."""
         since = [state.unserved_since for state in self.queues.states.values() if state.unserved_since]
         since += [group.since for group in self.handoff.groups]
         moments = [each + patience for each in since for patience in (boot_seconds, matching.STARVING)]
         moments += [self.queues.next_at(), self.handoff.next_at()]
         return min((moment for moment in moments if moment > now), default=inf)
 
-    # --- what a worker says of itself ---
-
     @staticmethod
     def bound(worker: WorkerRecord, identity: Identity) -> None:
-        """It serves this identity, for life."""
+        """Note that the worker serves this identity, for life."""
         worker.work.identity, worker.work.promised = identity, None
 
     @staticmethod
     def claiming(worker: WorkerRecord, queue: str | None, at: float = 0.0) -> None:
-        """It has sent a claim, at `at` (monotonic seconds); or, None, it has none under way after all."""
+        """Note that a claim was sent at `at` (monotonic seconds); with None, that none is under way."""
         worker.work.claiming = queue
         worker.work.claiming_at = at or worker.work.claiming_at
 
     @staticmethod
     def count(worker: WorkerRecord, done: int) -> bool:
-        """It has done so much more. Whether it has reached its limit with that."""
+        """Count what was done. Whether the worker has reached its limit with that."""
         before = worker.work.done
         worker.work.done += done
         return before < worker.max_requests <= worker.work.done
 
-    # --- what it says of claims ---
-
     def claimed(self, worker: WorkerRecord, report: Claimed, now: float) -> tuple[Claim, int, QueueState]:
-        """A claim came back with items: it, how many the worker runs itself, and the state of the queue."""
+        """Open a claim that brought items: (it, how many the worker runs itself, the queue's state)."""
         items = unpack(report.items)
         bind = not self.settings.workers.max_per_identity
         _, mine, _ = matching.split(items, worker.work.identity, worker.life.domain, bind=bind)
@@ -160,7 +154,7 @@ class Dispatch:
     def batch_done(
         self, worker: WorkerRecord, queue: str, identity: Identity, items: int, asked_at: float, now: float
     ) -> QueueState:
-        """So many items were claimed, asked for at `asked_at`, and have ended. The state of the queue."""
+        """Note a batch that was claimed at `asked_at` and has ended. Returns the state of the queue."""
         return self._took(worker, queue, identity, items, asked_at, now)
 
     def _took(
@@ -172,7 +166,7 @@ class Dispatch:
         return self.queues.claimed(queue, items, identity, now)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
-        """RunItems had no outcome for these, but the pipe lives (rule 8)."""
+        """Settle items for which runItems had no outcome, though the pipe lives (rule 8)."""
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
         self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
@@ -182,16 +176,14 @@ class Dispatch:
             self.settler.settle(claim, Place.HELD, Unsettled([], ids, report.message))
             self.queues.claim_failed(queue, report.message, now)
 
-    # --- the end of its order, and of itself ---
-
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:
-        """The worker's order is over; `why` as in messages.Idle."""
+        """End the worker's order; `why` as in messages.Idle."""
         queue, batches = worker.work.queue, self._batches.pop(worker.id, None)
         worker.work.promised = None
         worker.work.last_queue, worker.work.queue, worker.work.claiming = queue, None, None
         if queue is None:
             return
-        if batches is None:  # it ran handed items, which is no turn of the queue
+        if batches is None:  # it ran handed items, which does not use up a turn of the queue
             self.queues.left(queue, demand=False)
         elif why == "empty":
             self.queues.found_empty(queue, batches, now)
@@ -199,7 +191,7 @@ class Dispatch:
             self.queues.left(queue, demand=why != "failed")
 
     def fetched(self, queue: str, *, got: bool, failed: bool, now: float) -> None:
-        """Control's turn at this queue is over; see control_orders.Fetches."""
+        """End control's turn at this queue; see control_orders.Fetches."""
         if got or failed:
             self.queues.left(queue, demand=got)
         else:
@@ -208,7 +200,7 @@ class Dispatch:
     def lost(
         self, worker: WorkerRecord, cause: str, now: float, *, stopped_by_us: bool, blameless: bool
     ) -> None:
-        """The worker is gone and its pipe with it: what it had in hand must be settled.
+        """Settle what the worker had in hand: it is gone, and its pipe with it.
 
         `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran.
         """

@@ -17,7 +17,7 @@ from coworker.model import WorkerRecord
 
 
 class Effects(Protocol):
-    """What a site can do to the world."""
+    """All that a site can do to the world."""
 
     timers: Timers
     rng: Random
@@ -26,24 +26,24 @@ class Effects(Protocol):
     claims: Path  # the directory of journals
 
     def next_id(self) -> int:
-        """A number that no child had before."""
+        """Give a number that no child had before."""
 
     def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
-        """Fork the child of this record, and have `sink` told of it. Its pid. Raises OSError."""
+        """Fork the child of this record, and have `sink` told of it. Returns its pid. Raises OSError."""
 
     def send(self, record: WorkerRecord, order: Order) -> None:
-        """Never blocks; to a child that is gone it does nothing."""
+        """Send without blocking; a child that is gone gets nothing."""
 
     def signal(self, record: WorkerRecord, number: int) -> None:
         """Signal the child itself, not its pipe."""
 
 
 class ProcessEffects:
-    """The real ones: on processes, sockets and the clock. `claims` is the directory of journals."""
+    """The real effects, on processes, sockets and the clock. `claims` is the directory of journals."""
 
     def __init__(self, children: Children, timers: Timers, log: EventLog, claims: Path) -> None:
         self.timers = timers
-        self.rng = Random()  # noqa: S311 - jitter, no secret
+        self.rng = Random()  # noqa: S311 - for jitter, not for secrets
         self.log = log
         self.log_looking = False
         self.claims = claims
@@ -51,21 +51,17 @@ class ProcessEffects:
         self._last_id = 0
 
     def next_id(self) -> int:
-        """See Effects."""
         self._last_id += 1
         return self._last_id
 
     def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
-        """See Effects."""
         domain = record.boot_domain
         birth = site_child.Birth(record.id, record.slot, record.role, settings, self.claims, domain)
         body = partial(child.run, birth.name, partial(site_child.live, birth))
         return self._children.start(body, sink, record)
 
     def send(self, record: WorkerRecord, order: Order) -> None:
-        """See Effects."""
         self._children.send(record.life.pid, order)
 
     def signal(self, record: WorkerRecord, number: int) -> None:
-        """See Effects."""
         self._children.signal(record.life.pid, number)

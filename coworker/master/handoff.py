@@ -1,7 +1,7 @@
 """Items whose claimer may not run them: handed to a worker of their identity, or refused and given back.
 
-They wait in groups of one claim and one identity. What nobody took in time goes back to its queue; what no
-pipe of the site could ever run goes back for a minute, with an alert (identity rule 8).
+They wait in groups of one claim and one identity. What no worker took in time goes back to its queue; what no
+pipe of the site could ever run goes back for a minute, with an alert (identity rule 7).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFUSED_DELAY = 60  # seconds until they may be claimed again
 
 @dataclass(slots=True)
 class HandedGroup:
-    """Handed items of one claim and one identity; they wait for a worker `since` then (monotonic seconds)."""
+    """Handed items of one claim and one identity, and `since` when they wait (monotonic seconds)."""
 
     claim: Claim
     identity: Identity
@@ -38,7 +38,7 @@ class HandedGroup:
 
 
 class Handoff:
-    """The handed items of one site. Each reason of a refusal is an error once, until the settings change."""
+    """The handed items of one site. Each reason of a refusal is logged as an error once, until a reload."""
 
     def __init__(
         self, settings: SiteSettings, ledger: Ledger, queues: QueueStates, settler: Settler, log: EventLog
@@ -51,12 +51,12 @@ class Handoff:
         self._told: set[str] = set()
 
     def reconfigure(self, settings: SiteSettings) -> None:
-        """After a reload."""
+        """Take the settings of a reload, and log each reason as an error anew."""
         self.settings = settings
         self._told.clear()
 
     def hand_on(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
-        """The worker hands these on: they wait, in groups of one identity."""
+        """Take items that the worker hands off: they wait, in groups of one identity."""
         groups: dict[Identity, list[Item]] = {}
         for item in self._ledger.hand(claim_id, ids, worker):
             groups.setdefault(item.identity, []).append(item)
@@ -71,7 +71,7 @@ class Handoff:
                 self._queues.hand(claim.queue, 0, None)
 
     def _has_pipe_for(self, identity: Identity) -> bool:
-        """Whether some pipe of the site serves its domain, as far as is known."""
+        """Whether a pipe of the site serves the domain of this identity, as far as is known."""
         if matching.serves_domain(self.home_domain, identity):
             return True
         return any(domain.number == identity.domain for domain in self.settings.domains)
@@ -79,9 +79,9 @@ class Handoff:
     def place(
         self, free: list[WorkerRecord], now: float, crowded: Collection[Identity]
     ) -> tuple[WorkerRecord, HandedGroup] | None:
-        """The first group that has a worker among the `free`, and that; too old ones go back meanwhile.
+        """The first group for which one of the `free` workers fits, and that worker; None if there is none.
 
-        `crowded`: see matching.
+        Groups that have waited too long are given back in passing. `crowded`: see matching.
         """
         for group in list(self.groups):
             queue = self._queues.states.get(group.claim.queue.name)
@@ -99,23 +99,23 @@ class Handoff:
 
     @staticmethod
     def order(group: HandedGroup) -> Run:
-        """What its worker is told."""
+        """The order for the worker that takes this group."""
         claim = group.claim
         return Run(claim.id, claim.queue, claim.leases, pack(group.items))
 
     def give_back(self, group: HandedGroup, *, delay: int = 0) -> None:
-        """Nobody could take them: they were never begun."""
+        """Give back a group that no worker could take: it was never begun."""
         self._forget(group)
         part = Unsettled([], group.ids, "no worker for it", delay=delay)
         self._settler.settle(group.claim, Place.HANDED, part)
 
     def give_back_all(self) -> None:
-        """Nobody will take anything any more."""
+        """Give back every group: nobody will take anything any more."""
         for group in list(self.groups):
             self.give_back(group)
 
     def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.HELD) -> None:
-        """No pipe can run these as they are set up. They must not be deleted for our mistake."""
+        """Give back items that no pipe can run as it is set up: they must not be deleted for our mistake."""
         claim = self._ledger.claims[claim_id]
         level = "debug" if reason in self._told else "error"
         self._told.add(reason)
@@ -123,11 +123,11 @@ class Handoff:
         self._settler.settle(claim, place, Unsettled([], list(ids), reason, delay=REFUSED_DELAY))
 
     def next_at(self) -> float:
-        """When a group has waited long enough."""
+        """When the next group has waited long enough."""
         return min(map(self._give_back_at, self.groups), default=inf)
 
     def _give_back_at(self, group: HandedGroup) -> float:
-        """What cannot go back would be lost: it waits for its worker while enough of its lease is left."""
+        """When a group goes back. One that cannot waits for its worker while enough of its lease is left."""
         if self.can_give_back:
             return group.since + matching.HANDED_LIMIT
         usable = timeouts.usable(group.claim.queue.lease_time)

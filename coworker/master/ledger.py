@@ -1,7 +1,7 @@
 """Every claim that was made and has not ended. Each of its items ends exactly once (rule 13).
 
 An item is HELD by the worker that will run it, HANDED while the master looks for a worker of its identity,
-or SETTLING while control finds out what became of it. The master's book; nothing here waits or sends.
+or SETTLING while control finds out what became of it. This is only a book: nothing here waits or sends.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Claim:
     """The open items of one claim, in batch order.
 
     Its rows may show any of the `leases`: the first, or one of its renewals. `lease_from` is when the lease
-    that they show for certain began at the earliest, `renewing` when a renewal was asked for that has not
-    been answered (monotonic seconds).
+    that they show for certain began at the earliest, `renewing` when a renewal was asked for that is not
+    answered yet (both in monotonic seconds).
     """
 
     id: str
@@ -51,7 +51,7 @@ class Claim:
 
     @property
     def claimed_at(self) -> float:
-        """When it was answered (monotonic seconds)."""
+        """When the claim was answered (monotonic seconds)."""
         return self.leases[0].at
 
     def held_by(self, worker: int) -> list[Entry]:
@@ -74,7 +74,7 @@ class Ledger:
         begun: Collection[str],
         leases: list[Lease],
     ) -> Claim:
-        """A worker took these items; those with the ids `begun` it is running already."""
+        """Enter a claim of this worker; it is running the items with the ids `begun` already."""
         if claim_id in self.claims:
             raise IllegalMoveError(f"claim {claim_id} is open already")
         claim = Claim(claim_id, queue, leases, leases[-1].at - leases[-1].seconds)
@@ -84,28 +84,28 @@ class Ledger:
         return claim
 
     def hand(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
-        """The worker cannot run these: they wait for another. Returns them."""
+        """Have these wait for another worker, since this one cannot run them. Returns them."""
         return [entry.item for entry in self._move(claim_id, ids, Place.HELD, Place.HANDED, worker)]
 
     def give(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
-        """Handed items go to this worker."""
+        """Give handed items to this worker."""
         for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
             entry.worker = worker
             entry.given = True
 
     def begin(self, claim_id: str, ids: Iterable[str], worker: int, *, begun: bool = True) -> Claim:
-        """The worker is sending these to its pipe now; or it could not, not a byte of it."""
+        """Note that the worker is sending these to its pipe; or, unless `begun`, that not a byte went out."""
         for entry in self._move(claim_id, ids, Place.HELD, Place.HELD, worker):
             entry.begun = begun
         return self.claims[claim_id]
 
     def renew(self, claim: Claim, asked_at: float) -> None:
-        """A renewal of its lease is about to be asked for."""
+        """Note that a renewal of the claim's lease is about to be asked for."""
         claim.renewing = asked_at
         self.changed = True
 
     def renewed(self, claim: Claim, lease: Lease, *, certain: bool) -> None:
-        """The rows show this lease now; or, unless `certain`, some of them may."""
+        """Note the lease that the rows show now; or, unless `certain`, that some of them may."""
         claim.renewing = None
         claim.leases = [claim.leases[0], *claim.leases[1:][-3:], lease]
         if certain:
@@ -113,7 +113,7 @@ class Ledger:
         self.changed = True
 
     def claimed_since(self, claim: Claim, item_id: str) -> bool:
-        """Whether a later claim of ours has this item: then its lease is no longer this claim's."""
+        """Whether a later claim of ours has this item, so that its lease is no longer this claim's."""
         return any(
             other.claimed_at > claim.claimed_at
             and other.queue.name == claim.queue.name
@@ -122,7 +122,7 @@ class Ledger:
         )
 
     def end(self, claim_id: str, ids: Iterable[str], worker: int) -> int:
-        """The worker reported outcomes. Returns how many items ended; an unknown claim ends none."""
+        """End items that the worker reported outcomes for. Returns how many; of an unknown claim, none."""
         claim = self.claims.get(claim_id)
         if claim is None:
             return 0
@@ -137,11 +137,11 @@ class Ledger:
         return ended
 
     def settle(self, claim_id: str, ids: Iterable[str], place: Place) -> None:
-        """Control is to find out about these; they came from `place`."""
+        """Note that control is to find out about these items, which were in `place`."""
         self._move(claim_id, ids, place, Place.SETTLING, None)
 
     def settled(self, claim_id: str, ids: Iterable[str]) -> None:
-        """Control ended these."""
+        """End the items that control has settled."""
         claim = self.claims.get(claim_id)
         if claim is not None:
             for item_id in ids:
@@ -153,7 +153,7 @@ class Ledger:
             self._drop_if_empty(claim)
 
     def held_by(self, worker: int) -> list[tuple[Claim, list[Entry]]]:
-        """What a worker had in hand, claim by claim in batch order."""
+        """What the worker has in hand, claim by claim in batch order."""
         return [(claim, held) for claim in self.claims.values() if (held := claim.held_by(worker))]
 
     def _move(

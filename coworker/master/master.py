@@ -1,4 +1,4 @@
-"""The master: one loop that waits, collects, decides and performs. It never blocks, never calls CiviCRM."""
+"""The master: one loop that waits, collects, decides and performs (process rule 1)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SUPERSEDED = "another HUP came"
 
 
 class Master:
-    """`load` reads the settings again, for HUP; it raises ConfigError. `name` is what the title shows."""
+    """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title."""
 
     def __init__(self, config: Config, load: Callable[[], Config], log: Log, name: str) -> None:
         self.config = config
@@ -73,10 +73,8 @@ class Master:
             signal.SIGCHLD: self._children.reap,
         }
 
-    # --- the loop ---
-
     def run(self) -> ExitCode:
-        """Until everything is stopped. Raises nothing that children would have to pay for."""
+        """Run until everything has stopped, or until a crash, which is logged."""
         self._start()
         try:
             while self._all_sites():
@@ -104,7 +102,7 @@ class Master:
         gc.freeze()  # what is there now is never collected: its pages stay shared with the children
 
     def _turn(self) -> None:
-        """Wait, collect, decide; the decisions perform themselves through send, spawn and signal."""
+        """Wait, collect, decide. Decisions take effect at once, through send, spawn and signal."""
         wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
         self._poller.wait(wait if wait < inf else None)
         if time.monotonic() >= self.timers.next_at:
@@ -126,7 +124,7 @@ class Master:
         return any(site.dirty for site in self._all_sites())
 
     def _all_sites(self) -> list[Site]:
-        """Also those that a reload tries or has removed; the ones in force first."""
+        """The sites in force, then those that a reload tries or has removed."""
         tried = self._reload.sites.values() if self._reload else ()
         return [*{id(s): s for s in (*self.sites.values(), *tried, *self._leaving.values())}.values()]
 
@@ -142,16 +140,14 @@ class Master:
                     del self.sites[name]
 
     def _tell_sites(self, what: Callable[[Site], bool], sites: Iterable[Site] | None = None) -> None:
-        """Do this to each site, and take note of what it says: whether to decide again."""
+        """Do this to each site; it returns whether the site has something to decide because of it."""
         for site in list(self.sites.values() if sites is None else sites):
             site.happened(what(site))
 
     def _recover(self, sites: Mapping[str, Site]) -> None:
-        """What a former daemon left of these sites is theirs again."""
+        """Have these sites take over what a former daemon left of them."""
         recoveries = {name: site.recovery for name, site in sites.items()}
         recover(self._effects.claims, recoveries, self.sites, self.log)
-
-    # --- signals ---
 
     def _on_stop(self, name: str) -> None:
         if self.phase.ends:
@@ -171,7 +167,7 @@ class Master:
             self._set_phase(Phase.HALTING, time.monotonic())
 
     def _set_phase(self, phase: MasterPhase, now: float) -> None:
-        """The only way to change the phase, of the sites, too. Raises IllegalMoveError."""
+        """Change the phase, here and at the sites; nothing else does. Raises IllegalMoveError."""
         self.phase = self.phase.to(phase)
         if not phase.ends:
             self._tell_sites(lambda site: site.resume(phase))
@@ -217,7 +213,7 @@ class Master:
         self.log.event("notice", "reloaded", sites=",".join(self.sites))
 
     def _adopt(self, reload: Reload, now: float) -> None:
-        """The new settings come into force; the ordinary reconcile step rolls the workers."""
+        """Put the new settings into force; the ordinary decisions then replace the workers."""
         for name, site in self.sites.items():
             if name not in reload.sites:
                 self._dismiss(site, now)
@@ -238,7 +234,7 @@ class Master:
                 self.log.event("warning", "restart_needed", setting=key)
 
     def _dismiss(self, site: Site, now: float) -> None:
-        """The site is not wanted any more. It stops, and has time to settle what it leaves."""
+        """Stop a site that is not wanted any more; it has time to settle what it leaves."""
         self._tell_sites(lambda site: site.stop(Phase.STOPPING, now, REMOVED_PATIENCE), [site])
         self._leaving[id(site)] = site
 

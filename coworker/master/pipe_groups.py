@@ -1,7 +1,4 @@
-"""What is left of children that are gone: the process groups of their pipes are killed, and seen empty.
-
-Only then may what they had claimed be settled (rule 1).
-"""
+"""The pipes of children that are gone: their process groups are killed and seen empty (rule 1)."""
 
 from __future__ import annotations
 
@@ -15,15 +12,15 @@ from coworker.unix.children import signal_process
 from coworker.unix.proc import Process, is_another, is_running
 from coworker.unix.process_group import group_is_empty, signal_group
 
-INTERVAL = 0.02  # seconds between looks whether a killed process group is empty
-PATIENCE = 10.0  # seconds, where somebody waits, for what cannot be killed
+INTERVAL = 0.02  # seconds between checks whether a killed process group is empty
+PATIENCE = 10.0  # seconds until a group that survives KILL is reported, and a stop or start waits no longer
 
 
 @dataclass(slots=True, eq=False)
 class PipeGroup:
     """The process group of a pipe, and the child that led it if that is not a child of this master.
 
-    `on_empty(now)` is called when nothing of it runs any more. `log` is bound to who it was.
+    `on_empty(now)` is called when nothing of it runs any more. The lines of `log` say whose pipe it was.
     """
 
     group: int
@@ -45,7 +42,7 @@ class PipeGroup:
         return group_is_empty(self.group)
 
     def kill(self) -> None:
-        """KILL all of it."""
+        """KILL what is left of the group and its child."""
         if self.child is not None and is_running(self.child):
             signal_process(self.child.pid, signal.SIGKILL)
         if self.group > 1 and not (self.pipe is not None and is_another(self.pipe)):
@@ -53,21 +50,21 @@ class PipeGroup:
 
 
 class PipeGroups:
-    """Those of one site that have not been seen empty."""
+    """The groups of one site that have not been seen empty."""
 
     def __init__(self) -> None:
         self.groups: list[PipeGroup] = []
         self._look_at = 0.0
 
     def add(self, group: PipeGroup, now: float) -> None:
-        """KILL what is left of it."""
+        """KILL what is left of the group, and watch it."""
         if not group.is_empty:
             group.kill()
         self.groups.append(group)
         self._look_at = now
 
     def tend(self, now: float, *, give_up: bool) -> None:
-        """Let go of those that are empty. `give_up`: somebody waits, and not for ever."""
+        """Let go of groups that are empty. `give_up`: do not wait for ever for the others."""
         if now < self._look_at:  # each look reads all of /proc
             return
         for group in list(self.groups):
@@ -84,5 +81,5 @@ class PipeGroups:
 
     @property
     def next_at(self) -> float:
-        """When to look again."""
+        """When to check again."""
         return self._look_at if self.groups else inf

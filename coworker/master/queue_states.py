@@ -1,4 +1,4 @@
-"""What the master knows of each queue with work, as far as looks and claims tell; and when to look next.
+"""What the master knows of each queue with work, from looks and claims, and when the next look is due.
 
 A QueueState is a value; the present ones are kept, and replaced, only here.
 """
@@ -30,18 +30,18 @@ class Looks:
         self._rng = rng
 
     def hasten(self, now: float) -> bool:
-        """Do not wait for the next look: there is something to decide."""
+        """Have the next look made at once. Returns True: there is something to decide."""
         self.next_at = now
         return True
 
     def lost(self, control: int, now: float) -> None:
-        """This control will not answer: if it has the look, nobody need wait until it is gone."""
+        """Forget a look that this control will not answer any more, and have another made at once."""
         if self.asked == control:
             self.asked = 0
             self.next_at = now
 
     def failed(self, message: str, now: float) -> None:
-        """The site refused the look; later again."""
+        """Note that the site refused the look, which is tried again later."""
         self.asked = 0
         self._failures += 1
         pause = backoff.delay(self._failures, self._rng, base=LOOK_BASE, cap=LOOK_CAP)
@@ -50,14 +50,14 @@ class Looks:
         self._log.event(level, "look_failed", reason=message, retry_seconds=round(pause, 1))
 
     def answered(self, next_at: float) -> None:
-        """The site answered."""
+        """Note that the site answered the look."""
         self.asked = 0
         self._failures = 0
         self.next_at = next_at
 
 
 class QueueStates:
-    """The states of one site's queues, by name. `clock` is the scheduler's."""
+    """The states of one site's queues, by name. `clock` is the scheduler's virtual time."""
 
     def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
         self.settings = settings
@@ -70,7 +70,7 @@ class QueueStates:
 
     @property
     def states(self) -> Mapping[str, QueueState]:
-        """All of them, to be read."""
+        """All the states, to be read only."""
         return self._states
 
     def info(self, name: str) -> QueueInfo:
@@ -78,23 +78,21 @@ class QueueStates:
         return self._states[name].info if name in self._states else QueueInfo(name)
 
     def reconfigure(self, settings: SiteSettings) -> None:
-        """After a reload. The next look is due: the interval may have been a long one."""
+        """Take the settings of a reload. A look is due, since the old interval may have been a long one."""
         self.settings = settings
         self.looks.next_at = 0.0
         for state in list(self._states.values()):
             self._put(_configured(state, settings))
 
-    # --- looks ---
-
     def look(self, now: float, *, free: bool, control: int, remembered: Collection[str] = ()) -> Look:
-        """The order for the look that is due. `remembered`: queues of which something is kept."""
+        """The order for the look that is due. `remembered`: queues of which crashes are counted."""
         self.looks.asked = control
         skip = polling.skip(self._states.values(), now, free, self.settings.poll_interval)
         self._skipped = frozenset(skip)
         return Look(skip, list(remembered))
 
     def work_found(self, report: WorkFound, now: float) -> None:
-        """Control saw these queues with work, and none in others but those it was to skip."""
+        """Note the queues that control saw with work; all others but those it was to skip have none."""
         settings = self.settings
         pause = polling.interval(report.seconds, settings.poll_interval, settings.poll_limit)
         self.looks.answered(now + pause)
@@ -108,20 +106,18 @@ class QueueStates:
                 else:
                     del self._states[name]
 
-    # --- orders ---
-
     def begin(self, state: QueueState) -> None:
-        """An order to work it goes out."""
+        """Note that an order to work this queue goes out."""
         self.clock = state.virtual_time
         self._put(scheduling.begun(state))
 
     def join(self, info: QueueInfo) -> None:
-        """A worker takes handed items of it: an order that is no turn of the queue."""
+        """Note that a worker takes handed items of this queue, which does not use up a turn of the queue."""
         state = self._state(info)
         self._put(state._replace(working=state.working + 1))
 
     def mark_unserved(self, now: float) -> list[QueueState]:
-        """The queues that could have a worker and have none that fits; each knows since when."""
+        """The queues that could have a worker and have none that fits, each marked with since when."""
         waiting = []
         for state in list(self._states.values()):
             if state.assignable(now):
@@ -133,32 +129,30 @@ class QueueStates:
         return waiting
 
     def next_at(self) -> float:
-        """When a queue's back-off ends."""
+        """When the next backoff of a queue ends."""
         states = self._states.values()
         return min((state.retry_at for state in states if state.demand and state.retry_at), default=inf)
 
-    # --- what becomes of orders ---
-
     def claimed(self, name: str, items: int, identity: Identity, now: float) -> QueueState:
-        """A batch was claimed from it, the first item for `identity`. Its state then."""
+        """Note a batch that was claimed, its first item for `identity`. Returns the queue's new state."""
         state = scheduling.claimed(self._state(self.info(name)), items, identity, now)
         self._put(state)
         return state
 
     def nobody_joins(self, state: QueueState) -> None:
-        """What its last batch proves of demand is of no use now, and says nothing of later."""
+        """Drop the demand that the last batch proved: of no use now, it says nothing of later."""
         if state.demand > 1:
             self._put(state._replace(demand=1))
 
     def left(self, name: str, *, demand: bool) -> None:
-        """A worker's order for it is over. `demand`: as far as is known there is work left."""
+        """Note that a worker has left this queue. `demand`: as far as is known there is work left."""
         state = self._states.get(name)
         if state is not None:
             known = max(1, state.demand) if demand else state.demand
             self._put(state._replace(working=state.working - 1, demand=known))
 
     def found_empty(self, name: str, batches: int, now: float) -> None:
-        """A worker's order for it, or a fetch, ended with an empty claim after so many batches."""
+        """Note that an order, or a fetch, ended with an empty claim after so many batches."""
         self.left(name, demand=False)
         state = self._states.get(name)
         if state is None:
@@ -176,7 +170,7 @@ class QueueStates:
         self._put(state)
 
     def claim_failed(self, name: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
-        """The queue's own trouble: it backs off alone, for `cap` seconds at most."""
+        """Have a queue that fails by its own fault back off alone, for `cap` seconds at most."""
         state = self._state(self.info(name))
         failures = state.failures + 1
         pause = backoff.delay(failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
@@ -187,19 +181,17 @@ class QueueStates:
         self._put(state._replace(failures=failures, failure=message, retry_at=now + pause))
 
     def hand(self, info: QueueInfo, items: int, identity: Identity | None) -> None:
-        """So many items of it wait for a worker of this identity; None: nobody could ever take them."""
+        """Count items that wait for a worker of this identity; None: no worker could ever run them."""
         state = self._state(info)
         self._put(state._replace(handed=state.handed + items, last_identity=identity))
 
     def unhand(self, name: str, items: int) -> None:
-        """They wait no more."""
+        """Uncount handed items, which wait no more."""
         if (state := self._states.get(name)) is not None:
             self._put(state._replace(handed=state.handed - items))
 
-    # --- the states themselves ---
-
     def _state(self, info: QueueInfo) -> QueueState:
-        """The state of a queue, new if need be, with its settings as just read."""
+        """The state of a queue, made if need be, with its settings as just read."""
         state = self._states.get(info.name)
         if state is None:
             return _configured(QueueState(info, demand=0, virtual_time=self.clock), self.settings)
@@ -210,6 +202,6 @@ class QueueStates:
 
 
 def _configured(state: QueueState, settings: SiteSettings) -> QueueState:
-    """The same with weight and limit as in the settings."""
+    """The state with weight and limit as in the settings."""
     rule = settings.queue(state.info.name)
     return state._replace(weight=rule.weight, concurrency=rule.concurrency)

@@ -1,8 +1,8 @@
-"""What journals know and nobody said: of a child that died, and of a whole daemon that was killed.
+"""What only journals know: of a child that died, and of a whole daemon that was killed.
 
-The first is heard as if the child had said it. After a KILL of everything the former children and their pipes
-are ended; then what their journals say is open goes into the ledger of this master, and is settled as all
-claims are: settled first, claimed then (rule 10).
+What a dead child had no time to say is heard as if it had said it. After a KILL of everything the former
+children and their pipes are ended first; then what their journals say is open goes into the ledger of this
+master and is settled, and only after that is anything claimed (rule 10).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Unsaid = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ende
 
 
 def unsaid(records: Iterable[Record], worker: WorkerRecord) -> list[Unsaid]:
-    """The reports that these records of its journal stand for, beyond those that were heard of it, in order.
+    """The reports that a child's records stand for, beyond those that were heard of it, in order.
 
-    A child says some things in passing, up to a moment later (`link.PASSING`). It writes them down before.
+    A child says some things in passing, up to a moment later (`link.PASSING`), but notes them before.
     """
     said: list[Unsaid] = []
     sent: reading.ClaimSent | None = None
@@ -63,7 +63,7 @@ def unsaid(records: Iterable[Record], worker: WorkerRecord) -> list[Unsaid]:
 
 
 def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
-    """The report without what the worker has not in hand any more, as far as was heard; None: say nothing."""
+    """The report without items that the worker, as far as was heard, holds no more; None if it is void."""
     if not isinstance(report, m.RunSent | m.NotBegun):
         return report
     claim = ledger.claims.get(report.claim)
@@ -78,7 +78,7 @@ def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
 
 @dataclass
 class OldClaim:
-    """What is known of one claim."""
+    """What the files of a former daemon tell of one claim."""
 
     queue: QueueInfo
     leases: list[Lease]
@@ -89,7 +89,7 @@ class OldClaim:
     remote: bool = False  # what was begun may still run, where nobody sees it
 
     def parts(self) -> Iterator[Unsettled]:
-        """What is to be settled of it."""
+        """The parts in which the rest of the claim is to be settled."""
         left = dict.fromkeys(each for each in self.items if each not in self.ended)
         for known in self.settling:
             part = known.without([each for each in known.ids if each not in left])
@@ -104,7 +104,7 @@ class OldClaim:
 
 
 class OldClaims:
-    """All that is open, put together from files: a claim may be in several."""
+    """Everything that a former daemon left open, put together from files: a claim may be in several."""
 
     def __init__(self, files: Iterable[Remembered]) -> None:
         self.claims: dict[str, OldClaim] = {}
@@ -116,7 +116,7 @@ class OldClaims:
                 self._of_child(each)
             else:
                 self._of_master(each.master, each.site)
-        for each in files:  # what they are about may be in any file
+        for each in files:  # the claims that these are about may be in any file
             if each.site is not None:
                 self._apply(each.master, each.site)
 
@@ -172,7 +172,7 @@ class OldClaims:
         return known
 
     def reopen(self, dispatch: Dispatch, *, now: float, patience: float) -> None:
-        """Have all of it settled. `patience`: seconds after which a claim surely was answered or refused."""
+        """Have everything settled. `patience`: seconds after which a claim surely was answered or refused."""
         settler = dispatch.settler
         for number, claim in enumerate(self.claims.values(), start=1):
             items = [item for item_id, item in claim.items.items() if item_id not in claim.ended]
@@ -188,7 +188,7 @@ class OldClaims:
 
 
 class Recovery:
-    """What a former daemon left of one site. Its claims go through the dispatch's ledger, as all do."""
+    """The recovery of what a former daemon left of one site, through the ledger of its dispatch."""
 
     def __init__(
         self, dispatch: Dispatch, checkpoint: Checkpoint, pipe_groups: PipeGroups, log: EventLog
@@ -203,7 +203,7 @@ class Recovery:
 
     @property
     def active(self) -> bool:
-        """Whether nothing may be claimed yet."""
+        """Whether the recovery still forbids to claim."""
         waiting = self._remains and any(not group.given_up for group in self._pipe_groups.groups)
         return bool(waiting) or self._dispatch.settler.settlements.recovering()
 
@@ -217,7 +217,7 @@ class Recovery:
             self._pipe_groups.add(gone, now)
 
     def _on_empty(self, now: float) -> None:
-        """One of them is gone. When all are, their journals say what is open."""
+        """Read the journals and reopen their claims, once the last of the former children is gone."""
         if not self._remains or any(group.former for group in self._pipe_groups.groups):
             return
         paths = [each.path for each in self._remains]
@@ -239,7 +239,7 @@ def recover(
     known: Collection[str],
     log: EventLog,
 ) -> None:
-    """What a former daemon left of these sites goes to them; what is of none of those `known` is named."""
+    """Give these sites what a former daemon left of them; name what belongs to none of those `known`."""
     remains = reading.scan(directory, log)
     for name, recovery in recoveries.items():
         recovery.begin([each for each in remains if each.site == name], time.monotonic())

@@ -1,9 +1,4 @@
-"""HUP can never make things worse: new settings are tried on one worker a site before they come into force.
-
-The file is read and checked; a *canary* worker boots with the new settings at each site; only when all
-have said hello are the settings adopted and the other workers rolled. A site that was down already has no
-veto (process rule 8).
-"""
+"""New settings after HUP: canaries try them at each site before they are in force (process rule 8)."""
 
 from __future__ import annotations
 
@@ -18,7 +13,7 @@ from coworker.model import WorkerState as S
 
 @dataclass
 class Reload:
-    """One reload under way. `sites` are those that will be, old ones and new ones, by name."""
+    """One reload under way. `sites` are those that will be in force, old ones and new ones, by name."""
 
     config: Config
     sites: dict[str, Site]
@@ -31,7 +26,7 @@ class Reload:
         new = {settings.name: settings for settings in self.config.sites}
         for name, site in self.sites.items():
             if name in old and site.health.is_down:
-                continue
+                continue  # a site that is down has no veto
             site.staff.on_canary = self._on_canary
             for boot_domain in (None, *(domain.number for domain in new[name].domains)):
                 try:
@@ -46,7 +41,7 @@ class Reload:
             self._end(None)
 
     def _on_canary(self, record: WorkerRecord, error: str | None) -> None:
-        """A canary is ready, or it failed."""
+        """Note that a canary is ready, or that it failed."""
         if self.over or record.id not in self.waiting:
             return
         if error is not None:
@@ -57,7 +52,7 @@ class Reload:
             self._end(None)
 
     def fail(self, reason: str) -> None:
-        """Give up; old settings and old workers go on."""
+        """Give up: the old settings and the old workers go on."""
         if not self.over:
             self._end(reason)
 
@@ -66,7 +61,7 @@ class Reload:
         self.on_end(self, reason)
 
     def drop_canaries(self, now: float) -> None:
-        """After a failure: they must not stay."""
+        """Retire the canaries of a reload that failed."""
         for site in self.sites.values():
             for record in site.roster:
                 if record.life.canary and record.life.state is not S.RETIRING:

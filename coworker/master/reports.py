@@ -1,6 +1,6 @@
-"""What a child said, and what that means to its site: bookkeeping first, then whether to decide again.
+"""What a child reports, and what that means to its site: bookkeeping first, then whether to decide again.
 
-Every handler returns that, and `Site.heard` is where it counts. What control answers is in `control_orders`.
+Every handler returns the latter, for `Site.heard`. What control answers is in `control_orders`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others a
 
 @dataclass(slots=True)
 class WorkReports:
-    """What a worker says of claims and items, and control where it claims for workers."""
+    """The reports of workers on claims and items, and of control where it claims for workers."""
 
     staff: Staff
     dispatch: Dispatch
@@ -70,7 +70,7 @@ class WorkReports:
         return self._one_more(state, now)
 
     def _batch_done(self, record: WorkerRecord, report: m.BatchDone, now: float) -> bool:
-        """Its next deadline is set by what it says next: this is never the last that it says."""
+        """Take a whole batch. The next report sets the next deadline: this one is never the last."""
         who = Identity(report.contact, report.domain)
         ids, aborted = self._note(record, report, report.queue, now)
         state = self.dispatch.batch_done(record, report.queue, who, len(ids), report.asked_at, now)
@@ -79,7 +79,7 @@ class WorkReports:
         return self._one_more(state, now) or aborted or used_up
 
     def _one_more(self, state: QueueState, now: float) -> bool:
-        """Deciding costs more than a batch's other bookkeeping: only when one more worker could join in."""
+        """Whether to decide, which costs more than all the rest: only if a worker could join in."""
         if state.assignable(now) and self.staff.can_join():
             return True
         self.dispatch.queues.nobody_joins(state)
@@ -124,7 +124,7 @@ class WorkReports:
     def _note(
         self, record: WorkerRecord, report: m.Done | m.BatchDone, queue: str, now: float
     ) -> tuple[list[str], bool]:
-        """Log outcomes, and remember what settling must know of them. The ids, and whether one aborts."""
+        """Log outcomes, remember what settling must know of them: (the ids, whether one aborts)."""
         log, settler = record.life.log, self.dispatch.settler
         ids = [item_id for _, run in report.outcomes for item_id in run]
         log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
@@ -166,7 +166,7 @@ class WorkReports:
 
 @dataclass(slots=True)
 class LifeReports:
-    """What a child says of itself and its pipe."""
+    """The reports of a child on itself and its pipe."""
 
     staff: Staff
     dispatch: Dispatch
@@ -192,7 +192,7 @@ class LifeReports:
 
     def _ready(self, record: WorkerRecord, report: m.Ready, now: float) -> bool:
         if record.life.state is not S.BOOTING:
-            return False  # told to retire while it booted
+            return False  # it was told to retire while it booted
         self.staff.ready(record, report.boot_seconds, now)
         self.deadlines.progressed(record, now)
         if not record.life.canary:  # that proves only the settings to come
@@ -252,7 +252,7 @@ class LifeReports:
             identity=None if identity is None else str(identity), reason=report.message,
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.work.done:
-            # It boots, but is of no use: back off all the same.
+            # Control boots, but is of no use: back off all the same.
             self.health.boot_failed(report.message, now, begun=record.started_at)
         return True
 

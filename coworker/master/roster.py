@@ -1,6 +1,6 @@
-"""The register of a site's children: who they are and where each is in its life. No system calls.
+"""The register of a site's children: who they are and where each is in its life. It makes no system calls.
 
-Only here is a `Lifecycle` written. `move` refuses moves that make no sense.
+Nothing else writes a `Lifecycle`. `move` refuses moves that make no sense.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Roster:
         return [record for record in self._records.values() if record.role is role]
 
     def workers(self) -> list[WorkerRecord]:
-        """All but control, and but those that only try new settings."""
+        """The workers, without canaries, which only try new settings."""
         return [record for record in self.of(Role.WORKER) if not record.life.canary]
 
     def control(self) -> WorkerRecord | None:
@@ -51,16 +51,14 @@ class Roster:
         return ready[-1] if ready else None
 
     def free_slot(self, role: Role) -> int:
-        """The lowest number that no worker carries; control has 0."""
+        """The lowest number that no worker has; 0 for control."""
         if role is Role.CONTROL:
             return 0
         taken = {record.slot for record in self.of(role)}
         return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 
-    # --- what changes ---
-
     def add(self, record: WorkerRecord, pid: int) -> None:
-        """It was forked. From now on its log says who it is."""
+        """Enter a child that was forked. From now on its log says who it is."""
         if record.id in self._records:
             raise IllegalMoveError(f"child {record.id} is there already")
         who = {"worker": record.slot} if record.role is Role.WORKER else {"role": record.role.value}
@@ -82,38 +80,38 @@ class Roster:
             del self._records[record.id]
 
     def rest(self, record: WorkerRecord, now: float) -> None:
-        """It has nothing to do from now on: READY, unless it is leaving."""
+        """Note that the child has nothing to do: it is READY, unless it is leaving."""
         if record.life.state in (S.BOOTING, S.BUSY):
             self.move(record, S.READY)
         record.life.idle_since = now
 
     def pipe_started(self, record: WorkerRecord, group: int) -> None:
-        """Its pipe leads this process group."""
+        """Note that the child's pipe leads this process group."""
         record.life.pipe_group = group
 
     def serves(self, record: WorkerRecord, domain: int | None) -> None:
-        """Its pipe says that it serves this domain; None: it does not say."""
+        """Note the domain that the child's pipe says it serves; None if it does not say."""
         record.life.domain = domain
 
     def expire(self, record: WorkerRecord, reason: RetireReason) -> None:
-        """A successor is to replace it, whatever its limits say. The first reason stays."""
+        """Have the child replaced by a successor, whatever its limits say. The first reason stays."""
         record.life.expired = record.life.expired or reason
 
     def shorten(self, record: WorkerRecord, max_age: float) -> None:
-        """It must not grow older than that (seconds)."""
+        """Lower the age that the child may reach, to `max_age` (seconds)."""
         record.life.max_age = min(record.life.max_age or inf, max_age)
 
     def enlist_canaries(self, generation: int) -> None:
-        """What they tried is in force: they are the first of this generation."""
+        """Make the canaries workers, the first of this generation: what they tried is in force."""
         for record in self._records.values():
             if record.life.canary:
                 record.life.canary = False
                 record.life.generation = generation
 
     def pipe_lost(self, record: WorkerRecord, words: str) -> None:
-        """Its pipe is gone, for this reason."""
+        """Note that the child's pipe is lost, and why."""
         record.life.last_words = words
 
     def said_bye(self, record: WorkerRecord) -> None:
-        """It has said all."""
+        """Note that the child has said all."""
         record.life.said_bye = True

@@ -18,7 +18,7 @@ WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between looks at what may still run
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
-    """What control must end. `asked`: the control that was asked and has not answered."""
+    """Something that control must end. `asked`: the control that was asked and has not answered."""
 
     tries: int = 0
     not_before: float = 0.0  # monotonic seconds
@@ -28,7 +28,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Settlement(Pending):
-    """Part of one claim."""
+    """A part of one claim that must be settled."""
 
     claim: Claim
     part: Unsettled
@@ -61,7 +61,7 @@ class LostClaim(Pending):
 
 
 class Settlements:
-    """What is to be settled, by reference number, in the order it came."""
+    """All that is to be settled, by reference number, in the order in which it came."""
 
     def __init__(self) -> None:
         self.pending: dict[int, Settlement | LostClaim] = {}
@@ -77,11 +77,11 @@ class Settlements:
         return [entry for entry in self.pending.values() if isinstance(entry, LostClaim)]
 
     def recovering(self) -> bool:
-        """Whether what a former daemon left has still to be settled, unless the site refuses that."""
+        """Whether something that a former daemon left must still be settled, unless the site refuses that."""
         return any(entry.recovered and entry.tries < ENOUGH_TRIES for entry in self.pending.values())
 
     def due(self, now: float) -> list[tuple[int, Settlement | LostClaim]]:
-        """Those that may be asked now. Each is sent once to one control, until it answers or is gone."""
+        """Those that may be asked now. Each is sent once to one control, until that answers or is gone."""
         pending = self.pending.items()
         return [(ref, entry) for ref, entry in pending if entry.asked is None and now >= entry.not_before]
 
@@ -90,13 +90,13 @@ class Settlements:
         return min((e.not_before for e in self.pending.values() if e.asked is None), default=inf)
 
     def control_gone(self, control: int) -> None:
-        """What it was asked must be asked again. A settlement can be repeated: it reads before it writes."""
+        """Let another control be asked for the rest: settling reads before it writes, and can be repeated."""
         for entry in self.pending.values():
             if entry.asked == control:
                 entry.asked = None
 
     def failed(self, ref: int, now: float, rng: Random) -> Settlement | LostClaim | None:
-        """The site answered with an error: later again."""
+        """Note that the site answered with an error; control is asked again later."""
         entry = self.pending.get(ref)
         if entry is not None:
             entry.tries += 1
@@ -105,7 +105,7 @@ class Settlements:
         return entry
 
     def watch(self, ref: int, ids: list[str], now: float, rng: Random) -> None:
-        """Nobody can say yet what became of these: later again, and of these only."""
+        """Note that nobody can tell yet what became of these: control is asked again, of these only."""
         entry = self.pending[ref]
         if isinstance(entry, Settlement):
             entry.part = entry.part._replace(sent=ids, unsent=[])
@@ -114,5 +114,5 @@ class Settlements:
         entry.not_before = now + delay(entry.tries, rng, base=WATCH_BASE, cap=WATCH_CAP)
 
     def close(self, ref: int) -> Settlement | LostClaim | None:
-        """It is over."""
+        """Drop what is settled, or cannot be."""
         return self.pending.pop(ref, None)

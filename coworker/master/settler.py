@@ -17,14 +17,12 @@ from coworker.master.settlements import LostClaim, Settlement, Settlements
 from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.policy.settlement import Fate
 
-SEARCH_DELAY = 3.5  # seconds until nothing claimed since is taken for what a lost claim took
-SEARCH_PAUSE = 0.2  # seconds between looks whether a search can begin
-REMEMBERED = 300.0  # seconds for which an item that ended keeps its name
+SEARCH_DELAY = 3.5  # seconds until what others claim now cannot be taken for the rows of a lost claim
+SEARCH_PAUSE = 0.2  # seconds between checks whether a search can begin
+REMEMBERED = 300.0  # seconds for which the ids of ended items are kept
 POISONED = "CiviCRM will not call it again, but delete it or abort the queue, as the queue says"
-MANY = 1000  # names from which on old ones are dropped
-
-
-ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # it brought down nobody; what was not begun tells nothing
+MANY = 1000  # ended items from which on old ones are dropped
+ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # no worker was brought down; other fates do not prove that
 
 
 class ClaimUnderWay(NamedTuple):
@@ -35,7 +33,7 @@ class ClaimUnderWay(NamedTuple):
 
 
 class Settler:
-    """All of one site that must be settled: claims, and claims without an answer."""
+    """Everything of one site that must be settled: parts of claims, and claims without an answer."""
 
     def __init__(self, settings: SiteSettings, ledger: Ledger, log: EventLog, rng: Random) -> None:
         self.settings = settings
@@ -46,10 +44,8 @@ class Settler:
         self._rng = rng
         self._ended: dict[tuple[str, str], float] = {}  # (queue, id) of rows that may still show our lease
 
-    # --- what must be ended ---
-
     def settle(self, claim: Claim, place: Place, part: Unsettled, *, recovered: bool = False) -> None:
-        """Control is to find out about these items, which came from `place`."""
+        """Have control find out what became of these items, which were in `place`."""
         limit, poisoned = self.settings.workers.crash_limit, []
         if limit and not (part.stopped_by_us or part.blameless):
             poisoned = self.crash_counts.would_be(claim.queue.name, part.sent, limit)
@@ -60,22 +56,20 @@ class Settler:
     def lose(
         self, queue: QueueInfo, since: float, until: float, cause: str, *, recovered: bool = False
     ) -> None:
-        """A claim was sent and not answered; whoever sent it has gone (rule 7)."""
+        """Have a claim searched for that was not answered before its sender was gone (rule 7)."""
         not_before = until + SEARCH_DELAY
         lost = LostClaim(queue, since, until, cause, not_before=not_before, recovered=recovered)
         self.settlements.add(lost)
         self._ledger.changed = True
 
     def remember(self, queue: str, ids: Iterable[str], now: float) -> None:
-        """Rows of these may be left, and look as if they were still leased to us."""
+        """Remember items whose rows may be left, and look as if they were still leased to us."""
         self._ended.update(((queue, item_id), now) for item_id in ids)
         if len(self._ended) > MANY:
             self._ended = {key: at for key, at in self._ended.items() if at > now - REMEMBERED}
 
-    # --- what control is asked ---
-
     def due(self, now: float, *, in_haste: bool) -> frozenset[int]:
-        """What control may be asked now. `in_haste`: nothing is claimed any more, nothing to wait for."""
+        """What control may be asked now. `in_haste`: nothing is claimed any more; no search waits."""
         if in_haste:
             for lost in self.settlements.lost_claims():
                 lost.not_before = min(lost.not_before, now)
@@ -84,7 +78,7 @@ class Settler:
     def orders(
         self, control: int, now: float, claiming: Sequence[ClaimUnderWay], refs: Collection[int]
     ) -> list[Settle | Search]:
-        """What this control is to do now, of those that are `due`: all that was claimed since is known."""
+        """What this control is to do now: what is due and in `refs`. All claimed since is known."""
         orders: list[Settle | Search] = []
         for ref, entry in self.settlements.due(now):
             if ref not in refs:
@@ -105,7 +99,7 @@ class Settler:
         return orders
 
     def _leave_what_was_claimed_again(self, ref: int, entry: Settlement) -> None:
-        """What we have claimed since is not the old claim's any more."""
+        """Drop items that we have claimed again since: they are not the old claim's any more."""
         taken = [each for each in entry.ids if self._ledger.claimed_since(entry.claim, each)]
         if taken:
             self._ledger.settled(entry.claim.id, taken)
@@ -114,16 +108,14 @@ class Settler:
                 self.settlements.close(ref)
 
     def _named(self, queue: str) -> set[str]:
-        """The ids of this queue that answers of late have named."""
+        """The ids of this queue that were named in recent answers."""
         open_ones = (c.entries for c in self._ledger.claims.values() if c.queue.name == queue)
         return {each for entries in open_ones for each in entries} | {
             item_id for name, item_id in self._ended if name == queue
         }
 
-    # --- what it answered ---
-
     def settled(self, report: Settled, now: float) -> None:
-        """The end of these items; for what may still run somewhere, not yet."""
+        """End these items as control reports; those that may still run somewhere are watched."""
         entry = self.settlements.pending.get(report.ref)
         if entry is None:
             return
@@ -147,7 +139,7 @@ class Settler:
             self.settlements.close(report.ref)
 
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
-        """An item that brings down one worker after another is not called again (rule 15)."""
+        """Count the workers that each item brought down, and report those not called again (rule 15)."""
         for item_id, fate, _ in report.fates:
             if fate in ENDED:
                 self.crash_counts.forget(queue, [item_id])
@@ -161,7 +153,7 @@ class Settler:
                     )  # fmt: skip
 
     def failed(self, report: SettleFailed, now: float) -> None:
-        """Later again; if that is of no use, the rows stay leased."""
+        """Have control asked again later; if that is of no use, the rows stay leased."""
         entry = self.settlements.failed(report.ref, now, self._rng)
         if entry is None:
             return
@@ -178,7 +170,7 @@ class Settler:
         )
 
     def report_open(self) -> None:
-        """Name what could not be settled in time: the next start will do it."""
+        """Log what could not be settled in time: the next start will settle it."""
         what = "the next start settles it, if that comes before its lease ends"
         for claim in self._ledger.claims.values():
             self._log.event(
@@ -189,7 +181,7 @@ class Settler:
             self._log.event("error", "claim_left_open", queue=lost.queue.name, reason=lost.cause, what=what)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Have written what only we know, if that has changed: before anybody is told to go on."""
+        """Save what only we know, if that has changed, before any child is told to go on."""
         changed = self._ledger.changed or self.crash_counts.changed or checkpoint.has_spent
         if changed and checkpoint.save(self._snapshot()):
             self._ledger.changed = self.crash_counts.changed = False
@@ -213,7 +205,7 @@ class Settler:
 
 
 def _only_ours(claim: Claim) -> list[Item]:
-    """Those of its items that no child's journal names any more, or perhaps not yet."""
+    """The items of a claim that no child's journal names any more, or perhaps not yet."""
     return [e.item for e in claim.entries.values() if e.given or e.place is not Place.HELD]
 
 

@@ -1,4 +1,4 @@
-"""One site in the master: `staff` has its children, `dispatch` its tasks; here one step is decided."""
+"""One site in the master: `staff` has its children, `dispatch` their work; here each step is decided."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class WindingUp:
     over: bool = False
 
     def begin(self, patience: float) -> None:
-        """Once the workers are gone, so many seconds are left for settling."""
+        """Leave `patience` seconds for settling, once the workers are gone."""
         self.patience, self.until = patience, inf
 
     def control_wanted(self, now: float, boot_seconds: float) -> int:
-        """As in Staff.reconcile."""
+        """Whether control is wanted: 1, 0 or -1 as in Staff.reconcile. With -1 the site has ended."""
         wanted = self._control_wanted(now, boot_seconds)
         self.over = wanted < 0
         return wanted
@@ -63,9 +63,9 @@ class WindingUp:
 
 
 class Site:
-    """The rooms of one site, and the step that is decided when something has happened.
+    """The parts of one site, and the step that is decided when something has happened.
 
-    `on_trial`: a reload wants to add this site; until its canary said hello, it has no other child.
+    `on_trial`: a reload wants to add this site, which has no child but its canary until that has said hello.
     """
 
     def __init__(self, settings: SiteSettings, effects: Effects, *, on_trial: bool = False) -> None:
@@ -99,21 +99,19 @@ class Site:
             **self.control_orders.handlers(),
         }
 
-    # --- what happens ---
-
     def happened(self, again: bool) -> None:
-        """A report, a timer or a signal was dealt with, and said whether to decide `again`."""
+        """Take down whether a report, a timer or a signal gave reason to decide `again`."""
         self.dirty = self.dirty or again
 
     def heard(self, record: WorkerRecord, report: m.Report, now: float) -> None:
-        """A child said this. Raises IllegalMoveError for what cannot be."""
+        """Take a report of a child. Raises IllegalMoveError for what cannot be."""
         again = self._handlers[type(report)](record, report, now)
         self.happened(again)
         if not again and record.role is Role.CONTROL:
             self._await_look(now)
 
     def ended(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
-        """A child has exited, and everything it said has been heard."""
+        """Clear up after a child that has exited; everything that it said has been heard."""
         canary = record.life.canary
         self.departures.hear_unsaid(record, self.heard, now)
         cause = self.departures.gone(record, status, now, halting=self.phase is MasterPhase.HALTING)
@@ -122,17 +120,17 @@ class Site:
         self.happened(again=True)
 
     def _time_is_up(self, record: WorkerRecord, now: float) -> None:
-        """A child did not do in time what it was told, or control is to look after it now."""
+        """Deal with a child that is late, or that control is to look after now."""
         if not self.deadlines.not_yet(record, now):
             self.watchdog.next_rung(record, now)
             self.dispatch.queues.looks.lost(record.id, now)
         self.happened(again=True)
 
     def garbled(self, record: WorkerRecord, reason: str) -> None:
-        """A child said what nobody understands."""
+        """Log that a child said what nobody understands."""
         record.life.log.event("critical", "bad_report", reason=reason)
 
-    # --- what a signal or a reload wants: each says whether to decide again ---
+    # --- what a signal or a reload wants; each returns whether to decide again ---
 
     def stop(self, phase: MasterPhase, now: float, patience: float = SETTLE_PATIENCE) -> bool:
         """STOPPING: all leave after their batch. HALTING: pipes are ended now. `patience`: see WindingUp."""
@@ -144,14 +142,14 @@ class Site:
         return True
 
     def resume(self, phase: MasterPhase) -> bool:
-        """RUNNING, or QUIET: then nothing is claimed any more, also by those at work."""
+        """Go on, or be QUIET: then nothing more is claimed, not even by workers that are at work."""
         self.phase = self.phase.to(phase)
         if phase is MasterPhase.QUIET:
             self.staff.pause_all()
         return True
 
     def adopt(self, settings: SiteSettings, phase: MasterPhase) -> bool:
-        """New settings are in force: all children are of the old generation now, but for the canary."""
+        """Take the settings of a reload: all children but the canary are of the old generation now."""
         self.settings = settings
         self.phase = self.phase.to(phase)
         self.on_trial = False
@@ -161,34 +159,30 @@ class Site:
         self.staff.adopt(settings)
         return True
 
-    # --- whether it may be forgotten ---
-
     @property
     def empty(self) -> bool:
-        """Nothing of it is left, nor to be done: the master may forget it, or go."""
+        """Whether nothing is left of the site, nor to be done there: the master may forget it, or go."""
         return self.winding_up.over and len(self.roster) == 0 and not self.pipe_groups.groups
 
     def forget(self) -> None:
-        """It is empty: nothing is to wake for it again. What is open stays in the journal."""
+        """Save and report what is open, which stays in the journal, and wake for this empty site no more."""
         self.settler.save(self.checkpoint)
         self.settler.report_open()
         for kind in ("site", "look"):
             self.effects.timers.cancel((kind, self))
 
-    # --- decisions ---
-
     @property
     def may_look(self) -> bool:
-        """Not in a pause, nor at a site that is down."""
+        """Whether control may look for work: not in a pause, nor at a site that is down."""
         return self.phase is MasterPhase.RUNNING and not self.health.is_down
 
     @property
     def may_claim(self) -> bool:
-        """The same; nor at one that is held, nor before everything old is settled."""
+        """Whether claims may be made: as `may_look`, and no hold, and everything old is settled."""
         return self.may_look and not self.recovery.active and not self.health.held
 
     def decide(self, now: float) -> None:
-        """One step: tend the gone, assign, staff, ask control; then say when to be asked again."""
+        """Decide one step: pipe groups, orders, staff, control; then set the timer for the next."""
         self.dirty = False
         stopping = self.phase.ends
         self.pipe_groups.tend(now, give_up=stopping)
@@ -197,10 +191,10 @@ class Site:
         if self.on_trial and not stopping:
             return
         control = self.winding_up.control_wanted(now, self.staff.boot_seconds) if stopping else 1
-        if stopping:  # also what a worker hands on now, at the end of its last batch
+        if stopping:  # also what a worker hands off now, at the end of its last batch
             self.dispatch.handoff.give_back_all()
         inspections = self.control_orders.inspections(now)
-        self.settler.save(self.checkpoint)  # before anybody is told to go on
+        self.settler.save(self.checkpoint)  # before any child is told to go on
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         self._staff(now, control)
@@ -213,11 +207,11 @@ class Site:
         for record, order in self.dispatch.assign(free, now, claim=self.may_claim, workers=workers):
             self.roster.move(record, S.BUSY)
             self.effects.send(record, order)
-            # Until it says Claiming, or RunSent.
+            # Until the worker says Claiming, or RunSent.
             self.watchdog.set(record, now + self.settings.workers.boot_timeout)
 
     def _staff(self, now: float, control: int) -> None:
-        """Children for the work that no free worker takes."""
+        """Boot and retire children, for the work that no free worker takes."""
         stopping = self.phase.ends
         wants = [] if stopping else self.dispatch.wants(now)
         if not self.may_claim:
@@ -244,7 +238,7 @@ class Site:
             orders.look(now, free=bool(free))
 
     def _await_look(self, now: float) -> None:
-        """The next look needs no decision: an idle daemon does nothing but to look."""
+        """Set the timer for the next look, which needs no decision: an idle daemon only looks."""
         looks = self.dispatch.queues.looks
         if not looks.asked and self.phase is MasterPhase.RUNNING and looks.next_at > now:
             self.effects.timers.set(("look", self), looks.next_at, self._look)

@@ -1,7 +1,7 @@
-"""Whether a site can be used, and as whom it was booted: down, held, or with code that has changed since.
+"""Whether a site can be used: it may be down, held, or have code that its children do not have yet.
 
-Boots that fail open its circuit breaker: it is down. What control notices may hold it: it is left alone
-although it answers. And new code means that all who booted before are to be replaced once.
+Failed boots open its breaker: it is down. What control notices may hold it: nothing is claimed although it
+answers. And when its code is new, all children that booted before are replaced once.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ class SiteHealth:
         self._log = log
         self._rng = rng
         self._digest = ""  # of the code that the workers have
-        self._new: tuple[str, str, float] | None = None  # other code: digest, what, and since when it is so
+        self._new: tuple[str, str, float] | None = None  # other code: digest, what changed, and since when
         self._rolled_for = ""  # the version of the database that the workers were replaced for
-
-    # --- down ---
 
     @property
     def is_down(self) -> bool:
@@ -40,7 +38,7 @@ class SiteHealth:
         return self.breaker.is_open
 
     def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
-        """A boot that was `begun` then has failed: back off. `retry_after`: seconds that the site wants."""
+        """Back off after a boot, `begun` then, that failed. `retry_after`: seconds that the site asks for."""
         before = self.breaker
         self.breaker = before.failed(now, message, self._rng, begun=begun)
         if retry_after:
@@ -60,27 +58,25 @@ class SiteHealth:
             self._log.event("critical", "site_down", reason=message, what=what)
 
     def boot_succeeded(self, now: float) -> None:
-        """Somebody said hello, with the settings in force."""
+        """Close the breaker: a child has said hello, with the settings in force."""
         if self.breaker.is_open:
             down = round(now - (self.breaker.open_since or now), 1)
             self._log.event("notice", "site_up", down_seconds=down)
         self.breaker = self.breaker.succeeded()
 
     def adopt(self, settings: SiteSettings) -> None:
-        """New settings are in force: they may be just what was mended."""
+        """Take the settings of a reload. The next boot may come at once: they may be just what was mended."""
         self.settings = settings
         self.breaker = replace(self.breaker, next_boot_at=0.0)
 
-    # --- held ---
-
     @property
     def held(self) -> bool:
-        """Whether nothing may be claimed although it answers."""
+        """Whether nothing may be claimed although the site answers."""
         return bool(self.holds)
 
     @property
     def fresh_every(self) -> float:
-        """Seconds after which control is replaced, to see settings afresh."""
+        """The seconds after which control is replaced, to see the site's settings afresh."""
         passing = any(hold.passing for hold in self.holds)
         return site_health.FRESH_WHILE_HELD if passing else site_health.FRESH_EVERY
 
@@ -108,8 +104,6 @@ class SiteHealth:
         elif before and not self.holds:
             self._log.event("notice", "site_free", held_seconds=round(now - self.held_since, 1))
 
-    # --- outdated ---
-
     def _compare(self, state: SiteState, now: float) -> None:
         if not self._digest:
             self._digest = state.digest
@@ -119,11 +113,11 @@ class SiteHealth:
             self._new = state.digest, state.what, now
 
     def due_at(self) -> float:
-        """When code that changed will have been as it is for long enough."""
+        """When changed code will have stayed as it is for long enough (monotonic seconds)."""
         return self._new[2] + site_health.SETTLED_AFTER if self._new else inf
 
     def tend(self, now: float) -> bool:
-        """Whether new code is complete now: all who booted before are to be replaced."""
+        """Whether new code is complete now, so that all who booted before are to be replaced."""
         if self._new is None or now < self.due_at():
             return False
         digest, what, _ = self._new

@@ -1,4 +1,4 @@
-"""The staff of one site: who boots, who must leave, who has gone. The decisions are policy.staffing's."""
+"""The staff of one site: who boots, who retires, who has gone. What is wanted, policy.staffing says."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
 
 
 class Staff:
-    """The children that a site has, and those that it should have.
-
-    `count` is how many workers it should have at most, `target` how many it should have now.
-    """
+    """The children of one site. `count`: how many workers it may have, `target`: should have now."""
 
     def __init__(
         self,
@@ -50,10 +47,8 @@ class Staff:
         self._sink = sink
         self.on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
 
-    # --- who is there ---
-
     def free(self, now: float) -> list[WorkerRecord]:
-        """Workers that can take an order."""
+        """The workers that can take an order."""
         overlap = self.settings.workers.overlap
         return [
             record
@@ -69,8 +64,6 @@ class Staff:
         """Whether there is, or could be, one more worker for a queue."""
         return self.target < self.count or any(r.life.state is S.READY and r.slot for r in self.roster)
 
-    # --- one step of reconciling ---
-
     def reconcile(
         self,
         now: float,
@@ -80,10 +73,10 @@ class Staff:
         control: int,
         boot_domain: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """Bring the children nearer to what is wanted. `waiting`: work that nobody is there for, nor coming.
+        """Bring the children nearer to what is wanted. `waiting`: how many more workers there is work for.
 
-        `control`: 1 wanted, 0 not needed but welcome to stay, -1 it must leave. `boot_domain` says, before
-        each boot of a worker, with which domain's own pipe it boots.
+        `control`: 1 if it is wanted, 0 if it need not but may stay, -1 if it must leave. `boot_domain` is
+        asked, before each boot of a worker, for the domain whose own pipe it boots with.
         """
         if not workers_stop:
             self._retarget(now, waiting)
@@ -145,8 +138,6 @@ class Staff:
                 self._health.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
                 break
 
-    # --- what is done to one child ---
-
     def boot(
         self,
         role: Role,
@@ -181,38 +172,38 @@ class Staff:
         return record
 
     def adopt(self, settings: SiteSettings) -> None:
-        """New settings are in force. The canary is the first of the new generation."""
+        """Take the settings of a reload. The canary is the first of the new generation."""
         self.settings = settings
         self.count = self.target = settings.workers.count
         self.bump_generation()
         self.roster.enlist_canaries(self.generation)
 
     def bump_generation(self) -> None:
-        """All who are there are to be replaced, one after the other."""
+        """Have all children replaced, one after the other."""
         self.generation += 1
 
     def change_count(self, change: int) -> bool:
-        """One worker more or less, until the next reload. There is something to decide then."""
+        """Have one worker more or less, until the next reload. Returns True: there is something to decide."""
         self.count = max(1, self.count + change)
         self.target = max(1, min(self.count, self.target + change))
         self._log.event("notice", "count_changed", workers=self.count)
         return True
 
     def pause_all(self) -> None:
-        """Those at work claim nothing more after their batch."""
+        """Have the workers that are at work claim nothing more after their batch."""
         for record in self.roster.workers():
             if record.life.state is S.BUSY:
                 self._effects.send(record, Pause())
 
     def make_room(self, wants: Sequence[matching.Want]) -> None:
-        """Somebody bound to another identity is to leave, if that helps."""
+        """Have a worker that is bound to another identity leave, if that helps."""
         victim = matching.evict(self.roster.workers(), wants, self.boot_seconds)
         if victim is not None:
             self.roster.expire(victim, RetireReason.IDENTITY)
             victim.life.log.event("debug", "evicting", identity=str(victim.work.identity))
 
     def ready(self, record: WorkerRecord, boot_seconds: float, now: float) -> None:
-        """It said hello."""
+        """Note that the child has said hello."""
         self.roster.rest(record, now)
         self._watchdog.clear(record)
         self.boot_seconds = boot_seconds
@@ -220,7 +211,7 @@ class Staff:
     def retire(
         self, record: WorkerRecord, reason: RetireReason, now: float, *, at_once: bool = False
     ) -> None:
-        """Tell it to leave after its batch; one that boots, or `at_once`, need not wait."""
+        """Tell the child to leave after its batch; one that boots, or `at_once`, does not wait."""
         life = record.life
         at_once = at_once or life.state is S.BOOTING
         idle = life.state is not S.BUSY
@@ -236,7 +227,7 @@ class Staff:
             self._watchdog.set(record, now + LEAVE_GRACE)
 
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
-        """It has exited. A boot that ended without a word is a failed one."""
+        """Note that the child has exited. A boot that ended without a word has failed."""
         was = record.life.state
         self.roster.move(record, S.GONE)
         self._watchdog.forget(record)
@@ -245,7 +236,7 @@ class Staff:
             self._health.boot_failed(message, now, begun=record.started_at)
 
     def next_at(self, now: float) -> float:
-        """When something changes by itself: an age or an idle time is reached, a boot is due."""
+        """When something changes by itself: an age or an idle time is reached, or a boot is due."""
         limits = self.settings.workers
         moments = [self._health.breaker.next_boot_at]
         for record in self.roster:

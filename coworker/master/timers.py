@@ -9,9 +9,9 @@ Action = Callable[[float], object]  # it is given the time, in monotonic seconds
 
 
 class Timers:
-    """Actions by key, at monotonic seconds. Setting one is cheap: it happens twice a batch.
+    """Actions by key, at monotonic seconds. Setting one is cheap, for it happens twice in each batch.
 
-    `next_at` is a lower bound: after a timer was moved back the loop may wake once for nothing.
+    `next_at` is a lower bound: when a timer was moved back, the loop may wake once for nothing.
     """
 
     def __init__(self) -> None:
@@ -19,16 +19,16 @@ class Timers:
         self.next_at = inf
 
     def set(self, key: Hashable, when: float, action: Action) -> None:
-        """Do this then; whatever the key stood for before is forgotten."""
+        """Do this at that time; any other action of this key is forgotten."""
         self._when[key] = when, action
         self.next_at = min(self.next_at, when)
 
     def cancel(self, key: Hashable) -> None:
-        """Do nothing after all."""
+        """Forget the action of this key."""
         self._when.pop(key, None)
 
     def run(self, now: float) -> None:
-        """Do all whose time has come, earliest first."""
+        """Do everything whose time has come, the earliest first."""
         for action in self._take_due(now):
             action(now)
 

@@ -13,14 +13,14 @@ MOST = 120  # characters of a reason
 
 
 class MasterTitle:
-    """`name` is what the settings were read from. Written only on change."""
+    """The title, which is written only on change. `name` is what the settings were read from."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode(errors="replace").decode()
         self._shown: Sequence[SiteStatus] | None = None
 
     def show(self, sites: Sequence[SiteStatus]) -> None:
-        """Cheap while nothing has changed: it is called in each turn of the loop that decides something."""
+        """Show the state of these sites. It is cheap while nothing has changed: every decision calls it."""
         if sites != self._shown:
             self._shown = sites
             texts = [text for site in sites if (text := _text(site))]

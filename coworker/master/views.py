@@ -1,6 +1,6 @@
 """Read-only pictures of what the master knows, for whoever shows it: titles, status, why, metrics.
 
-Values only: nothing in a view changes any more, and nothing that is done to it reaches the master. All times
+They are values: a view does not change any more, and what is done to it does not reach the master. All times
 are monotonic seconds. A whole picture of 64 workers and 1,000 queues takes less than a millisecond.
 """
 
@@ -18,7 +18,7 @@ from coworker.policy.scheduling import QueueState
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """Whether a site is worked, and if not, why. `down_since`, `held_since`: None while it is not so."""
+    """Whether a site is worked, and if not, why. `down_since` and `held_since` are None if it is not so."""
 
     name: str
     phase: MasterPhase
@@ -56,7 +56,7 @@ class ChildView:
 
 @dataclass(frozen=True, slots=True)
 class ClaimView:
-    """The open items of one claim that are at one place. `worker`: the id of the child that holds them."""
+    """The open items of one claim that are in one place. `worker`: the id of the child that has them."""
 
     claim: str
     queue: str
@@ -85,7 +85,7 @@ class SiteView:
 
 
 def status(site: Site) -> SiteStatus:
-    """Of one site; cheap enough for every turn of the loop."""
+    """The status of one site; cheap enough for every turn of the loop."""
     health = site.health
     return SiteStatus(
         name=site.settings.name,
@@ -98,7 +98,7 @@ def status(site: Site) -> SiteStatus:
 
 
 def snapshot(sites: Iterable[Site]) -> tuple[SiteView, ...]:
-    """All of these sites as they are now."""
+    """The views of these sites as they are now."""
     return tuple(_site(site) for site in sites)
 
 
@@ -143,7 +143,7 @@ def _child(record: WorkerRecord) -> ChildView:
 
 
 def _parts(claim: Claim) -> list[ClaimView]:
-    """The claim by the places where its items are."""
+    """The views of a claim, one for each place where items of it are."""
     items: dict[tuple[Place, int], list[str]] = {}
     for item_id, entry in claim.entries.items():
         items.setdefault((entry.place, entry.worker), []).append(item_id)

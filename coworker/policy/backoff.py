@@ -12,21 +12,17 @@ QUEUE_BASE, QUEUE_CAP = 1.0, 300.0  # seconds, for a queue whose claims fail (ru
 
 
 def delay(failures: int, rng: Random, *, base: float, cap: float) -> float:
-    """Seconds to wait after `failures` (1, 2, …) in a row: doubled each time, at most `cap`.
-
-    Jitter takes off up to a quarter, so that the cap stays the longest wait.
-    """
+    """Seconds to wait after `failures` (1, 2, …) in a row: doubled each time, at most `cap`, less jitter."""
     full = min(cap, base * 2.0 ** min(failures - 1, 30))
-    return full * (1.0 - 0.25 * rng.random())
+    return full * (1.0 - 0.25 * rng.random())  # so the cap stays the longest wait
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The circuit breaker of one site. Times are monotonic seconds.
+    """The breaker of one site. Times are monotonic seconds.
 
-    Closed: boots go on, spaced by the back-off. Open (after BREAKER_THRESHOLD failures in a row):
-    nothing is claimed, and one probe at a time boots. Boots that were under way together fail together:
-    they count as one.
+    Closed: children boot, after the backoff. Open, after BREAKER_THRESHOLD failures in a row: nothing is
+    claimed, and one probe at a time boots. Boots that were under way together count as one failure.
     """
 
     failures: int = 0
@@ -40,7 +36,7 @@ class Breaker:
         return self.open_since is not None
 
     def failed(self, now: float, reason: str, rng: Random, *, begun: float) -> Breaker:
-        """After a boot that was `begun` then has failed now."""
+        """The breaker after a boot that was `begun` then has failed now."""
         if begun < self.failed_at:
             return replace(self, reason=reason)
         failures = self.failures + 1
@@ -53,7 +49,7 @@ class Breaker:
         return Breaker()
 
     def may_boot(self, now: float, booting: int) -> bool:
-        """Whether one more child of the site may boot now. `booting`: those that boot already."""
+        """Whether one more child of the site may boot now. `booting`: how many are booting already."""
         if now < self.next_boot_at:
             return False
         return booting == 0 if self.failures else True

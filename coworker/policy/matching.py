@@ -1,6 +1,7 @@
-"""Which worker serves which identity (identity rule 5). A pipe serves one domain, fixed at its boot, and is
-bound for life by its first login or by its first system task; an item that runs under a wrong identity is
-deleted by CiviCRM.
+"""Which worker serves which identity (identity rule 5).
+
+A pipe serves one domain, fixed at its boot, and its first login or first system task binds it for life. An
+item that runs under a wrong identity is deleted by CiviCRM.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from coworker.model import SYSTEM, Identity, Item, RetireReason, WorkerRecord, WorkerState
 
 STARVING = 5.0  # seconds that a queue may wait for a worker that fits while others are busy
-CROWDED_DELAY = 10  # seconds until what a contact has no worker left for may be claimed again
+CROWDED_DELAY = 10  # seconds until items may be claimed again whose contact is at its limit of workers
 HANDED_LIMIT = 2.0  # seconds that handed items may wait for their worker before they go back
 
 
 def as_served(identity: Identity, domain: int | None) -> Identity:
-    """The identity as a pipe of this domain knows it: the system's own tasks name their domain or do not.
+    """The identity as a pipe of this domain knows it: the system's own tasks may name the domain or not.
 
     `domain` None: the pipe does not say which it serves.
     """
@@ -33,10 +34,10 @@ def serves_domain(domain: int | None, identity: Identity) -> bool:
 def split(
     items: Sequence[Item], bound: Identity | None, domain: int | None = None, *, bind: bool = True
 ) -> tuple[Identity | None, list[Item], list[Item]]:
-    """The worker's own part of a batch and the rest, each in batch order.
+    """Split a batch into the worker's own part and the rest, each in batch order: (identity, mine, rest).
 
-    Returns (identity, mine, rest). An unbound worker takes the first identity that its domain may serve;
-    unless it may `bind` by itself, that is no contact's. None: nothing of it is its own.
+    An unbound worker takes the first identity that its domain may serve, and if it may not `bind` by itself,
+    the first that is not a contact's. The identity is None if nothing is the worker's own.
     """
     identity = bound
     if bound is None:
@@ -45,16 +46,16 @@ def split(
     mine: list[Item] = []
     rest: list[Item] = []
     for item in items:
-        # The items keep the identity that they came with: somebody in another domain may have to run them.
+        # The items keep the identity that they came with: a worker in another domain may have to run them.
         is_mine = item.identity == identity or as_served(item.identity, domain) == identity
         (mine if is_mine else rest).append(item)
     return identity, mine, rest
 
 
 def fits(record: WorkerRecord, identity: Identity | None, crowded: Collection[Identity] = ()) -> bool:
-    """Whether the worker could run items of this identity; None: nobody knows of whom they are.
+    """Whether the worker could run items of this identity; None: it is not known whose they are.
 
-    `crowded` identities have as many workers as they may: only those serve them.
+    `crowded` identities have as many workers as they may: only those workers can serve them.
     """
     if identity is None:
         return True
@@ -66,7 +67,7 @@ def fits(record: WorkerRecord, identity: Identity | None, crowded: Collection[Id
 
 
 def crowded(records: Iterable[WorkerRecord], limit: int) -> frozenset[Identity]:
-    """The contacts that `limit` workers serve already, or have been sent items of; a limit of 0 is none."""
+    """The contacts that `limit` workers serve already, or have been sent items of; 0 is no limit."""
     if not limit:
         return frozenset()
     served = Counter(record.work.identity or record.work.promised for record in records)
@@ -74,9 +75,9 @@ def crowded(records: Iterable[WorkerRecord], limit: int) -> frozenset[Identity]:
 
 
 def hint(last: Identity | None, waited: float, full: Collection[Identity]) -> Identity | None:
-    """Of whom a queue's next items probably are, whose last ones were of `last`; None: anybody may try.
+    """The identity that a queue's next items probably have: its `last` ones'; None: any worker may try.
 
-    Behind items of a contact that has no worker left there may be others': now and then somebody looks.
+    Behind items of a contact at its limit (`full`) there may be those of others: in the end any may try.
     """
     return None if last in full and waited >= STARVING else last
 
@@ -86,8 +87,8 @@ def choose(
 ) -> WorkerRecord | None:
     """The free worker for the next slice of a queue whose items are `probably` of that identity.
 
-    The one that knows the queue, else one of that identity, else an unbound one; never one that would only
-    claim to hand on. Between equals the one that waited longest. `full`: see `crowded`.
+    It is the one that worked the queue last, else one of that identity, else an unbound one, but never one
+    that would only claim to hand off. Among equals it is the one that waited longest. `full`: see `crowded`.
     """
 
     def rank(record: WorkerRecord) -> tuple[int, float]:
@@ -101,7 +102,7 @@ def choose(
 def place(
     identity: Identity, free: Iterable[WorkerRecord], full: Collection[Identity] = ()
 ) -> WorkerRecord | None:
-    """The free worker for handed items: one of their identity, else an unbound one, else none."""
+    """The free worker for handed items: one of their identity, else an unbound one, else None."""
     unbound = None
     for record in free:
         if fits(record, identity, full):
@@ -113,7 +114,7 @@ def place(
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Work that no free worker fits. `handed`: it is claimed already; `waited` in seconds."""
+    """Work that no free worker fits. `handed`: it is claimed already; `waited` is in seconds."""
 
     identity: Identity
     waited: float
@@ -121,9 +122,9 @@ class Want:
 
 
 def unserved(records: Sequence[WorkerRecord], wants: Iterable[Want]) -> list[Want]:
-    """Those of `wants` for which no help is coming.
+    """Those of `wants` that nothing will come to serve.
 
-    Help is who boots, is unbound and free, or shall make room for one that is. Each helps one.
+    A worker that boots, that is unbound and free, or that is to make room for an unbound one serves one want.
     """
     helpers = [
         r
@@ -143,16 +144,16 @@ def unserved(records: Sequence[WorkerRecord], wants: Iterable[Want]) -> list[Wan
 
 
 def _helps(record: WorkerRecord, want: Want) -> bool:
-    """Who makes room does so for any domain: its successor boots for the one that is wanted."""
+    """Whether the worker serves the want. One that makes room does: its successor boots for any domain."""
     return record.life.expired is RetireReason.IDENTITY or serves_domain(record.life.domain, want.identity)
 
 
 def domain_to_boot(
     records: Sequence[WorkerRecord], wants: Sequence[Want], domains: Collection[int]
 ) -> int | None:
-    """For which of these `domains`, that have their own pipes, the next worker boots; None: for the site's.
+    """The one of these `domains` (with own pipes) for which the next worker boots; None: the site's own.
 
-    That of the work that waits longest and that nobody who boots or is unbound could do.
+    It is the domain of the want that has waited longest and that no booting or unbound worker could serve.
     """
     helpers = [r for r in records if r.life.state is WorkerState.BOOTING or r.work.identity is None]
     for want in sorted(wants, key=lambda want: -want.waited):
@@ -165,11 +166,11 @@ def domain_to_boot(
 
 
 def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: float) -> WorkerRecord | None:
-    """Whom to replace by an unbound worker, so that one of `wants` is served.
+    """The worker to replace by an unbound one, so that one of `wants` is served; None if none need go.
 
-    If somebody fits but is busy, only after about one boot time, since it may come free meanwhile. Never
-    more than are needed: see `unserved`. Idle ones go, the least recently used first; a busy one only for
-    what is claimed already, or starves.
+    Where a worker fits but is busy, none goes until about one boot time has passed: it may come free. No more
+    go than are needed (see `unserved`). Idle workers go, the least recently used first; a busy one goes only
+    for what is claimed already, or for a queue that starves.
     """
     present = [r for r in records if r.life.state in (WorkerState.READY, WorkerState.BUSY)]
     bound = [r for r in present if r.work.identity is not None]
@@ -189,9 +190,9 @@ def evict(records: Sequence[WorkerRecord], wants: Sequence[Want], boot_seconds: 
 
 
 def _urgent(needy: Sequence[Want]) -> list[Want]:
-    """For what somebody busy makes room: what is claimed already, and the queue that has starved longest.
+    """The wants for which a busy worker makes room: what is claimed already, and the longest starving queue.
 
-    Other queues have their turns: what they want keeps nobody from making room.
+    Other queues get their turns, so a worker that fits only them may be the one to go.
     """
     starving = [want for want in needy if not want.handed and want.waited >= STARVING]
     return [*(want for want in needy if want.handed), *sorted(starving, key=lambda want: want.waited)[-1:]]

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 
 from coworker.policy.scheduling import QueueState
 
-SHARE = 0.02  # of the time at most is spent looking
+SHARE = 0.02  # of the time, at most, is spent on looks
 EMPTY_PATIENCE = 2  # orders in a row that found nothing before a queue counts as paused
 EMPTY_DELAY = 1.0  # seconds between tries at such a queue
 
 
 def interval(look_seconds: float, poll_interval: float, poll_interval_max: float) -> float:
-    """Seconds until the next look, when the last one took `look_seconds`."""
+    """The seconds until the next look, when the last one took `look_seconds`."""
     return min(max(poll_interval, look_seconds / SHARE), poll_interval_max)
 
 
 def skip(queues: Iterable[QueueState], now: float, free: bool, poll_interval: float) -> list[str]:
-    """The queues that need no look: at their limit, or proving themselves by the batches they give.
+    """The queues that need no look: at their limit, or proved to have work by the batches they give.
 
     Without a free worker every queue that is worked on is skipped; so is one that backs off.
     """

@@ -16,23 +16,23 @@ def draw_count(limit: int, rng: Random) -> int:
 
 
 def draw_age(limit: float, rng: Random) -> float:
-    """A worker's own limit of age in seconds: `limit` less up to 10 %; 0 stays 0 (no limit)."""
+    """A child's own limit of age in seconds: `limit` less up to 10 %; 0 stays 0 (no limit)."""
     return limit * (1.0 - JITTER * rng.random())
 
 
 def expired(record: WorkerRecord, now: float) -> RetireReason | None:
-    """The limit that this worker has reached, if any."""
+    """The limit that this child has reached, if any."""
     if record.max_requests and record.work.done >= record.max_requests:
         return RetireReason.MAX_REQUESTS
     if record.life.state is WorkerState.BOOTING:
-        return None  # or one that boots for longer would never be of use
+        return None  # else one that takes longer to boot would never be of use
     if record.life.max_age and now >= record.started_at + record.life.max_age:
         return RetireReason.MAX_AGE
     return None
 
 
 class MemoryVerdict(str, Enum):
-    """RETIRE: after its batch, when its successor is ready. KILL: now, with the task that runs."""
+    """RETIRE: the child leaves when its successor is ready. KILL: the pipe goes now, with its task."""
 
     KEEP = "keep"
     RETIRE = "retire"
@@ -40,7 +40,7 @@ class MemoryVerdict(str, Enum):
 
 
 def judge_memory(held: int, *, max_memory: int, hard_memory: int) -> MemoryVerdict:
-    """What to do with a worker whose pipe holds so much; all in MiB, and a limit of 0 is none."""
+    """What to do with a worker whose pipe holds so much; all in MiB, and a limit of 0 is no limit."""
     if hard_memory and held > hard_memory:
         return MemoryVerdict.KILL
     return MemoryVerdict.RETIRE if max_memory and held > max_memory else MemoryVerdict.KEEP

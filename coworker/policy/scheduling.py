@@ -23,8 +23,8 @@ class QueueState(NamedTuple):
     concurrency: int = 0  # 0: no limit
     virtual_time: float = 0.0
     demand: int = 1
-    working: int = 0  # orders out
-    retry_at: float = 0.0  # not before, after claims that failed or came back empty
+    working: int = 0  # workers that have an order for it
+    retry_at: float = 0.0  # no claim before, after claims that failed or came back empty
     failures: int = 0  # claims in a row that the site refused
     failure: str = ""
     seen: bool = False  # a look has seen work since the last claim that gave some
@@ -32,11 +32,11 @@ class QueueState(NamedTuple):
     handed: int = 0  # items of it that wait for a worker of their identity
     last_identity: Identity | None = None
     progress_at: float = 0.0  # the last batch that was not empty
-    unserved_since: float = 0.0  # assignable, but no free worker fits; 0: served
+    unserved_since: float = 0.0  # since when it could have a worker and no free one fits; 0: served
 
     @property
     def limit(self) -> int:
-        """Workers at most; 0: no limit."""
+        """How many workers it may have; 0: no limit."""
         return 1 if self.info.linear else self.concurrency
 
     @property
@@ -50,7 +50,7 @@ class QueueState(NamedTuple):
 
 
 def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
-    """A look saw work in it. A queue that had nothing to do gains no credit for that time."""
+    """The state after a look saw work. A queue that had nothing to do gains no credit for that time."""
     if state.demand:
         return state._replace(info=info, seen=True)
     later = max(state.virtual_time, clock)
@@ -58,7 +58,7 @@ def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
 
 
 def claimed(state: QueueState, items: int, identity: Identity, now: float) -> QueueState:
-    """A batch was claimed from it, the first item for `identity`: a full one proves that there is more."""
+    """The state after a batch, its first item for `identity`, was claimed: a full one proves more work."""
     demand = state.demand + (items >= state.info.batch_limit)
     return state._replace(
         demand=demand, seen=False, empty=0, failures=0, failure="", progress_at=now, last_identity=identity
@@ -66,7 +66,7 @@ def claimed(state: QueueState, items: int, identity: Identity, now: float) -> Qu
 
 
 def begun(state: QueueState) -> QueueState:
-    """An order for it goes out: its next turn comes later. Its old virtual time is the scheduler's clock."""
+    """The state after an order was given: its next turn comes later, the old one is the scheduler's clock."""
     return state._replace(
         virtual_time=state.virtual_time + 1.0 / state.weight,
         working=state.working + 1,
@@ -78,9 +78,9 @@ def begun(state: QueueState) -> QueueState:
 def pick(
     queues: Iterable[QueueState], now: float, served: Callable[[QueueState], bool] = lambda _queue: True
 ) -> QueueState | None:
-    """The queue that is next; between equals the one with fewer workers.
+    """The queue whose turn it is; among equals the one with fewer workers.
 
-    `served` says whether a free worker fits it: a queue whose items were last of another is passed over.
+    `served` says whether a free worker fits a queue: one whose last items were of another is passed over.
     """
     best: QueueState | None = None
     for queue in queues:

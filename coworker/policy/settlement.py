@@ -1,12 +1,12 @@
 """What became of a claim whose answer never came: rows seen + claim → what to do (rules 3 to 7).
 
 Fates of an item:
- finished  the row is gone: the task ended, with an outcome nobody heard
- left      CiviCRM settled it already, or somebody else has it: not ours any more
- given_back  never begun (or ended by us at stop): given back with its try restored
+ finished      the row is gone: the task ended, with an outcome that nobody heard
+ left          CiviCRM settled it already, or somebody else has it: it is not ours any more
+ given_back    never begun, or ended by us at a stop: its try is restored, it may be claimed again
  try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
- try_counted  begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
- unknown   begun where nobody can see whether it still runs: to be looked at again (rule 9)
+ try_counted   begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
+ unknown       begun where nobody can see whether it still runs: to be looked at again (rule 9)
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LeaseAge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenClaim:
-    """What is to be judged of a claim. `leases`: any of them may be the one that a row shows."""
+    """The part of a claim to be judged. `leases`: any of them may be the one that a row shows."""
 
     queue: QueueInfo
     part: Unsettled
@@ -57,12 +57,12 @@ class OpenClaim:
 
     @property
     def in_order(self) -> bool:
-        """Runner `task` runs in order; of another runner the whole batch counts as begun (rule 4)."""
+        """Whether runItems runs in order, as for runner `task`; else all of it counts as begun (rule 4)."""
         return self.queue.runner == "task"
 
 
 class Verdict(NamedTuple):
-    """`run_count` and `release` (seconds from now, None for NULL) are what to write; `write` says which."""
+    """A fate, and the fields to `write`: `run_count`, and `release` (seconds from now, None for NULL)."""
 
     id: str
     fate: Fate
@@ -80,12 +80,12 @@ def under_our_lease(row: RowSeen, leases: Collection[LeaseAge], lease_time: int)
 
 
 def may_touch_release(row: RowSeen) -> bool:
-    """Whether enough of its lease is left for nobody else to claim it meanwhile (rule 6)."""
+    """Whether enough of the lease is left for nobody else to claim the row meanwhile (rule 6)."""
     return row.release_in is not None and row.release_in > LEASE_MARGIN
 
 
 def in_running_order(ids: list[str]) -> list[str]:
-    """RunItems fetches its items again, and runs them in the order of their ids."""
+    """The ids in the order in which runItems runs them: it fetches its items again, by id."""
     return sorted(ids, key=int) if all(map(str.isdecimal, ids)) else ids
 
 
@@ -108,13 +108,13 @@ def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
 def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
     """The rows that are still under this claim's lease.
 
-    A claim leases its rows by one statement, to one moment (contract A5): of those that might show it, one
-    that ends later was freed for a retry and claimed by somebody else meanwhile. Renewals may differ.
+    A claim leases all its rows to one moment (contract A5). So a row that might show this lease, but ends
+    later, has been freed for a retry and claimed by somebody else. This does not hold for renewals.
     """
     first, *renewed = claim.leases
     claimed = [row for row in rows if under_our_lease(row, [first], claim.queue.lease_time)]
     end = min((row.release_in for row in claimed if row.release_in is not None), default=None)
-    over = end is not None and end <= 0  # then others may have claimed what was ours in this very order
+    over = end is not None and end <= 0  # then others may have claimed rows of ours in this very order
     return frozenset(
         row.id
         for row in rows
@@ -144,7 +144,7 @@ def _verdict(
 
 
 def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
-    """The try counts. A claim makes it 1 at least: less is another's mistake (see `orphans`)."""
+    """The verdict on a begun item. A claim makes run_count 1 at least: less is another's mistake."""
     tried = max(1, row.run_count)
     if row.id in claim.part.poisoned:
         tried = max(tried, claim.queue.retry_limit + 2)
@@ -158,10 +158,10 @@ def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
 def orphans(
     rows: list[RowSeen], lease: LeaseAge, lease_time: int, named: Collection[str], *, sole: bool
 ) -> list[Verdict]:
-    """What a claim took whose answer never came (rule 7): rows under such a lease that no answer `named`.
+    """Judge what a claim without an answer took (rule 7): rows under such a lease that no answer `named`.
 
-    They may be another daemon's, unless we are the `sole` agent: then the try is restored and the lease left
-    to end, so nothing is lost and nothing freed that somebody runs.
+    Unless we are the `sole` agent they may be another daemon's. Then only the try is restored, and the lease
+    is left to end: nothing is lost, and nothing is freed that somebody runs.
     """
     verdicts = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""When a site shall be left alone although it answers (contract A6, D10): values in, reasons out."""
+"""When nothing may be claimed at a site although it answers (contract A6, D10): values in, reasons out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from coworker.version import age_key
 
 LOOK_EVERY = 10.0  # seconds between looks at the code and at the version of the database
-SETTLED_AFTER = 10.0  # seconds for which code must not change any more: a deployment takes its time
+SETTLED_AFTER = 10.0  # seconds for which code must have stayed as it is: a deployment takes its time
 FRESH_EVERY = 120.0  # seconds: settings are cached by each process, so control is replaced as often
-FRESH_WHILE_HELD = 15.0  # the same while what holds may end any moment
+FRESH_WHILE_HELD = 15.0  # the same while a hold may end any moment
 
 
 class Observed(NamedTuple):
-    """What is known of a site. Versions as it writes them; None: not to be seen."""
+    """What is known of a site. Versions are as the site writes them; None: it cannot be seen."""
 
     environment: str | None
     maintenance: bool | None
@@ -29,7 +29,7 @@ class Hold(NamedTuple):
 
 
 def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
-    """Why nothing shall be claimed now; [] if nothing speaks against it."""
+    """The holds of a site; [] if nothing forbids to claim."""
     found = []
     if seen.environment not in (None, "Production") and not allow_non_production:
         what = f"the site's environment is {seen.environment}, not Production"
@@ -44,7 +44,7 @@ def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
 
 
 def is_stale(seen: Observed) -> bool:
-    """Whether the database is newer than the code of the process that looked: it was booted before."""
+    """Whether the process that looked was booted before an upgrade: the database is newer than its code."""
     if not seen.code or not seen.database:
         return False
     return age_key(seen.database) > age_key(seen.code)

@@ -1,7 +1,7 @@
-"""How many children a site should have: whom to boot, whom to retire. One step of reconciling.
+"""How many children a site should have: which to boot, which to retire.
 
-Called for the workers of a site and, with a count of one, for its control. Stop and reload need no path
-of their own: they change `stopping` or `generation`, and this step does the rest (process rule 3).
+It is asked for the workers of a site and, with a count of one, for its control. Stop and reload need no path
+of their own: they change `stopping` or `generation`, and the next step does the rest (process rule 3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Member:
     generation: int
     expired: RetireReason | None = None
     idle_since: float = 0.0
-    progress_at: float = 0.0  # when it last reported: a long task's worker comes last
+    progress_at: float = 0.0  # when it last reported: a worker with a long task goes last
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Plan:
 
 
 def plan(wanted: Wanted, members: list[Member]) -> Plan:
-    """What to do now. Successors boot before those they replace retire; the total stays within
-    count + boot_budget, those that still finish their last batch included.
+    """What to do now. Successors boot before those that they replace retire; the total stays within count +
+    boot_budget, those included that still finish their last batch.
     """
     present = [m for m in members if m.state not in (WorkerState.RETIRING, WorkerState.GONE)]
     if wanted.stopping:
@@ -70,8 +70,8 @@ def _why_stale(member: Member, wanted: Wanted) -> RetireReason | None:
 
 
 def _retire_stale(wanted: Wanted, stale: list[Member], fresh: list[Member]) -> list[tuple[int, RetireReason]]:
-    """Old ones may go as far as new ones have taken their place. Idle ones first, then those whose
-    last report is newest: the one with an hour-long task rolls last.
+    """Retire old ones as far as new ones have taken their place: idle ones first, then those whose last
+    report is newest, so that the one with an hour-long task goes last.
     """
     booting = [m for m in stale if m.state is WorkerState.BOOTING]
     alive = sorted(
@@ -85,8 +85,8 @@ def _retire_stale(wanted: Wanted, stale: list[Member], fresh: list[Member]) -> l
 
 
 def _retire_surplus(wanted: Wanted, fresh: list[Member]) -> list[tuple[int, RetireReason]]:
-    """More than wanted: those that boot go first (they do nothing yet), then the longest idle,
-    and of the busy those whose last report is newest: a long task's worker comes last.
+    """Retire what is more than wanted: those that boot (they do nothing yet), then the longest idle, then of
+    the busy those whose last report is newest.
     """
     surplus = len(fresh) - wanted.count
     if surplus <= 0:
@@ -102,10 +102,9 @@ def _dispensable(member: Member) -> tuple[int, float]:
 
 
 def retarget(*, target: int, count: int, min_idle: int, present: int, timed_out: int, waiting: int) -> int:
-    """How many workers to keep: down to `min_idle` when they have nothing to do, up to `count` again
-    when work waits for a free one.
+    """How many workers to keep: down to `min_idle` when they are idle, up to `count` when work waits.
 
-    `timed_out`: idle for longer than idle_timeout. `waiting`: orders that no free or booting worker can take.
+    `timed_out`: how many were idle for idle_timeout. `waiting`: wants that no free or booting worker serves.
     """
     if waiting > 0:
         return max(1, min(count, max(target, present + waiting)))

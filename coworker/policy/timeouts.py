@@ -32,24 +32,24 @@ PLACING_SHARE = 0.5  # of a lease after which nobody begins handed items any mor
 RENEWAL_SHARE = 0.5  # of a lease after which it is renewed
 RENEWAL_MARGIN = LEASE_MARGIN + CLOCK_SLACK + 3  # seconds that must be left: the answer takes some
 LOOKS_PER_TASK = 4  # how often within a task_timeout control looks how far a batch is
-SHORTEST_LOOK = 0.2  # seconds between such looks at least
+SHORTEST_LOOK = 0.2  # seconds between such looks, at least
 
 
 def usable(lease_time: int) -> float:
-    """Seconds of a lease after which its order must end: what is left must suffice for the whole ladder.
+    """The seconds of a lease after which its order must end: what is left must suffice for the whole ladder.
 
-    A lease counts whole seconds of the site's clock: it may be up to one shorter.
+    A lease counts whole seconds of the site's clock: it may be up to one second shorter.
     """
     lease = max(1, lease_time - 1)
     return max(lease / 2, min(LEASE_SHARE * lease, lease - LADDER_SECONDS))
 
 
 def renew_after(lease_time: int) -> float:
-    """Seconds of a lease after which it is renewed; inf for one that is too short for that (rule 6)."""
+    """The seconds of a lease after which it is renewed; inf if it is too short for that (rule 14)."""
     latest = lease_time - RENEWAL_MARGIN
     return min(RENEWAL_SHARE * lease_time, latest) if latest >= 1 else inf
 
 
 def look_after(task_timeout: float) -> float:
-    """Seconds after which control looks how far a batch is."""
+    """The seconds after which control looks how far a batch is."""
     return max(SHORTEST_LOOK, task_timeout / LOOKS_PER_TASK)
