@@ -12,7 +12,7 @@ from coworker.child import settle as settling
 from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.site_probe import SiteProbe
-from coworker.child.tokens import minted
+from coworker.child.tokens import issue
 from coworker.civi.adapter import AdapterRows
 from coworker.civi.looking import Looker
 from coworker.civi.queues import ApiRows, RowStore
@@ -60,7 +60,7 @@ class Control(Body):
         elif isinstance(order, Fetch):
             self._fetch(order)
         elif isinstance(order, IssueToken):
-            self._mint(order)
+            self._issue_token(order)
 
     def wait_idly(self) -> None:
         """Wait until something happens, and now and then look at the state of the site."""
@@ -150,11 +150,11 @@ class Control(Body):
             self.link.post(HandedOff(claim, [item.id for item in items]))
         self.link.post(Fetched(queue, bool(items), failed=items is None))
 
-    def _mint(self, order: IssueToken) -> None:
+    def _issue_token(self, order: IssueToken) -> None:
         """Make a credential that lasts a few minutes, where the site can (from 5.63 on, contract B)."""
         credential, error = "", ""
         try:
-            credential = minted(self.client, order.contact)
+            credential = issue(self.client, order.contact)
         except CallError as refused:
             self._unless_lost(refused, "making a token")
             error = str(refused)

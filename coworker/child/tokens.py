@@ -23,7 +23,7 @@ class TokenMaker(Protocol):
     def of(self, contact: int) -> str: ...
 
 
-def minted(client: Api, contact: int) -> str:
+def issue(client: Api, contact: int) -> str:
     """A new credential, made by a trusted pipe (from 5.63 on). Raises CallError."""
     made = client.api4("AuthxCredential", "create", {"contactId": contact, "ttl": LIFETIME})
     try:

@@ -105,7 +105,7 @@ class Worker(Body):
     def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
         """Run our own part of a batch and hand off the rest. Whether all of it was ours."""
         queue = order.info.name
-        _, mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
+        mine, rest = matching.split(items, self.identity, self.own_domain, bind=order.bind)
         announced = self.identity is not None and not self.remote
         begun = [item.id for item in mine] if announced else []
         claim = self.claimer.claimed(queue, items, asked_at, begun)

@@ -15,7 +15,7 @@ from typing import Any
 
 from coworker.child.connect import adapter_of, client_of, connect, way
 from coworker.child.site_probe import SiteProbe
-from coworker.child.tokens import minted
+from coworker.child.tokens import issue
 from coworker.civi import launch
 from coworker.civi.connection import SiteClient
 from coworker.civi.features import SiteFeatures, Welcome, active_queues, probe
@@ -73,7 +73,7 @@ class Minter:
 
     def of(self, contact: int) -> str:
         """Return a credential for a contact. Raises CallError."""
-        return minted(self.control, contact)
+        return issue(self.control, contact)
 
 
 @contextmanager

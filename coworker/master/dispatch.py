@@ -142,24 +142,19 @@ class Dispatch:
         """Open a claim that brought items: (it, how many the worker runs itself, the queue's state)."""
         items = unpack(report.items)
         bind = not self.settings.workers.max_per_identity
-        _, mine, _ = matching.split(items, worker.work.identity, worker.life.domain, bind=bind)
+        mine, _ = matching.split(items, worker.work.identity, worker.life.domain, bind=bind)
         identity = (mine or items)[0].identity
-        state = self._took(worker, report.queue, identity, len(items), report.at - report.seconds, now)
-        announced = worker.work.identity is None or worker.remote  # then it says so itself
-        begun = [] if announced else [item.id for item in mine]
+        state = self.batch(worker, report.queue, identity, len(items), report.at - report.seconds, now)
+        says_so = worker.work.identity is None or worker.remote  # when it sends them: RunSent
+        begun = [] if says_so else [item.id for item in mine]
         lease = Lease(report.at, report.seconds)
         claim = self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
         return claim, len(mine), state
 
-    def batch_done(
+    def batch(
         self, worker: WorkerRecord, queue: str, identity: Identity, items: int, asked_at: float, now: float
     ) -> QueueState:
-        """Note a batch that was claimed at `asked_at` and has ended. Returns the state of the queue."""
-        return self._took(worker, queue, identity, items, asked_at, now)
-
-    def _took(
-        self, worker: WorkerRecord, queue: str, identity: Identity, items: int, asked_at: float, now: float
-    ) -> QueueState:
+        """Note a batch whose claim was sent at `asked_at`. Returns the state of its queue."""
         self.claiming(worker, None, asked_at)
         worker.work.claims += 1
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1

@@ -55,7 +55,7 @@ class Handoff:
         self.settings = settings
         self._told.clear()
 
-    def hand_on(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
+    def hand_off(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
         """Take items that the worker hands off: they wait, in groups of one identity."""
         groups: dict[Identity, list[Item]] = {}
         for item in self._ledger.hand(claim_id, ids, worker):

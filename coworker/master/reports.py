@@ -73,7 +73,7 @@ class WorkReports:
         """Take a whole batch. The next report sets the next deadline: this one is never the last."""
         who = Identity(report.contact, report.domain)
         ids, aborted = self._note(record, report, report.queue, now)
-        state = self.dispatch.batch_done(record, report.queue, who, len(ids), report.asked_at, now)
+        state = self.dispatch.batch(record, report.queue, who, len(ids), report.asked_at, now)
         self.deadlines.progressed(record, now)
         used_up = self.dispatch.count(record, len(ids))
         return self._one_more(state, now) or aborted or used_up
@@ -90,7 +90,7 @@ class WorkReports:
         return False
 
     def _handed_off(self, record: WorkerRecord, report: m.HandedOff, now: float) -> bool:
-        self.dispatch.handoff.hand_on(record.id, report.claim, report.ids, now)
+        self.dispatch.handoff.hand_off(record.id, report.claim, report.ids, now)
         return True
 
     def _refused(self, _record: WorkerRecord, report: m.Refused, _now: float) -> bool:

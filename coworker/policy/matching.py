@@ -33,11 +33,11 @@ def serves_domain(domain: int | None, identity: Identity) -> bool:
 
 def split(
     items: Sequence[Item], bound: Identity | None, domain: int | None = None, *, bind: bool = True
-) -> tuple[Identity | None, list[Item], list[Item]]:
-    """Split a batch into the worker's own part and the rest, each in batch order: (identity, mine, rest).
+) -> tuple[list[Item], list[Item]]:
+    """Split a batch into the worker's own part and the rest, each in batch order: (mine, rest).
 
     An unbound worker takes the first identity that its domain may serve, and if it may not `bind` by itself,
-    the first that is not a contact's. The identity is None if nothing is the worker's own.
+    the first that is not a contact's.
     """
     identity = bound
     if bound is None:
@@ -49,7 +49,7 @@ def split(
         # The items keep the identity that they came with: a worker in another domain may have to run them.
         is_mine = item.identity == identity or as_served(item.identity, domain) == identity
         (mine if is_mine else rest).append(item)
-    return identity, mine, rest
+    return mine, rest
 
 
 def fits(record: WorkerRecord, identity: Identity | None, crowded: Collection[Identity] = ()) -> bool:

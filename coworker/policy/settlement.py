@@ -134,7 +134,7 @@ def _verdict(
         over = row.release_in is not None and row.release_in <= 0
         return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
     if begun and not claim.part.stopped_by_us:
-        return _released(row, claim)
+        return _counted(row, claim)
     release = ("release_time",) if may_touch_release(row) else ()
     if row.run_count < 1:
         return Verdict(item_id, Fate.GIVEN_BACK, release, release=claim.part.delay or None)
@@ -143,7 +143,7 @@ def _verdict(
     )
 
 
-def _released(row: RowSeen, claim: OpenClaim) -> Verdict:
+def _counted(row: RowSeen, claim: OpenClaim) -> Verdict:
     """The verdict on a begun item. A claim makes run_count 1 at least: less is another's mistake."""
     tried = max(1, row.run_count)
     if row.id in claim.part.poisoned:

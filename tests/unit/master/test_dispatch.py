@@ -119,7 +119,7 @@ def test_handed_items_go_to_a_worker_of_their_identity_and_hold_the_queue_back()
     bench.seen("q", batch_limit=2)
     bench.assign(1)
     assert bench.took(1, "1.1", ["1", "2"], contact=100, domain=1) == 0
-    bench.dispatch.handoff.hand_on(1, "1.1", ["1", "2"], 1.0)
+    bench.dispatch.handoff.hand_off(1, "1.1", ["1", "2"], 1.0)
     assert bench.assign(2) == {}
     (order,) = bench.assign(3).values()
     assert (order.claim, order.info.name, order.items) == ("1.1", "q", [[100, 1, ["1", "2"]]])
@@ -132,7 +132,7 @@ def test_handed_items_that_nobody_takes_go_back_after_two_seconds():
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"], contact=100, domain=1)
-    bench.dispatch.handoff.hand_on(1, "1.1", ["1"], 1.0)
+    bench.dispatch.handoff.hand_off(1, "1.1", ["1"], 1.0)
     assert bench.dispatch.next_at(2.5, boot_seconds=1.0) == 3.0
     bench.assign(2, now=2.9)
     assert bench.settlements() == []
@@ -147,7 +147,7 @@ def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"], contact=100, domain=1)
-    bench.dispatch.handoff.hand_on(1, "1.1", ["1"], 1.0)
+    bench.dispatch.handoff.hand_off(1, "1.1", ["1"], 1.0)
     due = bench.dispatch.next_at(10.0, boot_seconds=1.0)
     assert 1000 < due < 2000, "of a lease of 3,600 seconds"
     bench.assign(2, now=due - 1)

@@ -10,9 +10,9 @@ A, B = Identity(100, 1), Identity(101, 1)
 
 def test_a_batch_is_split_by_identity_in_order():
     items = [Item("1", A), Item("2", SYSTEM), Item("3", B), Item("4", A)]
-    assert matching.split(items, None) == (A, [items[0], items[3]], [items[1], items[2]])
-    assert matching.split(items, SYSTEM) == (SYSTEM, [items[1]], [items[0], items[2], items[3]])
-    assert matching.split(items[1:2], A) == (A, [], items[1:2])
+    assert matching.split(items, None) == ([items[0], items[3]], [items[1], items[2]])
+    assert matching.split(items, SYSTEM) == ([items[1]], [items[0], items[2], items[3]])
+    assert matching.split(items[1:2], A) == ([], items[1:2])
 
 
 def test_choose_prefers_who_knows_the_queue_then_the_identity_then_an_unbound_one():
