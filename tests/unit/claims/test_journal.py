@@ -112,3 +112,47 @@ def test_whatever_a_kill_cuts_off_no_claim_that_was_noted_is_forgotten(tmp_path_
     settlements, lost = reopened(path)
     assert {each for entry in settlements for each in entry.ids} == wanted
     assert len(lost) == claimed
+
+
+def test_what_could_not_be_written_is_to_be_said_otherwise_until_it_is(journal, monkeypatch):
+    journal.claiming(QUEUE, 4.5)
+    assert not journal.behind
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda _fd, _data: (_ for _ in ()).throw(OSError(28, "full")))
+        journal.claimed("7.1", ITEMS, LEASE, begun=[])
+        assert journal.behind
+    journal.run_sent("7.1", ["1"])
+    assert not journal.behind
+
+
+def test_what_is_no_news_waits_for_the_next_line_and_is_written_when_none_comes(journal, path):
+    journal.claiming(QUEUE, 4.5)
+    before = path.stat().st_size
+    journal.gave_nothing()
+    assert path.stat().st_size == before
+    journal.flush()
+    size = path.stat().st_size
+    assert size > before
+    journal.flush()
+    assert path.stat().st_size == size
+
+
+def test_it_is_not_cut_back_while_anything_is_open(journal, path):
+    journal.claiming(QUEUE, 4.5)
+    journal.claimed("7.1", [Item("x")], LEASE, begun=[])
+    while path.stat().st_size < 2 * CUT:
+        journal.claiming(QUEUE, 4.5)
+        journal.gave_nothing()
+    ((entry,), _) = reopened(path)
+    assert entry.ids == ["x"]
+
+
+def test_what_another_has_claimed_is_open_where_it_is_to_be_run(journal, path):
+    journal.handed("3.1", QUEUE, ITEMS[:2], [LEASE])
+    journal.run_sent("3.1", ["1"])
+    ((entry,), _) = reopened(path)
+    assert (entry.part.sent, entry.part.unsent) == (["1"], ["2"])
+
+
+def test_nobody_else_reads_it(path, journal):
+    assert path.stat().st_mode & 0o777 == 0o600
