@@ -98,6 +98,7 @@ def test_when_control_goes_those_that_wait_for_it_may_ask_again_and_are_told_onc
     site.ended(control, ExitStatus(signal=9), 2.2)
     assert sent_to(master, busy, m.Token) == [m.Token(100, "", m.NO_CONTROL)]
     assert sent_to(master, free, m.Token) == [m.Token(200, "secret")]
+    assert not site.control_orders.tokens.asked, "or its successor would seem to have something to do"
     site.decide(3.0)
     successor = next(r for r in reversed(master.records) if r.role is Role.CONTROL)
     site.heard(successor, m.Ready("6.13.3", 0.5), 3.5)
