@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "coworker"
+ROOT = Path(__file__).parent.parent
+PACKAGE, UNIT = ROOT / "coworker", ROOT / "tests" / "unit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (  # from the top; imports point down, or stay within their package
     ("__main__",),
@@ -44,6 +45,26 @@ WRITERS = {
 }
 QUEUE_STATE_WRITERS = {"master/queue_states.py", "policy/scheduling.py"}
 UNKNOWN_TO_POLICY = {"os", "time", "socket", "signal", "logging", "subprocess", "select", "threading"}
+# Whose files have a unit test of their name each, and which of them only real processes can try.
+TESTED = {"master", "child", "claims", "ipc", "policy", "wire", "log", "model", "version"}
+COVERED_ELSEWHERE = {
+    "child/body.py": "tests/system/test_pipes.py",
+    "child/child.py": "tests/component/test_children.py",
+    "child/connect.py": "tests/system/test_ways.py",
+    "child/control.py": "tests/system/test_settling.py",
+    "child/site_child.py": "tests/system/test_boot_failures.py",
+    "child/worker.py": "tests/system/test_identities.py",
+    "master/children.py": "tests/component/test_children.py",
+    "master/daemon.py": "tests/system/test_start.py",
+    "master/effects.py": "tests/system/test_signals.py",
+    "master/master.py": "tests/system/test_signals.py",
+}
+TESTS_OF_SEVERAL = {  # unit tests that are named after no file, with the reason
+    "civiserver/test_harm.py": "what the whole Python site lets a daemon do, as CiviCRM does",
+    "config/test_problems.py": "every problem that a settings file can have, whichever file names it",
+    "master/test_site_machine.py": "a state machine: a site, with any schedule of what may happen",
+    "policy/test_settlement_machine.py": "a state machine: settling, with another daemon between its steps",
+}
 LIGHT = {"cli/pipe.py", "queues", "civiserver"}  # started for every worker
 
 
@@ -275,3 +296,41 @@ def test_whether_to_decide_is_set_in_one_place():
         if isinstance(node, ast.FunctionDef) and any(target.attr == "dirty" for target, _ in assigned(node))
     ]
     assert found == [f"master/site.py:{name}" for name in ("__init__", "happened", "decide")]
+
+
+# --- where the tests of a file are ---
+
+
+def unit_test_of(name):
+    """Where the unit test of this file of the package is, or would be."""
+    path = UNIT / name
+    return path.with_name(f"test_{path.name}")
+
+
+def core_files():
+    """All but the empty ones."""
+    return [
+        str(path.relative_to(PACKAGE))
+        for path in FILES
+        if package_of(path) in TESTED and path.name != "__init__.py"
+    ]
+
+
+@pytest.mark.parametrize("name", core_files())
+def test_a_file_has_a_unit_test_of_its_name_or_is_known_to_be_tested_elsewhere(name):
+    test, elsewhere = unit_test_of(name), COVERED_ELSEWHERE.get(name)
+    if elsewhere is None:
+        assert test.exists(), f"{name} has no {test.relative_to(ROOT)}"
+    else:
+        assert (ROOT / elsewhere).exists(), f"{name}: there is no {elsewhere}"
+        assert not test.exists(), f"{name} has a unit test by now: it need not be in COVERED_ELSEWHERE"
+
+
+def test_what_is_known_to_be_tested_elsewhere_is_still_there():
+    assert set(COVERED_ELSEWHERE) <= set(core_files())
+
+
+def test_a_unit_test_is_named_after_its_file():
+    wanted = {unit_test_of(path.relative_to(PACKAGE)) for path in FILES}
+    nameless = {str(path.relative_to(UNIT)) for path in UNIT.rglob("test_*.py") if path not in wanted}
+    assert nameless == set(TESTS_OF_SEVERAL)

@@ -1,0 +1,38 @@
+"""A site's dispatch with free workers, and no process in sight."""
+
+from random import Random
+
+from coworker.ipc import messages as m
+from coworker.master.dispatch import Dispatch
+from coworker.model import SYSTEM
+from support.fake_master import FakeLog
+from support.records import record, site_settings, work_found
+
+
+class Bench:
+    """A dispatch with `count` free workers, and the log it wrote."""
+
+    def __init__(self, count=2, queues=(), **workers):
+        log = FakeLog()
+        self.lines = log.lines
+        settings = site_settings(queues=queues, **workers)
+        self.dispatch = Dispatch(settings, log, Random(1))
+        self.workers = {n: record(n, SYSTEM) for n in range(1, count + 1)}
+
+    def seen(self, *names, now=1.0, **info):
+        self.dispatch.queues.look(now, free=True, control=9)
+        self.dispatch.queues.work_found(work_found(*names, **info), now)
+
+    def assign(self, *numbers, now=1.0, claim=True):
+        free = [self.workers[n] for n in numbers or self.workers]
+        return {w.id: order for w, order in self.dispatch.assign(free, now, claim=claim)}
+
+    def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
+        items = [[contact, domain, list(ids)]]
+        report = m.Claimed(claim, queue, items, now, 0.0)
+        _, own, _ = self.dispatch.claimed(self.workers[number], report, now)
+        return own
+
+    def settlements(self):
+        pending = self.dispatch.settler.settlements.pending.values()
+        return [(e.part.sent, e.part.unsent, e.part.delay) for e in pending]
