@@ -239,7 +239,7 @@ class Assignment:
     """What a child works on. Written by `Dispatch` alone."""
 
     identity: Identity | None = None  # None: not bound yet
-    promised: Identity | None = None  # of whom it was sent items, while it is unbound
+    promised: Identity | None = None  # the identity of handed items that it was sent while it was unbound
     queue: str | None = None  # what it works on while BUSY
     last_queue: str | None = None
     claiming: str | None = None  # the queue of a claim that was sent and not answered
@@ -264,13 +264,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkerRecord:
-    """The master's view of one child of a site: its name, and three parts, each written by one class only.
+    """The master's view of one child of a site: who it is, and three parts, each written by one class only.
 
     The child itself is child.worker or child.control.
     """
 
     id: int  # unique for the life of the master
-    slot: int  # 1..count, the number in the title; 0 for control
+    slot: int  # the number in its title, the lowest that was free; 0 for control
     site: str
     role: Role
     started_at: float  # monotonic seconds

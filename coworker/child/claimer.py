@@ -1,4 +1,4 @@
-"""Claiming items from a queue: each claim is noted and reported before it is sent (rules 7 and 10)."""
+"""Claiming items from a queue: each claim is noted before it is sent, and reported (rules 7 and 10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DatabaseLostError(ProtocolError):
 
 @dataclass
 class Claimer:
-    """The claims of one child, whose number begins their names."""
+    """The claims of one child; their names begin with the number of the `child`."""
 
     child: int
     link: ChildLink

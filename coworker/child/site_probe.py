@@ -8,9 +8,9 @@ from collections.abc import Callable
 from coworker.civi.connection import SiteClient
 from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
-from coworker.policy.site_health import LOOK_EVERY
 from coworker.version import version_key
 
+PROBE_EVERY = 10.0  # seconds between looks at the code and at the version of the database
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
@@ -50,7 +50,7 @@ class SiteProbe:
 
     def look(self) -> SiteState | None:
         """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
-        self._next_at = time.monotonic() + LOOK_EVERY
+        self._next_at = time.monotonic() + PROBE_EVERY
         digest, what = self._digest() if self._digest is not None else ("", "")
         now = SiteState(self._environment, self._maintenance, self._code, self._database(), digest, what)
         if now == self._last:

@@ -1,4 +1,4 @@
-"""Which queues have work, without counting rows and without claiming (doc/design.md).
+"""Which queues have work, without claiming, and from 6.4 on without counting rows (doc/design.md).
 
 Counting what is ready costs 10 ms at 10,000 rows and 140 ms at 100,000; the distinct names of the queues
 that have rows, and then a look at one row of each, cost 1 to 2 ms a queue at any size.
@@ -57,7 +57,7 @@ class Looker:
         return self.features.queue_item
 
     def look(self, skip: Collection[str] = ()) -> LookResult:
-        """Find the queues with work, except those in `skip` (the ones being worked on).
+        """Find the queues with work, except those in `skip` (at work, or backing off).
 
         A failure of one queue is kept in `failed`. Raises CallError for what concerns the whole site.
         """

@@ -1,1 +1,1 @@
-"""What is claimed and not ended, in files: one format, written by two, read by one."""
+"""What is claimed and not ended, in files: children and the master write them, `reading` alone reads them."""

@@ -42,7 +42,7 @@ class LostIntent(NamedTuple):
 class Snapshot(NamedTuple):
     """All that the file holds. `renewed`: claims whose rows may show other leases than their first one.
 
-    A renewal that is under way since a moment is written as Lease(inf, moment): it may begin at any time.
+    A renewal that was asked for at T and not answered is written as Lease(inf, T): it may have begun since.
     `crashes`: {queue: {item: [count, at]}}, see master.crash_counts.
     """
 

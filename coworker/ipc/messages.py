@@ -2,8 +2,8 @@
 
 Orders go down to a child, reports go up to the master. A claim is named by the child that made it and a
 counter: `"7.42"` is the 42nd claim of child 7. Items and outcomes travel as `packing` packs them; a field
-that is a QueueInfo, a Lease or an Unsettled is one again when `decode` returns it. A child without a pipe
-knows only Note, Bye, Flush and Retire.
+that is a QueueInfo, a Lease or an Unsettled is one again when `decode` returns it. A child that serves
+no site knows only Note, Bye, Flush and Retire.
 """
 
 import json
@@ -18,7 +18,7 @@ from coworker.model import Lease, QueueInfo, Unsettled
 
 
 class Look(NamedTuple):
-    """Control: find queues with work, but for those in `skip`, and those `remembered` that have no rows."""
+    """Control: find the queues with work, but those in `skip`; say which `remembered` ones have no rows."""
 
     skip: list[str]
     remembered: Sequence[str] = ()
@@ -208,7 +208,7 @@ class Claimed(NamedTuple):
 
 
 class HandedOff(NamedTuple):
-    """These items of the claim belong to another identity; another worker must run them."""
+    """Another worker must run these items of the claim: they are of another identity, or control claimed."""
 
     claim: str
     ids: list[str]
@@ -293,7 +293,7 @@ class Idle(NamedTuple):
 
 
 class ClaimFailed(NamedTuple):
-    """The site refuses claims from this queue; the pipe lives."""
+    """The queue could not be claimed from (refused, or the claim could not be noted); the pipe lives."""
 
     queue: str
     message: str

@@ -43,7 +43,7 @@ BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does no
 REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
 LAST_READS = 64  # of what a dead child said: more than a socket holds
 
-Body = Callable[[Channel, SignalInbox], None]  # what runs in the child
+ChildMain = Callable[[Channel, SignalInbox], None]  # what runs in the child
 
 
 class ReportSink(Protocol):
@@ -73,9 +73,9 @@ class Children:
         self._timers = timers
         self._children: dict[int, _Child] = {}
 
-    def start(self, body: Body, sink: ReportSink, child: Any) -> int:
-        """Fork a child that runs `body`; `sink` is told of it as `child`. Returns its pid. Raises OSError."""
-        pid, channel = _fork(body)
+    def start(self, main: ChildMain, sink: ReportSink, child: Any) -> int:
+        """Fork a child that runs `main`; `sink` is told of it as `child`. Returns its pid. Raises OSError."""
+        pid, channel = _fork(main)
         self._children[pid] = _Child(Link(channel), sink, child)
         self._poller.register(channel.fileno(), partial(self._on_readable, pid))
         return pid
@@ -134,8 +134,8 @@ class Children:
             self._timers.set("reap", now + REAP_INTERVAL, self.reap)
 
 
-def _fork(body: Body) -> tuple[int, Channel]:
-    """Fork a child that runs `body` and exits. Returns (pid, the master's end of its socket).
+def _fork(main: ChildMain) -> tuple[int, Channel]:
+    """Fork a child that runs `main` and exits. Returns (pid, the master's end of its socket).
 
     Raises OSError when there is no process or descriptor to be had.
     """
@@ -146,7 +146,7 @@ def _fork(body: Body) -> tuple[int, Channel]:
             sys.stderr.flush()
             pid = os.fork()
             if pid == 0:
-                _in_child(body, theirs)
+                _in_child(main, theirs)
     except OSError:
         ours.close()
         raise
@@ -155,7 +155,7 @@ def _fork(body: Body) -> tuple[int, Channel]:
     return pid, Channel(ours)
 
 
-def _in_child(body: Body, sock: socket.socket) -> None:
+def _in_child(main: ChildMain, sock: socket.socket) -> None:
     """Run `body` and exit. Nothing of the master's is cleaned up here: it is the master's."""
     status = 1
     try:
@@ -169,7 +169,7 @@ def _in_child(body: Body, sock: socket.socket) -> None:
         os.close(null)
         signals = for_child(MASTER_SIGNALS, CHILD_SIGNALS)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        body(Channel(sock), signals)
+        main(Channel(sock), signals)
         status = 0
     finally:
         with contextlib.suppress(Exception):

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint
 from coworker.claims.journal import child_file
-from coworker.claims.reading import read_child
 from coworker.errors import IllegalMoveError
-from coworker.ipc.messages import Report
+from coworker.ipc import messages as m
+from coworker.ipc.packing import pack
 from coworker.master.control_orders import ControlOrders
 from coworker.master.dispatch import Dispatch
+from coworker.master.ledger import Ledger
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
-from coworker.master.recovery import held, unsaid
 from coworker.master.staff import Staff
 from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy.backoff import PROBE_CAP
 from coworker.unix.memory import OomWatch
+
+ROUNDED = 1e-5  # seconds, above the error of times with six decimals
+Unsaid = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ended
 
 
 @dataclass(slots=True)
@@ -37,14 +41,14 @@ class Departures:
     oom: OomWatch = field(default_factory=OomWatch)
 
     def hear_unsaid(
-        self, record: WorkerRecord, hear: Callable[[WorkerRecord, Report, float], object], now: float
+        self, record: WorkerRecord, hear: Callable[[WorkerRecord, m.Report, float], object], now: float
     ) -> None:
         """Hear from its journal, which is written first, what a dead child had no time to say (rule 10)."""
         if record.life.said_bye:
             return
         path = child_file(self.claims, record.life.pid, record.id)
         try:
-            for report in unsaid(read_child(path, record.life.log), record):
+            for report in unsaid(reading.read_child(path, record.life.log), record):
                 if (still := held(report, record, self.dispatch.ledger)) is not None:
                     hear(record, still, now)
         except FileNotFoundError:
@@ -69,7 +73,8 @@ class Departures:
             cause = "the worker was killed by the kernel, which had no memory left"
         if record.work.claiming is not None:
             life.log.event("error", "claim_unanswered", queue=record.work.claiming, reason=cause)
-            # Without a pause one pipe after the other would be lost to a database that takes no claims.
+            # Without a pause one pipe after the other would be lost to a database that takes no claims; but a
+            # site may be well again soon, so the pause is as short as between probes.
             self.dispatch.queues.claim_failed(record.work.claiming, cause, now, cap=PROBE_CAP)
         # Whatever it was leaving for, if the stop ended its pipe, it was not the fault of the task that ran.
         stopped_by_us = halting and not life.last_words and life.retire_reason is not RetireReason.TIMEOUT
@@ -82,3 +87,41 @@ class Departures:
         blameless = record.life.retire_reason is RetireReason.DATABASE
         self.dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
         self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))
+
+
+def unsaid(records: Iterable[reading.Record], worker: WorkerRecord) -> list[Unsaid]:
+    """The reports that a child's records stand for, beyond those that were heard of it, in order.
+
+    A child says some things in passing, up to a moment later (`link.PASSING`), but notes them before.
+    """
+    said: list[Unsaid] = []
+    sent: reading.ClaimSent | None = None
+    queue = ""
+    for record in records:
+        if isinstance(record, reading.ClaimSent):
+            sent, queue = record, record.queue.name
+        elif isinstance(record, reading.ClaimAnswered):
+            sent = None
+            number = record.claim.partition(".")[2]
+            if number.isdecimal() and int(number) > worker.work.claims:
+                said.append(m.Claimed(record.claim, queue, pack(record.items), *record.lease))
+        elif isinstance(record, reading.ClaimGaveNothing):
+            sent = None
+        elif not isinstance(record, reading.TakenOver):
+            said.append(record)
+    if sent is not None and sent.at > worker.work.claiming_at + ROUNDED:
+        said.append(m.Claiming(queue, sent.at))
+    elif sent is None and queue and worker.work.claiming is not None:
+        said.append(m.NotClaimed(queue))
+    return said
+
+
+def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
+    """The report without items that the worker, as far as was heard, holds no more; None if it is void."""
+    if not isinstance(report, m.RunSent | m.NotBegun):
+        return report
+    claim = ledger.claims.get(report.claim)
+    if claim is None:
+        return None
+    mine = {entry.item.id for entry in claim.held_by(worker.id)}
+    return report._replace(ids=[each for each in report.ids if each in mine])

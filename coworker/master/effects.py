@@ -17,7 +17,7 @@ from coworker.model import WorkerRecord
 
 
 class Effects(Protocol):
-    """All that a site can do to the world."""
+    """What a site asks of the master. Processes of pipes it kills itself (`pipe_groups`, `deadlines`)."""
 
     timers: Timers
     rng: Random

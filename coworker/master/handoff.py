@@ -20,12 +20,14 @@ from coworker.master.settler import Settler
 from coworker.model import Identity, Item, Unsettled, WorkerRecord
 from coworker.policy import matching, timeouts
 
-REFUSED_DELAY = 60  # seconds until they may be claimed again
+HANDED_PATIENCE = 2.0  # seconds that handed items wait for a worker of their identity before they go back
+CROWDED_DELAY = 10  # seconds until they may be claimed again if their contact is at its limit of workers
+REFUSED_DELAY = 60  # seconds until they may be claimed again if no pipe can run them
 
 
 @dataclass(slots=True)
 class HandedGroup:
-    """Handed items of one claim and one identity, and `since` when they wait (monotonic seconds)."""
+    """Handed items of one claim and one identity; they have waited since `since` (monotonic seconds)."""
 
     claim: Claim
     identity: Identity
@@ -94,7 +96,7 @@ class Handoff:
                 return worker, group
             if now >= self._give_back_at(group):
                 crowd = group.identity in crowded
-                self.give_back(group, delay=matching.CROWDED_DELAY if crowd else 0)
+                self.give_back(group, delay=CROWDED_DELAY if crowd else 0)
         return None
 
     @staticmethod
@@ -127,9 +129,9 @@ class Handoff:
         return min(map(self._give_back_at, self.groups), default=inf)
 
     def _give_back_at(self, group: HandedGroup) -> float:
-        """When a group goes back. One that cannot waits for its worker while enough of its lease is left."""
+        """When a group goes back. If it cannot, it waits for its worker while enough of its lease is left."""
         if self.can_give_back:
-            return group.since + matching.HANDED_LIMIT
+            return group.since + HANDED_PATIENCE
         usable = timeouts.usable(group.claim.queue.lease_time)
         return group.claim.claimed_at + timeouts.PLACING_SHARE * usable
 

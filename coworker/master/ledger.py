@@ -1,4 +1,4 @@
-"""Every claim that was made and has not ended. Each of its items ends exactly once (rule 13).
+"""Every claim that is known to have brought items and has not ended. Each item ends exactly once (rule 13).
 
 An item is HELD by the worker that will run it, HANDED while the master looks for a worker of its identity,
 or SETTLING while control finds out what became of it. This is only a book: nothing here waits or sends.
@@ -28,7 +28,7 @@ class Entry:
 
     item: Item
     place: Place
-    worker: int  # whose pipe it is meant for, or was
+    worker: int  # the id of the worker that has it, or had it last
     begun: bool = False  # runItems with it was sent, as far as we were told
     given: bool = False  # another worker made the claim
 

@@ -1,8 +1,7 @@
-"""What only journals know: of a child that died, and of a whole daemon that was killed.
+"""After a KILL of everything: what the journals of the former daemon say is open is settled first of all.
 
-What a dead child had no time to say is heard as if it had said it. After a KILL of everything the former
-children and their pipes are ended first; then what their journals say is open goes into the ledger of this
-master and is settled, and only after that is anything claimed (rule 10).
+The former children and their pipes are ended first; then all that is open goes into the ledger of this master
+(rule 10).
 """
 
 from __future__ import annotations
@@ -14,66 +13,18 @@ from pathlib import Path
 
 from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint, LostIntent, Snapshot
-from coworker.claims.reading import Record, Remains, Remembered
+from coworker.claims.reading import Remains, Remembered
 from coworker.ipc import messages as m
-from coworker.ipc.packing import pack
 from coworker.log import EventLog
 from coworker.master.crash_counts import CrashCounts
 from coworker.master.dispatch import Dispatch
-from coworker.master.ledger import Ledger, Place
+from coworker.master.ledger import Place
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
-from coworker.model import Item, Lease, QueueInfo, Unsettled, WorkerRecord
+from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.policy.settlement import in_running_order
 
 CAUSE = "the daemon was killed"
 SLACK = 10.0  # seconds beyond its own time-out that a claim may have taken
-ROUNDED = 1e-5  # seconds, above the error of times with six decimals
-
-Unsaid = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ended
-
-
-# --- a child that died before it could say all -----------------------------------------------------
-
-
-def unsaid(records: Iterable[Record], worker: WorkerRecord) -> list[Unsaid]:
-    """The reports that a child's records stand for, beyond those that were heard of it, in order.
-
-    A child says some things in passing, up to a moment later (`link.PASSING`), but notes them before.
-    """
-    said: list[Unsaid] = []
-    sent: reading.ClaimSent | None = None
-    queue = ""
-    for record in records:
-        if isinstance(record, reading.ClaimSent):
-            sent, queue = record, record.queue.name
-        elif isinstance(record, reading.ClaimAnswered):
-            sent = None
-            number = record.claim.partition(".")[2]
-            if number.isdecimal() and int(number) > worker.work.claims:
-                said.append(m.Claimed(record.claim, queue, pack(record.items), *record.lease))
-        elif isinstance(record, reading.ClaimGaveNothing):
-            sent = None
-        elif not isinstance(record, reading.TakenOver):
-            said.append(record)
-    if sent is not None and sent.at > worker.work.claiming_at + ROUNDED:
-        said.append(m.Claiming(queue, sent.at))
-    elif sent is None and queue and worker.work.claiming is not None:
-        said.append(m.NotClaimed(queue))
-    return said
-
-
-def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
-    """The report without items that the worker, as far as was heard, holds no more; None if it is void."""
-    if not isinstance(report, m.RunSent | m.NotBegun):
-        return report
-    claim = ledger.claims.get(report.claim)
-    if claim is None:
-        return None
-    mine = {entry.item.id for entry in claim.held_by(worker.id)}
-    return report._replace(ids=[each for each in report.ids if each in mine])
-
-
-# --- a daemon that was killed ------------------------------------------------------------------------
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a child reports, and what that means to its site: bookkeeping first, then whether to decide again.
+"""What a child reports of itself and its work, and what follows: bookkeeping, then whether to decide again.
 
 Every handler returns the latter, for `Site.heard`. What control answers is in `control_orders`.
 """

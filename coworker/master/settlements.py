@@ -1,4 +1,4 @@
-"""The master's list of claims that control must end: what to ask, and when to ask again."""
+"""The settlements that are pending: which control was asked, and when to ask again."""
 
 from __future__ import annotations
 

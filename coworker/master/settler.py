@@ -1,4 +1,4 @@
-"""The master's side of settling: what must be ended, what control is asked, and what its answers mean."""
+"""The master's side of settling: what must be ended, the orders for that, and what their answers mean."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class SiteHealth:
 
     def due_at(self) -> float:
         """When changed code will have stayed as it is for long enough (monotonic seconds)."""
-        return self._new[2] + site_health.SETTLED_AFTER if self._new else inf
+        return self._new[2] + site_health.CODE_STABLE_AFTER if self._new else inf
 
     def tend(self, now: float) -> bool:
         """Whether new code is complete now, so that all who booted before are to be replaced."""

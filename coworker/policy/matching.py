@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from coworker.model import SYSTEM, Identity, Item, RetireReason, WorkerRecord, WorkerState
 
 STARVING = 5.0  # seconds that a queue may wait for a worker that fits while others are busy
-CROWDED_DELAY = 10  # seconds until items may be claimed again whose contact is at its limit of workers
-HANDED_LIMIT = 2.0  # seconds that handed items may wait for their worker before they go back
 
 
 def as_served(identity: Identity, domain: int | None) -> Identity:

@@ -25,7 +25,7 @@ class QueueState(NamedTuple):
     demand: int = 1
     working: int = 0  # workers that have an order for it
     retry_at: float = 0.0  # no claim before, after claims that failed or came back empty
-    failures: int = 0  # claims in a row that the site refused
+    failures: int = 0  # claims, and runs of a whole batch, that failed in a row
     failure: str = ""
     seen: bool = False  # a look has seen work since the last claim that gave some
     empty: int = 0  # orders in a row that found nothing although a look had seen work
@@ -80,7 +80,7 @@ def pick(
 ) -> QueueState | None:
     """The queue whose turn it is; among equals the one with fewer workers.
 
-    `served` says whether a free worker fits a queue: one whose last items were of another is passed over.
+    `served` says whether a free worker fits a queue; one that nobody fits is passed over.
     """
     best: QueueState | None = None
     for queue in queues:

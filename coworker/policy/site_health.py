@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from coworker.version import age_key
 
-LOOK_EVERY = 10.0  # seconds between looks at the code and at the version of the database
-SETTLED_AFTER = 10.0  # seconds for which code must have stayed as it is: a deployment takes its time
+CODE_STABLE_AFTER = 10.0  # seconds for which code must have stayed as it is: a deployment takes its time
 FRESH_EVERY = 120.0  # seconds: settings are cached by each process, so control is replaced as often
 FRESH_WHILE_HELD = 15.0  # the same while a hold may end any moment
 

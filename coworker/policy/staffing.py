@@ -27,6 +27,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
+    """What a site should have; see `plan`. `may_boot`: neither a backoff nor the breaker forbids it."""
+
     count: int
     boot_budget: int
     generation: int
@@ -38,6 +40,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """How many to boot, and whom to retire for which reason, by id."""
+
     boot: int = 0
     retire: list[tuple[int, RetireReason]] = field(default_factory=list)
 

@@ -17,7 +17,7 @@ class Step(str, Enum):
 
 
 LADDER = (Step.MESSAGE, Step.TERM, Step.KILL)
-# Seconds to wait after each rung. A child that got the message ends its pipe first, which takes up to 2 s.
+# Seconds to wait after each rung. A child that got the message ends its pipe first, mostly within 2 s.
 PATIENCE = {Step.MESSAGE: 4.0, Step.TERM: 1.0, Step.KILL: 1.0}
 
 
@@ -28,7 +28,7 @@ def next_step(rung: int) -> Step:
 
 LEASE_SHARE = 0.9  # an order ends within this share of its lease
 LADDER_SECONDS = sum(PATIENCE.values())  # from the first rung for a child until its pipe is surely killed
-PLACING_SHARE = 0.5  # of a lease after which nobody begins handed items any more
+PLACING_SHARE = 0.5  # of the usable lease, after which nobody begins handed items any more
 RENEWAL_SHARE = 0.5  # of a lease after which it is renewed
 RENEWAL_MARGIN = LEASE_MARGIN + CLOCK_SLACK + 3  # seconds that must be left: the answer takes some
 LOOKS_PER_TASK = 4  # how often within a task_timeout control looks how far a batch is

@@ -11,9 +11,10 @@ from support.php_site import PhpSite
 from support.tables import settings, site_table
 
 FAST = """
-import coworker.policy.site_health as awareness
-awareness.LOOK_EVERY = awareness.SETTLED_AFTER = 0.2
-awareness.FRESH_EVERY = awareness.FRESH_WHILE_HELD = 0.5
+from coworker.child import site_probe
+from coworker.policy import site_health
+site_probe.PROBE_EVERY = site_health.CODE_STABLE_AFTER = 0.2
+site_health.FRESH_EVERY = site_health.FRESH_WHILE_HELD = 0.5
 """
 
 

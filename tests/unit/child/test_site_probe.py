@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from coworker.child import site_probe
-from coworker.child.site_probe import SiteProbe
+from coworker.child.site_probe import PROBE_EVERY, SiteProbe
 from coworker.errors import CallError, PipeGoneError
 from coworker.ipc.messages import SiteState
-from coworker.policy.site_health import LOOK_EVERY
 
 
 class World:
@@ -33,7 +32,7 @@ class World:
         return [{"version": value}]
 
     def look(self):
-        self.now += LOOK_EVERY
+        self.now += PROBE_EVERY
         return self.probe.look()
 
 
@@ -56,8 +55,8 @@ def test_all_is_told_at_first_and_then_only_what_changed(world):
 def test_a_look_is_due_now_and_then(world):
     assert world.probe.seconds() == 0.0
     world.probe.look()
-    assert world.probe.seconds() == LOOK_EVERY
-    world.now += LOOK_EVERY + 5.0
+    assert world.probe.seconds() == PROBE_EVERY
+    world.now += PROBE_EVERY + 5.0
     assert world.probe.seconds() == 0.0
 
 
@@ -65,7 +64,7 @@ def test_a_look_that_failed_is_not_repeated_at_once(world):
     world.database = PipeGoneError()
     with pytest.raises(PipeGoneError):
         world.probe.look()
-    assert world.probe.seconds() == LOOK_EVERY
+    assert world.probe.seconds() == PROBE_EVERY
 
 
 @pytest.mark.parametrize(
