@@ -5,7 +5,7 @@ It takes reports and free workers and gives orders, but sends nothing. It alone 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from random import Random
 
@@ -138,27 +138,39 @@ class Dispatch:
         worker.work.done += done
         return before < worker.max_requests <= worker.work.done
 
-    def claimed(self, worker: WorkerRecord, report: Claimed, now: float) -> tuple[Claim, int, QueueState]:
-        """Open a claim that brought items: (it, how many the worker runs itself, the queue's state)."""
+    def claimed(
+        self, worker: WorkerRecord, report: Claimed, can_join: Callable[[], bool], now: float
+    ) -> tuple[Claim, int, bool]:
+        """Open a claim that brought items: (it, how many the worker runs itself, as `batch`)."""
         items = unpack(report.items)
         bind = not self.settings.workers.max_per_identity
         mine, _ = matching.split(items, worker.work.identity, worker.life.domain, bind=bind)
         identity = (mine or items)[0].identity
-        state = self.batch(worker, report.queue, identity, len(items), report.at - report.seconds, now)
+        asked_at = report.at - report.seconds
+        one_more = self.batch(worker, report.queue, identity, len(items), asked_at, can_join, now)
         says_so = worker.work.identity is None or worker.remote  # when it sends them: RunSent
         begun = [] if says_so else [item.id for item in mine]
         lease = Lease(report.at, report.seconds)
-        claim = self.ledger.open(report.claim, state.info, worker.id, items, begun, [lease])
-        return claim, len(mine), state
+        claim = self.ledger.open(
+            report.claim, self.queues.info(report.queue), worker.id, items, begun, [lease]
+        )
+        return claim, len(mine), one_more
 
     def batch(
-        self, worker: WorkerRecord, queue: str, identity: Identity, items: int, asked_at: float, now: float
-    ) -> QueueState:
-        """Note a batch whose claim was sent at `asked_at`. Returns the state of its queue."""
+        self,
+        worker: WorkerRecord,
+        queue: str,
+        identity: Identity,
+        items: int,
+        asked_at: float,
+        can_join: Callable[[], bool],
+        now: float,
+    ) -> bool:
+        """Note a batch whose claim was sent at `asked_at`. Whether one more worker is to join in."""
         self.claiming(worker, None, asked_at)
         worker.work.claims += 1
         self._batches[worker.id] = self._batches.get(worker.id, 0) + 1
-        return self.queues.claimed(queue, items, identity, now)
+        return self.queues.claimed(queue, items, identity, now, can_join)
 
     def unanswered(self, report: Unanswered, now: float) -> None:
         """Settle items for which runItems had no outcome, though the pipe lives (rule 8)."""

@@ -5,7 +5,7 @@ A QueueState is a value; the present ones are kept, and replaced, only here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from random import Random
 
@@ -133,16 +133,18 @@ class QueueStates:
         states = self._states.values()
         return min((state.retry_at for state in states if state.demand and state.retry_at), default=inf)
 
-    def claimed(self, name: str, items: int, identity: Identity, now: float) -> QueueState:
-        """Note a batch that was claimed, its first item for `identity`. Returns the queue's new state."""
-        state = scheduling.claimed(self._state(self.info(name)), items, identity, now)
-        self._put(state)
-        return state
+    def claimed(
+        self, name: str, items: int, identity: Identity, now: float, can_join: Callable[[], bool]
+    ) -> bool:
+        """Note a batch that was claimed, its first item for `identity`. Whether one more worker is to join.
 
-    def nobody_joins(self, state: QueueState) -> None:
-        """Drop the demand that the last batch proved: of no use now, it says nothing of later."""
-        if state.demand > 1:
-            self._put(state._replace(demand=1))
+        If none can, the demand that the batch proves is of no use now, and it says nothing of later.
+        """
+        state = self._states.get(name) or self._state(QueueInfo(name))
+        demand = scheduling.proved(state, items)
+        one_more = demand > 0 and state.open(now) and can_join()
+        self._put(scheduling.claimed(state, demand if one_more else min(1, demand), identity, now))
+        return one_more
 
     def left(self, name: str, *, demand: bool) -> None:
         """Note that a worker has left this queue. `demand`: as far as is known there is work left."""

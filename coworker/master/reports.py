@@ -15,11 +15,15 @@ from coworker.master.site_health import SiteHealth
 from coworker.master.staff import Staff
 from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
-from coworker.policy.scheduling import QueueState
 
 LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked again
 _GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
+
+
+def _always() -> bool:
+    """Control claims for whoever is free: its batches bring in nobody by themselves."""
+    return True
 
 
 @dataclass(slots=True)
@@ -62,28 +66,24 @@ class WorkReports:
         return False
 
     def _claimed(self, record: WorkerRecord, report: m.Claimed, now: float) -> bool:
-        claim, own, state = self.dispatch.claimed(record, report, now)
+        joins = self.staff.can_join if record.role is Role.WORKER else _always
+        claim, own, one_more = self.dispatch.claimed(record, report, joins, now)
         self.deadlines.progressed(record, now)
         if record.role is Role.CONTROL:
             return False  # HandedOff follows
         self.deadlines.begun(record, claim, max(1, own), now)
-        return self._one_more(state, now)
+        return one_more
 
     def _batch_done(self, record: WorkerRecord, report: m.BatchDone, now: float) -> bool:
         """Take a whole batch. The next report sets the next deadline: this one is never the last."""
         who = Identity(report.contact, report.domain)
         ids, aborted = self._note(record, report, report.queue, now)
-        state = self.dispatch.batch(record, report.queue, who, len(ids), report.asked_at, now)
+        one_more = self.dispatch.batch(
+            record, report.queue, who, len(ids), report.asked_at, self.staff.can_join, now
+        )
         self.deadlines.progressed(record, now)
         used_up = self.dispatch.count(record, len(ids))
-        return self._one_more(state, now) or aborted or used_up
-
-    def _one_more(self, state: QueueState, now: float) -> bool:
-        """Whether to decide, which costs more than all the rest: only if a worker could join in."""
-        if state.assignable(now) and self.staff.can_join():
-            return True
-        self.dispatch.queues.nobody_joins(state)
-        return False
+        return one_more or aborted or used_up
 
     def _claim_failed(self, _record: WorkerRecord, report: m.ClaimFailed, now: float) -> bool:
         self.dispatch.queues.claim_failed(report.queue, report.message, now)
@@ -129,6 +129,7 @@ class WorkReports:
         ids = [item_id for _, run in report.outcomes for item_id in run]
         log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         who = str(record.work.identity) if record.work.identity else None
+        aborted = False
         for outcome, run in report.outcomes:
             if log_ok or outcome != Outcome.OK:
                 for item_id in run:
@@ -139,9 +140,10 @@ class WorkReports:
                     )  # fmt: skip
             if outcome not in _GONE:
                 settler.remember(queue, run, now)
+                aborted = aborted or outcome == Outcome.ABORT
         if settler.crash_counts:
             settler.crash_counts.forget(queue, ids)
-        return ids, any(outcome == Outcome.ABORT for outcome, _ in report.outcomes)
+        return ids, aborted
 
     def _unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> bool:
         self.dispatch.unanswered(report, now)

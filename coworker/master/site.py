@@ -105,9 +105,9 @@ class Site:
 
     def heard(self, record: WorkerRecord, report: m.Report, now: float) -> None:
         """Take a report of a child. Raises IllegalMoveError for what cannot be."""
-        again = self._handlers[type(report)](record, report, now)
-        self.happened(again)
-        if not again and record.role is Role.CONTROL:
+        if self._handlers[type(report)](record, report, now):
+            self.happened(again=True)
+        elif record.role is Role.CONTROL:
             self._await_look(now)
 
     def ended(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:

@@ -46,7 +46,11 @@ class QueueState(NamedTuple):
 
     def assignable(self, now: float) -> bool:
         """Whether one more worker may be told to work it."""
-        return bool(self.demand) and not self.handed and now >= self.retry_at and not self.full
+        return bool(self.demand) and self.open(now)
+
+    def open(self, now: float) -> bool:
+        """The same as far as demand is not the question."""
+        return not self.handed and now >= self.retry_at and not self.full
 
 
 def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
@@ -57,12 +61,21 @@ def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
     return state._replace(info=info, seen=True, demand=1, virtual_time=later)
 
 
-def claimed(state: QueueState, items: int, identity: Identity, now: float) -> QueueState:
-    """The state after a batch, its first item for `identity`, was claimed: a full one proves more work."""
-    demand = state.demand + (items >= state.info.batch_limit)
-    return state._replace(
-        demand=demand, seen=False, empty=0, failures=0, failure="", progress_at=now, last_identity=identity
-    )
+def claimed(state: QueueState, demand: int, identity: Identity, now: float) -> QueueState:
+    """The state after a batch, its first item for `identity`, was claimed.
+
+    It is spelled out because it is made for each batch: `_replace` takes several times as long.
+    """
+    info, weight, concurrency, virtual_time, _, working, retry_at, *_, unserved_since = state
+    return QueueState(
+        info, weight, concurrency, virtual_time, demand, working, retry_at, 0, "", False, 0,
+        state.handed, identity, now, unserved_since,
+    )  # fmt: skip
+
+
+def proved(state: QueueState, items: int) -> int:
+    """The demand after a batch of so many items: a full one proves that there is work for one more."""
+    return state.demand + (items >= state.info.batch_limit)
 
 
 def begun(state: QueueState) -> QueueState:

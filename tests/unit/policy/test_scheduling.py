@@ -61,10 +61,11 @@ def test_assignable(state, expected):
 
 def test_a_full_batch_proves_there_is_more():
     state = queue(batch_limit=20, demand=False, empty=3, failures=2, failure="x")
-    state = scheduling.claimed(state, 19, A, 1.0)
+    assert scheduling.proved(state, 19) == 0
+    state = scheduling.claimed(state, 0, A, 1.0)
     assert (state.demand, state.last_identity, state.progress_at) == (0, A, 1.0)
     assert (state.empty, state.failures, state.failure) == (0, 0, "")
-    assert scheduling.claimed(state, 20, A, 1.0).demand == 1
+    assert scheduling.proved(state, 20) == 1
 
 
 def test_an_order_goes_out():
