@@ -1,9 +1,9 @@
 """What a child has claimed and not ended, in a file: for its master if it dies, and for the next start.
 
 It has one JSON array a line. What is about to be sent is written before it is sent, so the file knows at
-least as much as the site; what has ended may come with a later line. It is cut back to its first line at each
-new order, and once it has grown while nothing is open (rule 10). It is not synced: it survives the daemon, not
-a power cut. `reading` reads it.
+least as much as the site; what has ended may come with a later line. It is cut back to its first line at
+each new order, and once it has grown while nothing is open (rule 10). It is not synced: it survives the
+daemon, not a power cut. `reading` reads it.
 """
 
 from __future__ import annotations
