@@ -30,8 +30,13 @@ class Bench:
     def took(self, number, claim, ids, queue="q", now=1.0, contact=None, domain=None):
         items = [[contact, domain, list(ids)]]
         report = m.Claimed(claim, queue, items, now, 0.0)
-        _, own, _ = self.dispatch.claimed(self.workers[number], report, now)
+        _, own, _ = self.dispatch.claimed(self.workers[number], report, self.can_join, now)
         return own
+
+    @staticmethod
+    def can_join():
+        """There is always one more worker that could join in."""
+        return True
 
     def settlements(self):
         pending = self.dispatch.settler.settlements.pending.values()

@@ -75,7 +75,7 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.seen("q", batch_limit=3)
     bench.assign(1)
     items = [[None, None, ["1"]], [100, 1, ["2"]], [None, None, ["3"]]]
-    bench.dispatch.claimed(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), 1.0)
+    bench.dispatch.claimed(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), bench.can_join, 1.0)
     bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
     assert bench.dispatch.queues.states["q"].working == 0

@@ -50,3 +50,14 @@ def test_the_info_of_an_unknown_queue_is_a_default():
     bench = Bench()
     assert bench.took(1, "1.1", ["1"], queue="new") == 1
     assert bench.dispatch.queues.info("new") == QueueInfo("new")
+
+
+@pytest.mark.parametrize(("can_join", "expected"), [(True, 3), (False, 1)])
+def test_what_batches_prove_is_kept_only_while_somebody_could_join_in(can_join, expected):
+    bench = Bench(1)
+    bench.seen("q")
+    bench.assign(1)
+    bench.can_join = lambda: can_join
+    for number in range(3):
+        bench.took(1, f"1.{number}", [str(number)])
+    assert bench.dispatch.queues.states["q"].demand == expected
