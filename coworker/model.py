@@ -101,6 +101,7 @@ class RetireReason(str, Enum):
     DATABASE = "database"
     MEMORY = "memory"
     DIED = "died"
+    SIGNAL = "signal"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
 
@@ -190,7 +191,9 @@ class Unsettled(NamedTuple):
     sent. `stopped_by_us`: we ended the process, at a stop; then what was begun is given back, too.
     `blameless`: whatever ended it, it was not the task. `out_of_sight`: what was begun may run on where we
     cannot see it (rule 9). `delay`: seconds until what is given back may be claimed again. If one of the
-    `poisoned` was begun, it is not to be called again. `cause` is for the log.
+    `poisoned` was begun, it is not to be called again. `signalled`: the pipe died of a signal that was hardly
+    meant for the task; then what was begun is given back, too, unless it is one of the `unspared` (rule 5).
+    `cause` is for the log.
     """
 
     sent: list[str]
@@ -201,6 +204,8 @@ class Unsettled(NamedTuple):
     out_of_sight: bool = False
     delay: int = 0
     poisoned: list[str] = []  # noqa: RUF012 - it is never changed
+    signalled: bool = False
+    unspared: list[str] = []  # noqa: RUF012
 
     @property
     def ids(self) -> list[str]:
@@ -229,6 +234,7 @@ class Lifecycle:
     retire_reason: RetireReason | None = None
     expired: RetireReason | None = None  # a successor is to replace it, whatever its limits say
     canary: bool = False  # boots with settings that are not in force yet
+    lost_by: RetireReason | None = None  # what its pipe was lost to, whatever it left for
     last_words: str = ""  # why its pipe was lost
     said_bye: bool = False  # then it had said all
     log: EventLog = SILENCE  # its lines say which child it is

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 
 from coworker.child.body import Body
 from coworker.child.child import Title
@@ -34,11 +35,17 @@ from coworker.errors import (
 )
 from coworker.ipc.link import ChildLink, RetireNowError
 from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
-from coworker.model import RetireReason, Role
+from coworker.model import ExitStatus, RetireReason, Role
 from coworker.unix.poller import Poller
 from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
+# How a pipe ends that got a signal meant for the daemon, by itself or as a shell says it (rule 5).
+SIGNALLED = frozenset(
+    status
+    for number in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
+    for status in (ExitStatus(signal=Signals[f"SIG{number}"]), ExitStatus(code=128 + Signals[f"SIG{number}"]))
+)
 IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later
 
 
@@ -200,6 +207,8 @@ def _cause(error: SiteError) -> RetireReason:
         return RetireReason.TIMEOUT
     if isinstance(error, MemoryExceededError):
         return RetireReason.MEMORY
+    if isinstance(error, PipeEndedError) and error.exit_status in SIGNALLED:
+        return RetireReason.SIGNAL
     return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
 
 

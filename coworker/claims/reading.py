@@ -273,7 +273,7 @@ def _site(head: dict[str, Any]) -> Snapshot:
 
 def _settling(entry: Any) -> tuple[str, Unsettled]:
     if isinstance(entry, dict):  # of version 2
-        entry = [entry["claim"], [entry[name] for name in _VERSION_2] + [[]]]
+        entry = [entry["claim"], [entry[name] for name in _VERSION_2] + [[], False, []]]
     claim, part = entry
     return str(claim), unpack_unsettled(part)
 

@@ -64,7 +64,8 @@ def unpack_lease(values: Iterable[Any]) -> Lease:
 
 def unpack_unsettled(values: Iterable[Any]) -> Unsettled:
     """The Unsettled whose values these are."""
-    sent, unsent, cause, stopped_by_us, blameless, out_of_sight, delay, poisoned = values
+    sent, unsent, cause, stopped_by_us, blameless, out_of_sight, delay, *more = values
+    poisoned, signalled, unspared = more
     return Unsettled(
         sent=list(map(str, sent)),
         unsent=list(map(str, unsent)),
@@ -74,4 +75,6 @@ def unpack_unsettled(values: Iterable[Any]) -> Unsettled:
         out_of_sight=bool(out_of_sight),
         delay=int(delay),
         poisoned=list(map(str, poisoned)),
+        signalled=bool(signalled),
+        unspared=list(map(str, unspared)),
     )

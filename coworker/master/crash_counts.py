@@ -16,6 +16,34 @@ class Crashes(NamedTuple):
     at: float
 
 
+SPARED = 2  # deaths in a row by a signal that an item is not blamed for
+
+
+class SparedDeaths:
+    """How often in a row the pipe of an item died of a signal hardly meant for it (rule 5).
+
+    Whoever signals all processes of the daemon means the daemon. But a task may signal itself, or be shot by
+    a watchdog each time: so the third such death counts. Only in memory: a daemon that starts counts anew.
+    """
+
+    def __init__(self) -> None:
+        self._deaths: dict[tuple[str, str], int] = {}
+
+    def unspared(self, queue: str, ids: Iterable[str]) -> list[str]:
+        """Those that have been spared often enough."""
+        return [each for each in ids if self._deaths.get((queue, each), 0) >= SPARED]
+
+    def count(self, queue: str, item: str) -> None:
+        """It was spared once more."""
+        self._deaths[queue, item] = self._deaths.get((queue, item), 0) + 1
+
+    def forget(self, queue: str, ids: Iterable[str]) -> None:
+        """These ended, or died of something else."""
+        if self._deaths:
+            for each in ids:
+                self._deaths.pop((queue, each), None)
+
+
 class CrashCounts:
     """The counts of one site. `changed` is true until they have been saved."""
 

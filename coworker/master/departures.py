@@ -19,7 +19,7 @@ from coworker.master.dispatch import Dispatch
 from coworker.master.ledger import Ledger
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
 from coworker.master.staff import Staff
-from coworker.model import ExitStatus, RetireReason, Role, WorkerRecord
+from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy.backoff import PROBE_CAP
 from coworker.unix.memory import OomWatch
@@ -38,6 +38,7 @@ class Departures:
     orders: ControlOrders
     pipe_groups: PipeGroups
     checkpoint: Checkpoint
+    phase: Callable[[], MasterPhase]
     oom: OomWatch = field(default_factory=OomWatch)
 
     def hear_unsaid(
@@ -56,8 +57,8 @@ class Departures:
         except (OSError, IllegalMoveError) as error:
             record.life.log.event("error", "journal_unreadable", file=str(path), reason=str(error))
 
-    def gone(self, record: WorkerRecord, status: ExitStatus, now: float, *, halting: bool) -> str:
-        """Note that the child has exited. Returns why, for the log. `halting`: the stop is ending pipes."""
+    def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> str:
+        """Note that the child has exited. Returns why, for the log."""
         life, expected = record.life, record.life.state is S.RETIRING
         reason = life.retire_reason.value if life.retire_reason else "crashed"
         self.staff.gone(record, status, now)
@@ -77,6 +78,7 @@ class Departures:
             # site may be well again soon, so the pause is as short as between probes.
             self.dispatch.queues.claim_failed(record.work.claiming, cause, now, cap=PROBE_CAP)
         # Whatever it was leaving for, if the stop ended its pipe, it was not the fault of the task that ran.
+        halting = self.phase() is MasterPhase.HALTING
         stopped_by_us = halting and not life.last_words and life.retire_reason is not RetireReason.TIMEOUT
         on_empty = partial(self._settle, record, cause, stopped_by_us)
         self.pipe_groups.add(PipeGroup(life.pipe_group, now, on_empty, life.log), now)
@@ -84,8 +86,14 @@ class Departures:
 
     def _settle(self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float) -> None:
         """Have settled what the child had in hand: nothing of its pipe runs any more."""
-        blameless = record.life.retire_reason is RetireReason.DATABASE
-        self.dispatch.lost(record, cause, now, stopped_by_us=stopped_by_us, blameless=blameless)
+        lost_by = record.life.lost_by
+        signalled = lost_by is RetireReason.SIGNAL
+        # Whoever stops a daemon may well signal all of its processes.
+        stopped_by_us = stopped_by_us or (self.phase().ends and (signalled or lost_by is RetireReason.DIED))
+        self.dispatch.lost(
+            record, cause, now, stopped_by_us=stopped_by_us, signalled=signalled,
+            blameless=record.life.retire_reason is RetireReason.DATABASE,
+        )  # fmt: skip
         self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))
 
 

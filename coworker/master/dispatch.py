@@ -205,11 +205,19 @@ class Dispatch:
             self.queues.found_empty(queue, 0, now)
 
     def lost(
-        self, worker: WorkerRecord, cause: str, now: float, *, stopped_by_us: bool, blameless: bool
+        self,
+        worker: WorkerRecord,
+        cause: str,
+        now: float,
+        *,
+        stopped_by_us: bool,
+        blameless: bool,
+        signalled: bool = False,
     ) -> None:
         """Settle what the worker had in hand: it is gone, and its pipe with it.
 
-        `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran.
+        `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran. `signalled`:
+        the pipe died of a signal that was hardly meant for what it ran.
         """
         work = worker.work
         self._batches.pop(worker.id, None)
@@ -220,5 +228,7 @@ class Dispatch:
         for claim, held in self.ledger.held_by(worker.id):
             sent = in_running_order([entry.item.id for entry in held if entry.begun])
             unsent = [entry.item.id for entry in held if not entry.begun]
-            part = Unsettled(sent, unsent, cause, stopped_by_us, blameless, out_of_sight=worker.remote)
+            part = Unsettled(
+                sent, unsent, cause, stopped_by_us, blameless, worker.remote, signalled=signalled
+            )
             self.settler.settle(claim, Place.HELD, part)

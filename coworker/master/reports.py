@@ -143,6 +143,7 @@ class WorkReports:
                 aborted = aborted or outcome == Outcome.ABORT
         if settler.crash_counts:
             settler.crash_counts.forget(queue, ids)
+        settler.spared_deaths.forget(queue, ids)
         return ids, aborted
 
     def _unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> bool:
@@ -244,10 +245,11 @@ class LifeReports:
         return True
 
     def _failed(self, record: WorkerRecord, report: m.Failed, now: float) -> bool:
+        cause = RetireReason(report.cause)
         if record.life.state is not S.RETIRING:
-            self.staff.roster.move(record, S.RETIRING, RetireReason(report.cause))
+            self.staff.roster.move(record, S.RETIRING, cause)
         self.watchdog.set(record, now + LEAVE_GRACE)
-        self.staff.roster.pipe_lost(record, report.message)
+        self.staff.roster.pipe_lost(record, cause, report.message)
         identity = record.work.identity
         record.life.log.event(
             "error", "pipe_lost", cause=report.cause, queue=record.work.queue,

@@ -108,9 +108,9 @@ class Roster:
                 record.life.canary = False
                 record.life.generation = generation
 
-    def pipe_lost(self, record: WorkerRecord, words: str) -> None:
+    def pipe_lost(self, record: WorkerRecord, cause: RetireReason, words: str) -> None:
         """Note that the child's pipe is lost, and why."""
-        record.life.last_words = words
+        record.life.lost_by, record.life.last_words = cause, words
 
     def said_bye(self, record: WorkerRecord) -> None:
         """Note that the child has said all."""

@@ -11,7 +11,7 @@ from coworker.claims.checkpoint import Checkpoint, LostIntent, SavedClaim, Snaps
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Search, Settle, Settled, SettleFailed
 from coworker.log import EventLog
-from coworker.master.crash_counts import CrashCounts
+from coworker.master.crash_counts import CrashCounts, SparedDeaths
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.settlements import LostClaim, Settlement, Settlements
 from coworker.model import Item, Lease, QueueInfo, Unsettled
@@ -39,6 +39,7 @@ class Settler:
         self.settings = settings
         self.settlements = Settlements()
         self.crash_counts = CrashCounts()
+        self.spared_deaths = SparedDeaths()
         self._ledger = ledger
         self._log = log
         self._rng = rng
@@ -49,7 +50,8 @@ class Settler:
         limit, poisoned = self.settings.workers.crash_limit, []
         if limit and not (part.stopped_by_us or part.blameless):
             poisoned = self.crash_counts.would_be(claim.queue.name, part.sent, limit)
-        part = part._replace(poisoned=poisoned)
+        unspared = self.spared_deaths.unspared(claim.queue.name, part.sent) if part.signalled else []
+        part = part._replace(poisoned=poisoned, unspared=unspared)
         self._ledger.settle(claim.id, part.ids, place)
         self.settlements.add(Settlement(claim, part, recovered=recovered))
 
@@ -140,7 +142,13 @@ class Settler:
 
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
         """Count the workers that each item brought down, and report those not called again (rule 15)."""
-        for item_id, fate, _ in report.fates:
+        fates = {item_id: fate for item_id, fate, _ in report.fates}
+        spared = next((each for each in entry.part.sent if fates.get(each) == Fate.GIVEN_BACK.value), None)
+        if entry.part.signalled and spared is not None and not entry.part.stopped_by_us:
+            self.spared_deaths.count(queue, spared)  # the first that is left was begun (rule 4)
+        for item_id, fate in fates.items():
+            if fate in (*ENDED, Fate.TRY_COUNTED.value):
+                self.spared_deaths.forget(queue, [item_id])
             if fate in ENDED:
                 self.crash_counts.forget(queue, [item_id])
             elif fate == Fate.TRY_COUNTED.value and not (entry.part.stopped_by_us or entry.part.blameless):

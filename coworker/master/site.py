@@ -89,7 +89,13 @@ class Site:
             effects, self.roster, self.dispatch, self.deadlines, self._time_is_up
         )
         self.departures = Departures(
-            effects.claims, self.staff, self.dispatch, self.control_orders, self.pipe_groups, self.checkpoint
+            effects.claims,
+            self.staff,
+            self.dispatch,
+            self.control_orders,
+            self.pipe_groups,
+            self.checkpoint,
+            lambda: self.phase,
         )
         self.winding_up = WindingUp(self.dispatch, self.roster, self.pipe_groups)
         common = self.staff, self.dispatch, self.deadlines, self.watchdog
@@ -114,7 +120,7 @@ class Site:
         """Clear up after a child that has exited; everything that it said has been heard."""
         canary = record.life.canary
         self.departures.hear_unsaid(record, self.heard, now)
-        cause = self.departures.gone(record, status, now, halting=self.phase is MasterPhase.HALTING)
+        cause = self.departures.gone(record, status, now)
         if canary:
             self.staff.on_canary(record, cause)
         self.happened(again=True)

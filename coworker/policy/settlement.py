@@ -133,7 +133,8 @@ def _verdict(
     if begun and claim.part.out_of_sight:
         over = row.release_in is not None and row.release_in <= 0
         return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
-    if begun and not claim.part.stopped_by_us:
+    spared = claim.part.stopped_by_us or (claim.part.signalled and item_id not in claim.part.unspared)
+    if begun and not spared:
         return _counted(row, claim)
     release = ("release_time",) if may_touch_release(row) else ()
     if row.run_count < 1:

@@ -16,6 +16,19 @@ REMOTE = [
     "drush -y @example.live cvpipe vtl",
     "wp --ssh=host civicrm pipe vtl",
     "wp --path=/srv --ssh=docker:web civicrm pipe",
+    "docker-compose exec -T civicrm cv pipe vtl",
+    "podman-compose exec -T civicrm cv pipe vtl",
+    "nerdctl exec -i web cv pipe",
+    "oc rsh deploy/civi cv pipe",
+    "lxc-attach -n civi -- cv pipe",
+    "pct exec 101 -- cv pipe vtl",
+    "systemd-run --pipe --wait cv pipe vtl",
+    "machinectl shell civi /usr/bin/cv pipe",
+    "nsenter -t 1 -m cv pipe",
+    "autossh -M 0 www@example.com cv pipe",
+    "sh -c 'ssh host cv pipe vtl'",
+    'bash -lc "docker exec -i web cv pipe"',
+    "env -i PATH=/usr/bin nice -n 5 sudo -u www-data ssh host cv pipe",
 ]
 LOCAL = [
     "cv pipe vtl",
@@ -28,6 +41,9 @@ LOCAL = [
     "cd /srv/docker && cv pipe vtl",
     "sudo -u www-data cv pipe vtl",
     "coworker pipe --store sqlite:///x.db",
+    "nice -n 5 cv pipe vtl",
+    "env -i sh -c 'cv pipe vtl'",
+    "/opt/oc/bin/cv pipe vtl",
 ]
 
 

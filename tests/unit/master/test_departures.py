@@ -282,3 +282,37 @@ def test_what_was_claimed_unheard_is_settled_when_its_worker_is_gone(idle_worker
     site.decide(4.1)
     (order,) = [order for _, order in master.sent if isinstance(order, m.Settle)]
     assert (order.part.sent, order.part.unsent) == (["7", "8"], [])
+
+
+# --- whose fault it was ---
+
+
+@pytest.mark.parametrize(
+    ("cause", "phase", "expected"),
+    [
+        ("signal", MasterPhase.RUNNING, (False, True)),
+        ("signal", MasterPhase.STOPPING, (True, True)),
+        ("died", MasterPhase.RUNNING, (False, False)),
+        ("died", MasterPhase.STOPPING, (True, False)),
+        ("timeout", MasterPhase.STOPPING, (False, False)),
+        ("memory", MasterPhase.STOPPING, (False, False)),
+    ],
+)
+def test_whose_fault_the_loss_of_a_pipe_was(world, cause, phase, expected):
+    world.site.heard(world.worker, m.Failed(cause, "x"), 2.5)
+    if phase.ends:
+        world.site.stop(phase, 2.6)
+    (part,) = world.ended(ExitStatus(0))
+    assert (part.stopped_by_us, part.signalled) == expected
+
+
+def test_a_stop_that_is_noticed_after_the_signal_that_it_sent_to_all_is_a_stop(world, monkeypatch):
+    monkeypatch.setattr(PipeGroup, "is_empty", False)
+    monkeypatch.setattr(PipeGroup, "kill", lambda _group: None)
+    world.site.heard(world.worker, m.Failed("signal", "x"), 2.5)
+    assert world.ended(ExitStatus(0)) == []
+    world.site.stop(MasterPhase.STOPPING, 3.1)
+    monkeypatch.setattr(PipeGroup, "is_empty", True)
+    world.site.decide(4.0)
+    (entry,) = world.site.settler.settlements.of_claims()
+    assert entry.part.stopped_by_us

@@ -2,8 +2,10 @@
 
 from random import Random
 
+import pytest
 from support.dispatch_bench import Bench
 
+from coworker.ipc import messages as m
 from coworker.model import Lease
 
 
@@ -33,3 +35,52 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     assert len(asked(51, 5.6)) == 1
     assert book.close(order.ref).cause == "kill"
     assert book.close(order.ref) is None
+
+
+class Deaths:
+    """Item 1, before item 2 in its batch, whose pipe dies again and again."""
+
+    def __init__(self):
+        self.bench, self.number = Bench(1), 0
+        self.bench.seen("q", batch_limit=2)
+
+    def of_a_signal(self, *, stopping=False, fates=("given_back", "given_back")):
+        """It dies of a signal, and control says what became of the items. The ids that are not spared."""
+        self.number += 1
+        now, claim = float(self.number), f"1.{self.number}"
+        self.bench.took(1, claim, ["1", "2"], now=now)
+        worker, settler = self.bench.workers[1], self.bench.dispatch.settler
+        self.bench.dispatch.lost(worker, "TERM", now, stopped_by_us=stopping, blameless=False, signalled=True)
+        ((ref, entry),) = settler.settlements.pending.items()
+        named = [[item, fate, ""] for item, fate in zip(["1", "2"], fates, strict=True)]
+        settler.settled(m.Settled(ref, named), now)
+        return entry.part.unspared
+
+
+def test_an_item_is_spared_twice_in_a_row():
+    deaths = Deaths()
+    assert [deaths.of_a_signal() for _ in range(3)] == [[], [], ["1"]]
+
+
+def test_what_was_not_begun_is_not_counted_as_spared():
+    deaths = Deaths()
+    for _ in range(2):
+        deaths.of_a_signal(fates=("finished", "given_back"))
+    assert deaths.of_a_signal() == ["2"], "the first that is left was begun"
+
+
+def test_at_a_stop_nothing_is_counted():
+    deaths = Deaths()
+    for _ in range(5):
+        assert deaths.of_a_signal(stopping=True) == []
+
+
+@pytest.mark.parametrize("how", ["outcome", "counted"])
+def test_an_item_that_ended_or_died_of_its_own_is_spared_again(how):
+    deaths = Deaths()
+    deaths.of_a_signal()
+    if how == "outcome":
+        deaths.bench.dispatch.settler.spared_deaths.forget("q", ["1"])
+    else:
+        deaths.of_a_signal(fates=("try_counted", "given_back"))
+    assert [deaths.of_a_signal() for _ in range(3)] == [[], [], ["1"]]

@@ -74,6 +74,27 @@ GIVEN_BACK = ("run_count", "release_time")
         ),
         pytest.param(
             [row("1"), row("2")],
+            claim("12", signalled=True),
+            [Verdict(i, Fate.GIVEN_BACK, GIVEN_BACK, run_count=0) for i in "12"],
+            id="a signal for others: the begun one is given back too",
+        ),
+        pytest.param(
+            [row("1"), row("2")],
+            claim("12", signalled=True, unspared=["1", "2"]),
+            [
+                Verdict("1", Fate.TRY_COUNTED, ("release_time",), release=7),
+                Verdict("2", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0),
+            ],
+            id="a signal for others once too often: what was begun counts",
+        ),
+        pytest.param(
+            [row("1")],
+            claim("1", stopped_by_us=True, signalled=True, unspared=["1"]),
+            [Verdict("1", Fate.GIVEN_BACK, GIVEN_BACK, run_count=0)],
+            id="at a stop no signal is one too many",
+        ),
+        pytest.param(
+            [row("1"), row("2")],
             claim("", "12", delay=60),
             [Verdict(i, Fate.GIVEN_BACK, GIVEN_BACK, run_count=0, release=60) for i in "12"],
             id="never sent: given back, later if asked",
