@@ -235,6 +235,7 @@ class Lifecycle:
     expired: RetireReason | None = None  # a successor is to replace it, whatever its limits say
     canary: bool = False  # boots with settings that are not in force yet
     lost_by: RetireReason | None = None  # what its pipe was lost to, whatever it left for
+    lost_at_stop: bool = False  # whether it was lost while the site was stopping
     last_words: str = ""  # why its pipe was lost
     said_bye: bool = False  # then it had said all
     log: EventLog = SILENCE  # its lines say which child it is

@@ -88,8 +88,11 @@ class Departures:
         """Have settled what the child had in hand: nothing of its pipe runs any more."""
         lost_by = record.life.lost_by
         signalled = lost_by is RetireReason.SIGNAL
-        # Whoever stops a daemon may well signal all of its processes.
-        stopped_by_us = stopped_by_us or (self.phase().ends and (signalled or lost_by is RetireReason.DIED))
+        # Whoever stops a daemon may signal all of its processes, and we may hear of a pipe's end first.
+        at_stop = (signalled and self.phase().ends) or (
+            lost_by is RetireReason.DIED and record.life.lost_at_stop
+        )
+        stopped_by_us = stopped_by_us or at_stop
         self.dispatch.lost(
             record, cause, now, stopped_by_us=stopped_by_us, signalled=signalled,
             blameless=record.life.retire_reason is RetireReason.DATABASE,

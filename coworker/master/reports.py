@@ -5,6 +5,7 @@ Every handler returns the latter, for `Site.heard`. What control answers is in `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from coworker.ipc import messages as m
@@ -13,7 +14,7 @@ from coworker.master.deadlines import LEAVE_GRACE, Deadlines, Watchdog
 from coworker.master.dispatch import Dispatch
 from coworker.master.site_health import SiteHealth
 from coworker.master.staff import Staff
-from coworker.model import Identity, Outcome, RetireReason, Role, WorkerRecord
+from coworker.model import Identity, MasterPhase, Outcome, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 
 LONGEST_WAIT = 60.0  # seconds that a site may have us wait until it is asked again
@@ -176,6 +177,7 @@ class LifeReports:
     deadlines: Deadlines
     watchdog: Watchdog
     health: SiteHealth
+    phase: Callable[[], MasterPhase]
 
     def handlers(self) -> dict[type, Handler]:
         return {
@@ -249,7 +251,8 @@ class LifeReports:
         if record.life.state is not S.RETIRING:
             self.staff.roster.move(record, S.RETIRING, cause)
         self.watchdog.set(record, now + LEAVE_GRACE)
-        self.staff.roster.pipe_lost(record, cause, report.message)
+        stopping = self.phase().ends
+        self.staff.roster.pipe_lost(record, cause, report.message, stopping=stopping)
         identity = record.work.identity
         record.life.log.event(
             "error", "pipe_lost", cause=report.cause, queue=record.work.queue,

@@ -108,9 +108,10 @@ class Roster:
                 record.life.canary = False
                 record.life.generation = generation
 
-    def pipe_lost(self, record: WorkerRecord, cause: RetireReason, words: str) -> None:
+    def pipe_lost(self, record: WorkerRecord, cause: RetireReason, words: str, *, stopping: bool) -> None:
         """Note that the child's pipe is lost, and why."""
         record.life.lost_by, record.life.last_words = cause, words
+        record.life.lost_at_stop = stopping
 
     def said_bye(self, record: WorkerRecord) -> None:
         """Note that the child has said all."""

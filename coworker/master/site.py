@@ -101,7 +101,7 @@ class Site:
         common = self.staff, self.dispatch, self.deadlines, self.watchdog
         self._handlers: dict[type, Handler] = {
             **WorkReports(*common, self.control_orders.barrier).handlers(),
-            **LifeReports(*common, self.health).handlers(),
+            **LifeReports(*common, self.health, lambda: self.phase).handlers(),
             **self.control_orders.handlers(),
         }
 

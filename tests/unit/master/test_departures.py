@@ -299,9 +299,9 @@ def test_what_was_claimed_unheard_is_settled_when_its_worker_is_gone(idle_worker
     ],
 )
 def test_whose_fault_the_loss_of_a_pipe_was(world, cause, phase, expected):
-    world.site.heard(world.worker, m.Failed(cause, "x"), 2.5)
     if phase.ends:
-        world.site.stop(phase, 2.6)
+        world.site.stop(phase, 2.4)
+    world.site.heard(world.worker, m.Failed(cause, "x"), 2.5)
     (part,) = world.ended(ExitStatus(0))
     assert (part.stopped_by_us, part.signalled) == expected
 

@@ -91,7 +91,7 @@ def test_what_says_that_there_is_something_to_decide(world, before, report, agai
 
 
 def test_the_table_has_all_of_them():
-    handled = {*WorkReports(*[None] * 5).handlers(), *LifeReports(*[None] * 5).handlers()}
+    handled = {*WorkReports(*[None] * 5).handlers(), *LifeReports(*[None] * 6).handlers()}
     assert {type(report) for _, report, _ in OF_WORKERS} == handled
 
 
