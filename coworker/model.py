@@ -265,7 +265,7 @@ class Timing:
     deadline: float = 0.0  # when what it does must be done; 0: nothing is timed
     task_deadline: float = 0.0  # when the one task that it runs has had its time
     batch_deadline: float = 0.0  # the same for all that it was sent
-    look_at: float = inf  # when control is to see how far it is, or to renew its lease
+    inspect_at: float = inf  # when control is to see how far it is, or to renew its lease
     answers_at: float = 0.0  # when control should have dealt with what it was asked
 
 

@@ -65,7 +65,7 @@ class Control(Body):
     def wait_idly(self) -> None:
         """Wait until something happens, and now and then look at the state of the site."""
         self.poller.wait(self.probe.seconds())
-        if not self.probe.seconds() and (state := self.probe.look()) is not None:
+        if not self.probe.seconds() and (state := self.probe.observe()) is not None:
             self.link.report(state)
 
     @property

@@ -153,7 +153,7 @@ def _boot(
         title.show(None, None, 0)
     body.output.tell()
     link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
-    if isinstance(body, Control) and (state := body.probe.look()) is not None:
+    if isinstance(body, Control) and (state := body.probe.observe()) is not None:
         link.post(state)  # before it is asked to look for work
     link.flush()
     return body

@@ -10,7 +10,7 @@ from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
 from coworker.version import version_key
 
-PROBE_EVERY = 10.0  # seconds between looks at the code and at the version of the database
+PROBE_EVERY = 10.0  # seconds between two observations of the code and at the version of the database
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
@@ -48,7 +48,7 @@ class SiteProbe:
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
 
-    def look(self) -> SiteState | None:
+    def observe(self) -> SiteState | None:
         """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
         self._next_at = time.monotonic() + PROBE_EVERY
         digest, what = self._digest() if self._digest is not None else ("", "")

@@ -178,7 +178,7 @@ def _check_features(site: SiteSettings, features: SiteFeatures, queues: dict[str
 def _check_state(site: SiteSettings, client: SiteClient, welcome: Welcome) -> Findings:
     probe = SiteProbe(client, welcome.version, None, masked=client.masks_errors)
     probe.read_settings()
-    state = probe.look()
+    state = probe.observe()
     held = holds(Observed(*state[:4]), allow_non_production=site.allow_non_production) if state else []
     for hold in held:
         yield bad("state", hold.reason, "nothing is claimed until that is over")

@@ -1,7 +1,7 @@
 """When children must have done what they were told, and what happens to those that have not.
 
 Each child has one timer (`Watchdog`); one that is late goes down the ladder. `Deadlines` times what a worker
-runs, item by item: only the rows tell which item of a batch runs, so control looks at them, and when one has
+runs, item by item: only the rows tell which item of a batch runs, so control inspects them, and when one has
 vanished the time of the next begins. The lease of a batch that may outlast it is renewed.
 """
 
@@ -109,7 +109,7 @@ class Deadlines:
 
     def __init__(self, settings: SiteSettings, ledger: Ledger, watchdog: Watchdog) -> None:
         self.settings = settings
-        self.can_look = True  # whether the site has what control needs for looking at rows
+        self.can_inspect = True  # whether the site has what control needs to inspect rows
         self._ledger = ledger
         self._watchdog = watchdog
         self._asked: dict[str, Asked] = {}  # claim → its inspection under way
@@ -129,7 +129,7 @@ class Deadlines:
     def idle(record: WorkerRecord) -> None:
         """Note that the worker runs nothing."""
         timing = record.timing
-        timing.running, timing.deadline, timing.look_at = None, 0.0, inf
+        timing.running, timing.deadline, timing.inspect_at = None, 0.0, inf
 
     def begun(self, record: WorkerRecord, claim: Claim, count: int, now: float) -> None:
         """Note that the worker is sent `count` items of the claim, and time them."""
@@ -143,20 +143,20 @@ class Deadlines:
         timing, lease_time = record.timing, claim.queue.lease_time
         lease_end = claim.lease_from + timeouts.usable(lease_time)
         timing.deadline = min(timing.batch_deadline, lease_end)
-        timing.look_at = inf
-        if self.can_look:
+        timing.inspect_at = inf
+        if self.can_inspect:
             if timing.task_deadline < timing.batch_deadline:
-                soon = now + timeouts.look_after(self.settings.task_timeout(claim.queue.name))
-                timing.look_at = max(now, min(soon, timing.task_deadline))
+                soon = now + timeouts.inspect_after(self.settings.task_timeout(claim.queue.name))
+                timing.inspect_at = max(now, min(soon, timing.task_deadline))
             if lease_end < timing.batch_deadline:
                 renew_at = claim.lease_from + timeouts.renew_after(lease_time)
-                timing.look_at = max(now, min(timing.look_at, renew_at))
-        self._watchdog.set_deadline(record, min(timing.deadline, timing.look_at))
+                timing.inspect_at = max(now, min(timing.inspect_at, renew_at))
+        self._watchdog.set_deadline(record, min(timing.deadline, timing.inspect_at))
 
     def not_yet(self, record: WorkerRecord, now: float) -> bool:
-        """Whether the worker's timer only meant that control is to look after it now."""
+        """Whether the worker's timer only meant that control is to inspect its batch now."""
         timing = record.timing
-        if timing.look_at <= now < timing.deadline and not self._watchdog.on_ladder(record):
+        if timing.inspect_at <= now < timing.deadline and not self._watchdog.on_ladder(record):
             self._watchdog.set(record, timing.deadline)
             return True
         return False
@@ -182,9 +182,9 @@ class Deadlines:
         orders = []
         for record in records:
             claim = self._ledger.claims.get(record.timing.running or "")
-            if claim is None or now < record.timing.look_at:
+            if claim is None or now < record.timing.inspect_at:
                 continue
-            record.timing.look_at = inf
+            record.timing.inspect_at = inf
             if claim.id not in self._asked:
                 self._asked[claim.id] = Asked(now, control)
                 orders.append(self._order(claim, record, now))
@@ -233,7 +233,7 @@ class Deadlines:
         return asked.at < timing.task_deadline
 
     def failed(self, report: InspectFailed, records: Iterable[WorkerRecord], now: float) -> None:
-        """Note that control could not look, and have it asked again."""
+        """Note that control could not inspect the batch, and have it asked again."""
         self._lost(report.claim, records, now)
 
     def control_gone(self, control: int, records: Iterable[WorkerRecord], now: float) -> None:
@@ -251,8 +251,8 @@ class Deadlines:
             self._again(record, now)
 
     def _again(self, record: WorkerRecord, now: float) -> None:
-        record.timing.look_at = now + RETRY
-        self._watchdog.set_deadline(record, min(record.timing.deadline, record.timing.look_at))
+        record.timing.inspect_at = now + RETRY
+        self._watchdog.set_deadline(record, min(record.timing.deadline, record.timing.inspect_at))
 
 
 def _running(claim: Claim, records: Iterable[WorkerRecord]) -> list[WorkerRecord]:

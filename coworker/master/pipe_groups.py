@@ -54,18 +54,18 @@ class PipeGroups:
 
     def __init__(self) -> None:
         self.groups: list[PipeGroup] = []
-        self._look_at = 0.0
+        self._check_at = 0.0
 
     def add(self, group: PipeGroup, now: float) -> None:
         """KILL what is left of the group, and watch it."""
         if not group.is_empty:
             group.kill()
         self.groups.append(group)
-        self._look_at = now
+        self._check_at = now
 
     def tend(self, now: float, *, give_up: bool) -> None:
         """Let go of groups that are empty. `give_up`: do not wait for ever for the others."""
-        if now < self._look_at:  # each look reads all of /proc
+        if now < self._check_at:  # each check reads all of /proc
             return
         for group in list(self.groups):
             if group.is_empty:
@@ -77,9 +77,9 @@ class PipeGroups:
         if give_up:
             self.groups = [group for group in self.groups if not group.given_up]
         if self.groups:  # ever more seldom: what cannot be killed now may last
-            self._look_at = now + max(INTERVAL, 0.1 * (now - self.groups[-1].since))
+            self._check_at = now + max(INTERVAL, 0.1 * (now - self.groups[-1].since))
 
     @property
     def next_at(self) -> float:
         """When to check again."""
-        return self._look_at if self.groups else inf
+        return self._check_at if self.groups else inf

@@ -203,7 +203,7 @@ class LifeReports:
         if not record.life.canary:  # that proves only the settings to come
             self.health.boot_succeeded(now)
         if report.gives_back is not None:
-            self.dispatch.handoff.can_give_back = self.deadlines.can_look = report.gives_back
+            self.dispatch.handoff.can_give_back = self.deadlines.can_inspect = report.gives_back
         else:
             self.staff.roster.serves(record, report.domain)
             if record.boot_domain is None:

@@ -31,8 +31,8 @@ LADDER_SECONDS = sum(PATIENCE.values())  # from the first rung for a child until
 PLACING_SHARE = 0.5  # of the usable lease, after which nobody begins handed items any more
 RENEWAL_SHARE = 0.5  # of a lease after which it is renewed
 RENEWAL_MARGIN = LEASE_MARGIN + CLOCK_SLACK + 3  # seconds that must be left: the answer takes some
-LOOKS_PER_TASK = 4  # how often within a task_timeout control looks how far a batch is
-SHORTEST_LOOK = 0.2  # seconds between such looks, at least
+INSPECTIONS_PER_TASK = 4  # how often within a task_timeout control inspects how far a batch is
+SHORTEST_INSPECTION_PAUSE = 0.2  # seconds between two inspections of a batch, at least
 
 
 def usable(lease_time: int) -> float:
@@ -50,6 +50,6 @@ def renew_after(lease_time: int) -> float:
     return min(RENEWAL_SHARE * lease_time, latest) if latest >= 1 else inf
 
 
-def look_after(task_timeout: float) -> float:
-    """The seconds after which control looks how far a batch is."""
-    return max(SHORTEST_LOOK, task_timeout / LOOKS_PER_TASK)
+def inspect_after(task_timeout: float) -> float:
+    """The seconds after which control inspects how far a batch is."""
+    return max(SHORTEST_INSPECTION_PAUSE, task_timeout / INSPECTIONS_PER_TASK)

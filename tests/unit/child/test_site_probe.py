@@ -33,7 +33,7 @@ class World:
 
     def look(self):
         self.now += PROBE_EVERY
-        return self.probe.look()
+        return self.probe.observe()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_all_is_told_at_first_and_then_only_what_changed(world):
 
 def test_a_look_is_due_now_and_then(world):
     assert world.probe.seconds() == 0.0
-    world.probe.look()
+    world.probe.observe()
     assert world.probe.seconds() == PROBE_EVERY
     world.now += PROBE_EVERY + 5.0
     assert world.probe.seconds() == 0.0
@@ -63,7 +63,7 @@ def test_a_look_is_due_now_and_then(world):
 def test_a_look_that_failed_is_not_repeated_at_once(world):
     world.database = PipeGoneError()
     with pytest.raises(PipeGoneError):
-        world.probe.look()
+        world.probe.observe()
     assert world.probe.seconds() == PROBE_EVERY
 
 

@@ -23,7 +23,7 @@ class Bench:
         self.ledger = Ledger()
         self.timers = []
         self.deadlines = Deadlines(settings, self.ledger, self)
-        self.deadlines.can_look = gives_back
+        self.deadlines.can_inspect = gives_back
         self.worker = record(state=WorkerState.BUSY)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
@@ -45,7 +45,7 @@ class Bench:
 
 def test_one_item_has_its_time_and_nobody_looks():
     bench = Bench()
-    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (110.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.inspect_at) == (110.0, inf)
     assert bench.timers == [110.0]
 
 
@@ -81,29 +81,29 @@ def test_a_look_that_was_asked_in_time_and_answered_late_ends_nothing():
 
 def test_without_looks_a_batch_has_the_time_of_all():
     bench = Bench(count=3, gives_back=False)
-    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (310.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.inspect_at) == (310.0, inf)
 
 
 def test_a_lease_that_may_not_suffice_is_renewed_and_then_does():
     bench = Bench(lease_time=40)
     assert bench.worker.timing.deadline == 10.0 + 33.0
-    assert bench.worker.timing.look_at == 10.0 + 20.0
+    assert bench.worker.timing.inspect_at == 10.0 + 20.0
     (order,) = bench.due(30.0)
     assert order.renew
     assert bench.claim.renewing == 30.0
     assert bench.inspected(["1"], 30.2, at=30.1) == []
     assert bench.worker.timing.deadline == pytest.approx(30.0 + 33.0)
-    assert bench.worker.timing.look_at == pytest.approx(50.0)
+    assert bench.worker.timing.inspect_at == pytest.approx(50.0)
     assert bench.claim.leases == [Lease(10.0), Lease(30.1, 0.1)]
 
 
 def test_a_lease_that_suffices_is_left_alone():
-    assert Bench(lease_time=200).worker.timing.look_at == inf
+    assert Bench(lease_time=200).worker.timing.inspect_at == inf
 
 
 def test_a_lease_too_short_to_renew_ends_the_order():
     bench = Bench(lease_time=15)
-    assert (bench.worker.timing.deadline, bench.worker.timing.look_at) == (18.0, inf)
+    assert (bench.worker.timing.deadline, bench.worker.timing.inspect_at) == (18.0, inf)
 
 
 @pytest.mark.parametrize("how", ["refused", "failed", "control gone"])
@@ -119,7 +119,7 @@ def test_a_renewal_that_did_not_come_about_is_asked_again_and_may_have_happened(
         bench.deadlines.control_gone(9, [bench.worker], 31.0)
     assert not bench.deadlines.asked(9)
     assert bench.worker.timing.deadline == 43.0
-    assert bench.worker.timing.look_at == 31.0 + RETRY
+    assert bench.worker.timing.inspect_at == 31.0 + RETRY
     assert bench.claim.leases == [Lease(10.0), Lease(31.0, 1.0)]
     assert bench.claim.lease_from == 10.0
     (again,) = bench.due(33.0)
@@ -146,13 +146,13 @@ def test_a_claim_and_an_idle_worker_time_nothing_of_the_batch_before():
     bench = Bench(count=3)
     bench.deadlines.claiming(bench.worker, 20.0)
     timing = bench.worker.timing
-    assert (timing.deadline, timing.look_at, timing.running) == (50.0, inf, None)
+    assert (timing.deadline, timing.inspect_at, timing.running) == (50.0, inf, None)
     bench.deadlines.idle(bench.worker)
     assert bench.due(1000.0) == []
 
 
-def test_a_look_at_a_batch_that_may_outlast_its_lease_is_not_repeated_before_it_is_due():
+def test_an_inspection_of_a_batch_that_may_outlast_its_lease_is_not_repeated_before_it_is_due():
     bench = Bench(count=40)  # 4,000 seconds, under a lease of an hour
     bench.due(35.0)
     assert bench.inspected([str(n) for n in range(2, 41)], 35.0) == []
-    assert bench.worker.timing.look_at == 35.0 + TIMEOUT / 4
+    assert bench.worker.timing.inspect_at == 35.0 + TIMEOUT / 4

@@ -255,7 +255,7 @@ def test_control_says_whether_rows_can_be_looked_at_and_given_back(world):
     control = world.site.staff.boot(Role.CONTROL, world.site.settings, world.now)
     world.say(m.Ready("6.3.0", 0.7, gives_back=False), who=control)
     assert not world.dispatch.handoff.can_give_back
-    assert not world.site.deadlines.can_look
+    assert not world.site.deadlines.can_inspect
 
 
 def test_a_canary_that_is_ready_proves_nothing_of_the_settings_in_force(world):

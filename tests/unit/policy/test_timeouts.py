@@ -69,4 +69,4 @@ def test_a_renewal_comes_before_the_order_has_to_end_and_before_rows_may_not_be_
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(600.0, 150.0), (1.0, 0.25), (0.8, 0.2), (0.1, 0.2)])
 def test_a_batch_is_looked_at_four_times_within_the_time_of_a_task_but_not_all_the_time(timeout, seconds):
-    assert timeouts.look_after(timeout) == pytest.approx(seconds)
+    assert timeouts.inspect_after(timeout) == pytest.approx(seconds)
