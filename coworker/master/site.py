@@ -42,8 +42,8 @@ class WindingUp:
         """Leave `patience` seconds for settling, once the workers are gone."""
         self.patience, self.until = patience, inf
 
-    def control_wanted(self, now: float, boot_seconds: float) -> int:
-        """Whether control is wanted: 1, 0 or -1 as in Staff.reconcile. With -1 the site has ended."""
+    def decide_control(self, now: float, boot_seconds: float) -> int:
+        """Decide whether control is to live: 1, 0 or -1 as in Staff.reconcile. With -1 the site is `over`."""
         wanted = self._control_wanted(now, boot_seconds)
         self.over = wanted < 0
         return wanted
@@ -79,7 +79,6 @@ class Site:
         self.pipe_groups = PipeGroups()
         self.health = SiteHealth(settings, log, effects.rng)
         self.dispatch = Dispatch(settings, log, effects.rng)
-        self.settler = self.dispatch.settler
         self.checkpoint = Checkpoint(effects.claims, settings.name, log)
         self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
         self.watchdog = Watchdog(effects, self.roster, self._time_is_up)
@@ -172,8 +171,8 @@ class Site:
 
     def forget(self) -> None:
         """Save and report what is open, which stays in the journal, and wake for this empty site no more."""
-        self.settler.save(self.checkpoint)
-        self.settler.report_open()
+        self.dispatch.settler.save(self.checkpoint)
+        self.dispatch.settler.report_open()
         for kind in ("site", "look"):
             self.effects.timers.cancel((kind, self))
 
@@ -196,11 +195,11 @@ class Site:
             self.staff.bump_generation()
         if self.on_trial and not stopping:
             return
-        control = self.winding_up.control_wanted(now, self.staff.boot_seconds) if stopping else 1
+        control = self.winding_up.decide_control(now, self.staff.boot_seconds) if stopping else 1
         if stopping:  # also what a worker hands off now, at the end of its last batch
             self.dispatch.handoff.give_back_all()
         inspections = self.control_orders.inspections(now)
-        self.settler.save(self.checkpoint)  # before any child is told to go on
+        self.dispatch.settler.save(self.checkpoint)  # before any child is told to go on
         free = [] if stopping else self.staff.free(now)
         self._assign(free, now)
         self._staff(now, control)
@@ -260,7 +259,7 @@ class Site:
             self.dispatch.next_at(now, self.staff.boot_seconds),
             self.pipe_groups.next_at,
             self.health.due_at(),
-            self.settler.settlements.next_at(),
+            self.dispatch.settler.settlements.next_at(),
             self.control_orders.barrier.until,
             self.winding_up.until,
         ]

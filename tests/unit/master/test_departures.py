@@ -41,7 +41,7 @@ class World:
         """It exits, and the site decides; what is to be settled of it then."""
         self.site.ended(self.worker, status, now)
         self.site.decide(now)
-        return [entry.part for entry in self.site.settler.settlements.of_claims()]
+        return [entry.part for entry in self.site.dispatch.settler.settlements.of_claims()]
 
     def line(self, event):
         (line,) = [(level, fields) for level, name, fields in self.master.log.lines if name == event]
@@ -90,7 +90,7 @@ def test_nothing_is_settled_while_anything_of_its_pipe_runs(world, monkeypatch):
     assert world.path.exists(), "it is all that a next start would know"
     monkeypatch.setattr(PipeGroup, "is_empty", True)
     world.site.decide(4.0)
-    assert len(world.site.settler.settlements.of_claims()) == 1
+    assert len(world.site.dispatch.settler.settlements.of_claims()) == 1
     assert not world.path.exists(), "the checkpoint has it now"
     assert list(world.master.claims.glob("site-*.claims"))
 
@@ -99,7 +99,7 @@ def test_one_that_died_claiming_is_searched_for_and_its_queue_backs_off_for_a_mo
     world = World(tmp_path, runs=False)
     world.site.heard(world.worker, m.Claiming("q", 2.5), 2.6)
     assert world.ended(now=3.0) == []
-    (lost,) = world.site.settler.settlements.lost_claims()
+    (lost,) = world.site.dispatch.settler.settlements.lost_claims()
     assert (lost.queue.name, lost.since, lost.until) == ("q", 2.5, 3.0)
     assert world.line("claim_unanswered")[1]["queue"] == "q"
     state = world.site.dispatch.queues.states["q"]
@@ -128,7 +128,7 @@ def test_one_that_said_bye_had_said_all(tmp_path):
     world.journal()
     world.site.heard(world.worker, m.Bye("shutdown", "exit status 0"), 2.5)
     assert world.ended(ExitStatus(0)) == []
-    assert not world.site.settler.settlements.lost_claims()
+    assert not world.site.dispatch.settler.settlements.lost_claims()
     assert world.line("gone")[0] == "info"
 
 
@@ -183,9 +183,11 @@ def test_a_task_is_not_to_blame_for_a_lost_database(world, cause, blameless):
 def test_what_a_control_that_is_gone_was_asked_is_asked_again(world):
     world.ended()
     world.site.decide(3.1)
-    assert [entry.asked for entry in world.site.settler.settlements.of_claims()] == [world.control.id]
+    assert [entry.asked for entry in world.site.dispatch.settler.settlements.of_claims()] == [
+        world.control.id
+    ]
     world.site.ended(world.control, KILLED, 3.2)
-    assert [entry.asked for entry in world.site.settler.settlements.of_claims()] == [None]
+    assert [entry.asked for entry in world.site.dispatch.settler.settlements.of_claims()] == [None]
 
 
 @pytest.mark.parametrize(
@@ -314,5 +316,5 @@ def test_a_stop_that_is_noticed_after_the_signal_that_it_sent_to_all_is_a_stop(w
     world.site.stop(MasterPhase.STOPPING, 3.1)
     monkeypatch.setattr(PipeGroup, "is_empty", True)
     world.site.decide(4.0)
-    (entry,) = world.site.settler.settlements.of_claims()
+    (entry,) = world.site.dispatch.settler.settlements.of_claims()
     assert entry.part.stopped_by_us

@@ -257,7 +257,9 @@ class Life(RuleBasedStateMachine):
             return
         entries = [(i, e) for c in self.site.dispatch.ledger.claims.values() for i, e in c.entries.items()]
         assert self.open <= {item_id for item_id, _ in entries}
-        asked = {item_id for entry in self.site.settler.settlements.of_claims() for item_id in entry.ids}
+        asked = {
+            item_id for entry in self.site.dispatch.settler.settlements.of_claims() for item_id in entry.ids
+        }
         assert asked == {item_id for item_id, entry in entries if entry.place is Place.SETTLING}
         waiting = {item_id for group in self.site.dispatch.handoff.groups for item_id in group.ids}
         assert waiting == {item_id for item_id, entry in entries if entry.place is Place.HANDED}
