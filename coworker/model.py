@@ -101,6 +101,8 @@ class RetireReason(str, Enum):
     DATABASE = "database"
     MEMORY = "memory"
     DIED = "died"
+    KILLED = "killed"
+    NOT_NOTED = "not_noted"
     SIGNAL = "signal"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
@@ -193,6 +195,8 @@ class Unsettled(NamedTuple):
     cannot see it (rule 9). `delay`: seconds until what is given back may be claimed again. If one of the
     `poisoned` was begun, it is not to be called again. `signalled`: the pipe died of a signal that was hardly
     meant for the task; then what was begun is given back, too, unless it is one of the `unspared` (rule 5).
+    `begun` are those of the sent that the pipe had noted as begun, in order; None: nobody can say (rule 4).
+    `by_itself`: nobody else ended the pipe, so if none was begun, the first one sent may have ended it.
     `cause` is for the log.
     """
 
@@ -206,6 +210,8 @@ class Unsettled(NamedTuple):
     poisoned: list[str] = []  # noqa: RUF012 - it is never changed
     signalled: bool = False
     unspared: list[str] = []  # noqa: RUF012
+    begun: list[str] | None = None
+    by_itself: bool = False
 
     @property
     def ids(self) -> list[str]:
@@ -213,7 +219,7 @@ class Unsettled(NamedTuple):
         return [*self.sent, *self.unsent]
 
     def without(self, ids: Collection[str]) -> Unsettled:
-        """The same without these ids."""
+        """The same without these ids; what is known of the beginnings stays as it is."""
         return self._replace(
             sent=[each for each in self.sent if each not in ids],
             unsent=[each for each in self.unsent if each not in ids],
@@ -230,6 +236,7 @@ class Lifecycle:
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
     domain: int | None = None  # the one that its pipe serves, as far as is known
+    notes: bool = False  # whether its pipe notes what it begins (rule 4)
     state: WorkerState = WorkerState.BOOTING
     retire_reason: RetireReason | None = None
     expired: RetireReason | None = None  # a successor is to replace it, whatever its limits say

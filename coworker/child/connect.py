@@ -13,6 +13,7 @@ from coworker.civi.adapter import AdapterRows
 from coworker.civi.client import Client
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.pipe import Pipe
+from coworker.claims.beginnings import VARIABLE
 from coworker.config.remote import looks_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
@@ -29,10 +30,16 @@ def way(site: SiteSettings, role: Role) -> str:
     return site.channels[role is Role.WORKER]
 
 
-def start_pipe(site: SiteSettings, poller: Poller) -> Pipe:
-    """Start the site's own command, MINIPIPE expanded. Raises BootError."""
+def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None) -> Pipe:
+    """Start the site's own command, MINIPIPE expanded. Raises BootError.
+
+    `notes` is the file in which the pipe is to note what it begins, if it is one that does.
+    """
     command = launch.expand(site.pipe)
     env = launch.environment(os.environ)
+    env.pop(VARIABLE, None)
+    if notes is not None:
+        env[VARIABLE] = str(notes)
     return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
 
 
@@ -44,9 +51,9 @@ def preload(config: Config) -> None:
         coworker.civi.http.preload()
 
 
-def connect(site: SiteSettings, role: Role, poller: Poller) -> Connection:
-    """Connect a child of this role to the site. Raises BootError."""
-    return start_pipe(site, poller) if way(site, role) == "pipe" else _web_link(site, poller)
+def connect(site: SiteSettings, role: Role, poller: Poller, notes: Path | None = None) -> Connection:
+    """Connect a child of this role to the site; `notes` as in `start_pipe`. Raises BootError."""
+    return start_pipe(site, poller, notes) if way(site, role) == "pipe" else _web_link(site, poller)
 
 
 def _web_link(site: SiteSettings, poller: Poller) -> WebLink:

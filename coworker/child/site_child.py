@@ -22,6 +22,7 @@ from coworker.civi.fingerprint import watcher
 from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
+from coworker.claims.beginnings import CANNOT_NOTE, Notes, beginnings_file
 from coworker.claims.journal import Journal, child_file
 from coworker.config.remote import looks_remote
 from coworker.config.settings import SiteSettings
@@ -40,12 +41,13 @@ from coworker.unix.poller import Poller
 from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
-# How a pipe ends that got a signal meant for the daemon, by itself or as a shell says it (rule 5).
-SIGNALLED = frozenset(
-    status
-    for number in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
-    for status in (ExitStatus(signal=Signals[f"SIG{number}"]), ExitStatus(code=128 + Signals[f"SIG{number}"]))
-)
+# What the end of a pipe tells of its cause: signals meant for the daemon (rule 5) and KILL come from others,
+# and a shell says them by an exit status.
+CAUSES = {ExitStatus(code=CANNOT_NOTE): RetireReason.NOT_NOTED} | {
+    status: RetireReason.KILLED if name == "KILL" else RetireReason.SIGNAL
+    for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL")
+    for status in (ExitStatus(signal=Signals[f"SIG{name}"]), ExitStatus(code=128 + Signals[f"SIG{name}"]))
+}
 IMPATIENT = (0.0, 1.0)  # the ladder of a pipe that must go now: TERM at once, KILL a second later
 
 
@@ -70,8 +72,9 @@ class Birth:
 def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
     begun = time.monotonic()
+    notes = _make_notes(birth)
     try:
-        pipe = connect(birth.site, birth.role, poller)
+        pipe = connect(birth.site, birth.role, poller, notes.path)
     except BootError as error:
         link.report(BootFailed(str(error), error.retry_after))
         return Bye("boot failed", "it has no pipe")
@@ -80,7 +83,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
         journal = _open_journal(birth, pipe)
-        body = _boot(birth, link, poller, pipe, title, begun, journal)
+        body = _boot(birth, link, poller, pipe, title, begun, journal, notes)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -108,6 +111,13 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     return Bye(reason, str(pipe.end()))
 
 
+def _make_notes(birth: Birth) -> Notes:
+    """Make the file in which a worker's pipe notes what it begins, if it can be one that does (rule 4)."""
+    local = way(birth.site, birth.role) == "pipe" and not birth.site.is_remote
+    is_worker = birth.role is Role.WORKER
+    return Notes(beginnings_file(birth.claims, os.getpid(), birth.id) if local and is_worker else None)
+
+
 def _open_journal(birth: Birth, pipe: Connection) -> Journal:
     """Open the journal, control's too: it names the pipe, which must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
@@ -125,6 +135,7 @@ def _boot(
     title: Title,
     begun: float,
     journal: Journal,
+    notes: Notes,
 ) -> Body:
     """Shake hands, make the body and report that it is ready. Raises BootError."""
     limit = birth.site.workers.boot_timeout
@@ -149,10 +160,12 @@ def _boot(
         memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is the site's
         gauge = MemoryGauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
-        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
+        notes.opened()
+        body = Worker(*common, claimer, gauge, notes, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.output.tell()
-    link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
+    boot_seconds = round(time.monotonic() - begun, 3)
+    link.post(Ready(welcome.version, boot_seconds, gives_back, domain, notes.usable))
     if isinstance(body, Control) and (state := body.probe.observe()) is not None:
         link.post(state)  # before it is asked to look for work
     link.flush()
@@ -207,8 +220,8 @@ def _cause(error: SiteError) -> RetireReason:
         return RetireReason.TIMEOUT
     if isinstance(error, MemoryExceededError):
         return RetireReason.MEMORY
-    if isinstance(error, PipeEndedError) and error.exit_status in SIGNALLED:
-        return RetireReason.SIGNAL
+    if isinstance(error, PipeEndedError):
+        return CAUSES.get(error.exit_status, RetireReason.DIED)
     return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL
 
 

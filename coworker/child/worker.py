@@ -18,6 +18,7 @@ from coworker.civi.refusals import (
     is_setup_refusal,
     is_unrunnable,
 )
+from coworker.claims.beginnings import Beginning, Notes
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
 from coworker.ipc.messages import (
@@ -46,6 +47,7 @@ class Worker(Body):
 
     claimer: Claimer
     gauge: MemoryGauge
+    notes: Notes  # that the pipe takes of what it begins
     remote: bool = False  # PHP goes on when the pipe is lost, so items are sent one by one (rule 9)
     own_domain: int | None = None  # that the pipe serves, if it says so
     identity: Identity | None = None
@@ -146,6 +148,7 @@ class Worker(Body):
             self.link.hurry()
         if self.journal.behind:
             self.link.flush()
+        self.notes.sent(claim)
         begun = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)
@@ -155,9 +158,11 @@ class Worker(Body):
             self.output.tell(failed=True)
             sent = self.client.pipe.request_sent and not isinstance(error, RequestTooLongError)
             begun_any = sent and not is_unrunnable(str(error))
-            self.link.post(Unanswered(claim, ids, str(error), begun_any))
+            noted = _ids(self.notes.batch(ran=False)) if begun_any else None
+            no_database = is_database_error(str(error))
+            self.link.post(Unanswered(claim, ids, str(error), begun_any, noted, no_database))
             self.link.flush()
-            if is_database_error(str(error)):
+            if no_database:
                 raise DatabaseLostError(f"running {queue}: {error}") from error
             return str(error)
         except SiteError:
@@ -180,12 +185,16 @@ class Worker(Body):
         known = [item_id for item_id, outcome in answer.items() if outcome is not UNKNOWN]
         self._done += len(known)
         self.journal.ended(claim, known)
+        noted = self.notes.batch(ran=answer.any_ok)
         if len(known) < len(answer):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
-            self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
+            begun = None if noted is None else [each.id for each in noted if each.id in unknown]
+            text = "the answer names no outcome for them"
+            self.link.post(Unanswered(claim, unknown, text, noted=begun))
         told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
         runs = pack_outcomes((item_id, answer[item_id].value) for item_id in known)
-        self.link.post(Done(claim, runs, round(took, 6), told))
+        each = _seconds(known, noted) if noted and len(known) > 1 else []
+        self.link.post(Done(claim, runs, round(took, 6), told, each))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
         """Log in, before anything runs. Whether the items may be run now (identity rules 6 and 7)."""
@@ -220,3 +229,13 @@ class Worker(Body):
     def _bound(self, identity: Identity) -> None:
         self.identity = identity
         self.link.post(Bound(identity.contact, identity.domain))
+
+
+def _ids(noted: list[Beginning] | None) -> list[str] | None:
+    return None if noted is None else [each.id for each in noted]
+
+
+def _seconds(ids: list[str], noted: list[Beginning]) -> list[float]:
+    """How long each of these took; what CiviCRM ended without calling it took no time."""
+    took = {each.id: each.seconds or 0.0 for each in noted}
+    return [round(took.get(each, 0.0), 4) for each in ids]

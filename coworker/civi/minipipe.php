@@ -10,7 +10,10 @@
  * site from the current directory upwards. Which site of a multisite: --url, else HTTP_HOST.
  *
  * Exit status: 0 the input ended · 2 usage · 10 not the CLI · 11 PHP too old · 12 no site found ·
- * 13 CiviCRM is not enabled there · 14 the boot failed. Anything but answers goes to standard error.
+ * 13 CiviCRM is not enabled there · 14 the boot failed · 15 the beginning of a task could not be noted.
+ * Anything but answers goes to standard error.
+ *
+ * COWORKER_BEGUN names a file in which each task is noted before it is called: see coworker_note_beginnings().
  *
  * Written so that PHP 5.4 can parse it: an old one gets a sentence, not a syntax error.
  */
@@ -21,6 +24,7 @@ const COWORKER_OLD_PHP = 11;
 const COWORKER_NO_SITE = 12;
 const COWORKER_NOT_ENABLED = 13;
 const COWORKER_BOOT_FAILED = 14;
+const COWORKER_CANNOT_NOTE = 15;
 
 function coworker_fail($status, $message) {
   $GLOBALS['coworker_stage'] = 'failed';
@@ -78,6 +82,7 @@ function coworker_main($arguments) {
   }
   else {
     coworker_tell_failures($arguments['payload']);
+    coworker_note_beginnings();
     Civi::pipe($arguments['flags']);
   }
 }
@@ -379,6 +384,139 @@ function coworker_tell_failures($payload) {
 
 function coworker_name($part) {
   return is_object($part) ? get_class($part) : (is_scalar($part) ? (string) $part : null);
+}
+
+// --- noting beginnings ----------------------------------------------------------------------------
+
+/**
+ * Writes a line before each task is called and one when it is over, so that whoever settles a claim without an
+ * answer knows what was begun (rule 4; coworker/claims/beginnings.py has the format).
+ *
+ * CiviCRM calls run() of each item's task. So before its own handler gets a batch, each task is replaced by one
+ * that notes the beginning and then calls run() of the original, which may be of an extension's class.
+ */
+function coworker_note_beginnings() {
+  $path = getenv('COWORKER_BEGUN');
+  putenv('COWORKER_BEGUN');  // what a task starts is not to write there
+  unset($_SERVER['COWORKER_BEGUN'], $_ENV['COWORKER_BEGUN']);
+  if (!$path) {
+    return;
+  }
+  $run = class_exists('CRM_Queue_Task') ? new ReflectionMethod('CRM_Queue_Task', 'run') : null;
+  if (!$run || $run->isFinal() || $run->hasReturnType() || $run->getNumberOfParameters() !== 1) {
+    fwrite(STDERR, "MINIPIPE: this CiviCRM's tasks are not as we know them: what they begin is not noted\n");
+    return;
+  }
+  $GLOBALS['coworker_begun'] = @fopen($path, 'ae');
+  if ($GLOBALS['coworker_begun']) {
+    stream_set_write_buffer($GLOBALS['coworker_begun'], 0);
+  }
+  if (!coworker_note(sprintf('opened %.6F', hrtime(true) / 1e9))) {
+    fwrite(STDERR, "MINIPIPE: $path cannot be written: what tasks begin is not noted\n");
+    return;
+  }
+  coworker_declare_task();
+  coworker_listen();
+}
+
+/** Whether the line was written. After one that was not written whole nothing is. */
+function coworker_note($line) {
+  $whole = $GLOBALS['coworker_begun'] && @fwrite($GLOBALS['coworker_begun'], "$line\n") === strlen($line) + 1;
+  if (!$whole) {
+    $GLOBALS['coworker_begun'] = null;
+  }
+  return $whole;
+}
+
+/** A task whose beginning nobody would know of must not be called. Returns when it began, in seconds. */
+function coworker_note_begun($id) {
+  $now = hrtime(true) / 1e9;
+  if (!coworker_note(sprintf('begun %d %.6F', $id, $now))) {
+    coworker_fail(COWORKER_CANNOT_NOTE, "cannot note that task $id begins (is the disk of state_dir full?)");
+  }
+  return $now;
+}
+
+/** Also after each task: one that installs an extension may have made the dispatcher anew. */
+function coworker_listen() {
+  foreach (array('civi.api.prepare' => 'coworker_before_call', 'hook_civicrm_queueRun_task' => 'coworker_before_tasks') as $name => $listener) {
+    if (Civi::dispatcher()->getListenerPriority($name, $listener) === null) {
+      Civi::dispatcher()->addListener($name, $listener, 5000);  // before CiviCRM's handler, which has 0
+    }
+  }
+}
+
+/** Runners other than `task` have hooks of their own: the first batch for one makes us listen there, too. */
+function coworker_before_call($event) {
+  $request = $event->getApiRequest();
+  if ($request['version'] != 4 || $request['entity'] !== 'Queue' || $request['action'] !== 'runItems') {
+    return;
+  }
+  $runner = coworker_try(function () use ($request) {
+    $items = $request->getItems();
+    return Civi::queue($items[0]['queue'])->getSpec('runner');
+  });
+  $hook = "hook_civicrm_queueRun_$runner";
+  if ($runner && $runner !== 'task' && Civi::dispatcher()->getListenerPriority($hook, 'coworker_before_batch') === null) {
+    Civi::dispatcher()->addListener($hook, 'coworker_before_batch', 5000);
+  }
+}
+
+/** What is no task CiviCRM will not call; but an extension may, so it counts as begun. */
+function coworker_before_tasks($event) {
+  foreach (array_filter($event->items) as $item) {
+    if (!isset($item->data) || !$item->data instanceof CRM_Queue_Task) {
+      coworker_note_begun($item->id);
+    }
+    elseif (!$item->data instanceof CoworkerTask) {
+      $item->data = CoworkerTask::coworkerOf($item->data, $item->id);
+    }
+  }
+}
+
+/** How another runner goes about a batch is not known: all of it counts as begun. */
+function coworker_before_batch($event) {
+  foreach (array_filter($event->items) as $item) {
+    coworker_note_begun($item->id);
+  }
+}
+
+/** In a function, since its parent is there only when CiviCRM has booted. */
+function coworker_declare_task() {
+  #[AllowDynamicProperties]
+  class CoworkerTask extends CRM_Queue_Task {
+    private $coworkerTask;
+    private $coworkerItem;
+
+    /** It looks like the original to whoever else listens. */
+    public static function coworkerOf($task, $id) {
+      $self = (new ReflectionClass(__CLASS__))->newInstanceWithoutConstructor();
+      foreach (get_object_vars($task) as $name => $value) {
+        $self->$name = $value;
+      }
+      $self->coworkerTask = $task;
+      $self->coworkerItem = $id;
+      return $self;
+    }
+
+    public function run($taskCtx) {
+      $begun = coworker_note_begun($this->coworkerItem);
+      try {
+        $result = $this->coworkerTask->run($taskCtx);
+      }
+      catch (Throwable $error) {
+        $this->coworkerOver($begun);
+        throw $error;
+      }
+      $this->coworkerOver($begun);
+      return $result;
+    }
+
+    private function coworkerOver($begun) {
+      coworker_note(sprintf('ended %d %.6F', $this->coworkerItem, hrtime(true) / 1e9 - $begun));
+      coworker_listen();
+    }
+  }
 }
 
 // --- probing --------------------------------------------------------------------------------------

@@ -17,6 +17,11 @@ class Outcomes(dict[str, Outcome]):
         self.oddities: list[str] = []
 
     @property
+    def any_ok(self) -> bool:
+        """Whether something ran, for certain."""
+        return Outcome.OK in self.values()
+
+    @property
     def all_ok(self) -> bool:
         return all(outcome is Outcome.OK for outcome in self.values())
 

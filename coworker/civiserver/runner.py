@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from coworker.civiserver.errors import ApiError
 from coworker.civiserver.release import Release
+from coworker.claims.beginnings import CANNOT_NOTE, TaskNotes
 from coworker.model import Identity, Outcome
 from coworker.queues.stores.base import QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, TaskContext, load_callback, log_line, parse_data
@@ -32,9 +34,11 @@ class TaskRunner:
     leave the item leased, as exit() does in PHP (transcripts, queue "fatal").
     """
 
-    def __init__(self, store: QueueStore, release: Release) -> None:
+    def __init__(self, store: QueueStore, release: Release, notes: TaskNotes | None = None) -> None:
+        """`notes` is told of each task before it is called, and when it is over (rule 4)."""
         self._store = store
         self._release = release
+        self._notes = notes
         self._pid = 0
 
     def run_batch(
@@ -87,6 +91,7 @@ class TaskRunner:
         context = TaskContext(
             queue.name, str(item.id), task.title, item.run_count, identity.contact, identity.domain or 1
         )
+        begun_at = self._note_beginning(item)
         try:
             self._check_identity(task, identity)
             result = load_callback(task.callback)(context, *task.arguments)
@@ -99,7 +104,18 @@ class TaskRunner:
                 os._exit(
                     1
                 )  # a child that the task forked has come back: it must not settle what is not its own
+            if self._notes is not None:
+                self._notes.ended(item.id, begun_at)
         return TaskFailedError("Queue task returned false") if result is False else None
+
+    def _note_beginning(self, item: StoredItem) -> float:
+        """Note it, or end the process: a task whose beginning nobody would know of must not be called."""
+        try:
+            return self._notes.begun(item.id) if self._notes is not None else 0.0
+        except OSError as error:
+            sys.stderr.write(f"coworker pipe: cannot note that a task begins: {error.strerror}\n")
+            sys.stderr.flush()
+            os._exit(CANNOT_NOTE)
 
     @staticmethod
     def _check_identity(task: Task, identity: Identity) -> None:

@@ -18,6 +18,7 @@ from coworker.civiserver.query import parse_query
 from coworker.civiserver.release import Release
 from coworker.civiserver.runner import TaskRunner
 from coworker.civiserver.site_store import SiteStore
+from coworker.claims.beginnings import TaskNotes
 from coworker.model import SYSTEM, Identity, Outcome
 from coworker.queues.stores.base import NewItem, QueueSpec, QueueStore, StoredItem
 from coworker.queues.task import Task, parse_data
@@ -42,13 +43,14 @@ class QueueService:
         release: Release | None = None,
         domain: int = 1,
         guard: AbstractContextManager[Any] | None = None,
+        notes: TaskNotes | None = None,
     ) -> None:
         self.site = site
         self.store: QueueStore = site.queues
         self.release = release or Release()
         self.domain = domain
         self._guard = guard or nullcontext()
-        self._runner = TaskRunner(self.store, self.release)
+        self._runner = TaskRunner(self.store, self.release, notes)
         self._specs: dict[str, QueueSpec] = {}
 
     # making queues and items

@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coworker.claims.beginnings import NOTES, Beginnings
 from coworker.claims.checkpoint import SITE, LostIntent, SavedClaim, Snapshot
 from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.messages import Ended, NotBegun, RunSent
@@ -69,12 +70,16 @@ class Remains(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What a file says. `master`: whose claims have these names; `remote`: the pipe is out of our reach."""
+    """What a file says. `master`: whose claims have these names; `remote`: the pipe is out of our reach.
+
+    `notes` is what the child's pipe noted; of another boot of the machine it says nothing.
+    """
 
     master: str
     remote: bool
     records: list[Record]
     site: Snapshot | None
+    notes: Beginnings
 
 
 def scan(directory: Path, log: EventLog) -> list[Remains]:
@@ -82,6 +87,10 @@ def scan(directory: Path, log: EventLog) -> list[Remains]:
     found = []
     for path in directory.glob("*.new"):
         path.unlink()  # a former master was killed while it wrote this
+    for path in directory.glob(f"*{NOTES}"):
+        pid = path.name.partition("-")[0]
+        if not path.with_suffix(".claims").exists() and not Path("/proc", pid).exists():
+            path.unlink()  # its worker was killed while it began
     for path in sorted(directory.glob("*.claims")):
         try:
             with path.open("rb") as stream:
@@ -116,11 +125,10 @@ def read(path: Path, log: EventLog) -> Remembered | None:
         content = path.read_bytes()
         head = _head(content.partition(b"\n")[0])
         if "child" not in head:
-            return Remembered(_master(head), remote=False, records=[], site=_site(head))
-        damaged = _teller(path, log)
-        return Remembered(
-            _master(head), bool(head["remote"]), list(_records(content, head["boot"], damaged)), None
-        )
+            return Remembered(_master(head), False, [], _site(head), Beginnings(None))
+        records = list(_records(content, head["boot"], _teller(path, log)))
+        notes = Beginnings(path.with_suffix(NOTES) if head["boot"] == boot_id() else None)
+        return Remembered(_master(head), bool(head["remote"]), records, None, notes)
     except OSError as error:
         log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
     except BROKEN as error:
@@ -273,7 +281,7 @@ def _site(head: dict[str, Any]) -> Snapshot:
 
 def _settling(entry: Any) -> tuple[str, Unsettled]:
     if isinstance(entry, dict):  # of version 2
-        entry = [entry["claim"], [entry[name] for name in _VERSION_2] + [[], False, []]]
+        entry = [entry["claim"], [entry[name] for name in _VERSION_2]]
     claim, part = entry
     return str(claim), unpack_unsettled(part)
 

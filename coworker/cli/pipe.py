@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from coworker.claims.beginnings import TaskNotes
 
 _FATAL = 255  # what PHP exits with after a fatal error
 
@@ -77,7 +82,7 @@ def pipe(
     burn(boot_cost / 1000)
     site = open_site(url, clock_offset=clock_offset)
     streams = Streams()
-    service = QueueService(site, release, domain, guard=streams)
+    service = QueueService(site, release, domain, guard=streams, notes=_task_notes())
     try:
         session = Session(service, flags, call_cost / 1000)
     except ApiError as error:
@@ -86,6 +91,18 @@ def pipe(
     serve(session, streams)
     site.close()
     streams.finish()
+
+
+def _task_notes() -> TaskNotes | None:
+    """Open the file of beginnings that a worker made for us; what a task starts does not see it."""
+    from coworker.claims.beginnings import VARIABLE, TaskNotes  # noqa: PLC0415
+
+    path = os.environ.pop(VARIABLE, None)
+    try:
+        return TaskNotes(path) if path else None
+    except OSError as error:
+        click.echo(f"coworker pipe: {path} cannot be written: {error.strerror}", err=True)
+        return None
 
 
 def _act_like_php() -> None:

@@ -127,6 +127,7 @@ class Ready(NamedTuple):
     boot_seconds: float
     gives_back: bool | None = None  # whether control can give rows back; None from workers
     domain: int | None = None  # the one that the pipe serves, if it says so
+    notes: bool = False  # whether the pipe notes what it begins
 
 
 class BootFailed(NamedTuple):
@@ -250,10 +251,14 @@ class Done(NamedTuple):
     outcomes: list[list[Any]]
     seconds: float
     errors: Mapping[str, dict[str, Any]] = {}  # of those that failed, by id: title, callback, error
+    each: list[float] = []  # noqa: RUF012 - seconds that each took, in the same order; empty: unknown
 
 
 class BatchDone(NamedTuple):
-    """A batch from its claim, sent at `asked_at`, to its end: in place of Claiming, Claimed and Done."""
+    """A batch from its claim, sent at `asked_at`, to its end: in place of Claiming, Claimed and Done.
+
+    Such a claim is never in the ledger: it had ended before the master heard of it.
+    """
 
     claim: str
     queue: str
@@ -263,6 +268,7 @@ class BatchDone(NamedTuple):
     outcomes: list[list[Any]]
     seconds: float
     errors: Mapping[str, dict[str, Any]] = {}
+    each: list[float] = []  # noqa: RUF012
 
 
 class Unanswered(NamedTuple):
@@ -272,6 +278,8 @@ class Unanswered(NamedTuple):
     ids: list[str]
     message: str
     begun: bool = True  # False: the queue cannot be run at all, or the request was never sent
+    noted: list[str] | None = None  # those that the pipe noted as begun; None: nobody can say
+    blameless: bool = False  # the database failed, not what ran
 
 
 class Flushed(NamedTuple):

@@ -62,10 +62,13 @@ def unpack_lease(values: Iterable[Any]) -> Lease:
     return Lease(float(at), float(seconds))
 
 
+_LATER: list[Any] = [[], False, [], None, False]  # what an Unsettled of a version before lacks at its end
+
+
 def unpack_unsettled(values: Iterable[Any]) -> Unsettled:
     """The Unsettled whose values these are."""
-    sent, unsent, cause, stopped_by_us, blameless, out_of_sight, delay, *more = values
-    poisoned, signalled, unspared = more
+    sent, unsent, cause, stopped_by_us, blameless, out_of_sight, delay, *later = values
+    poisoned, signalled, unspared, begun, by_itself = later + _LATER[len(later) :]
     return Unsettled(
         sent=list(map(str, sent)),
         unsent=list(map(str, unsent)),
@@ -77,4 +80,6 @@ def unpack_unsettled(values: Iterable[Any]) -> Unsettled:
         poisoned=list(map(str, poisoned)),
         signalled=bool(signalled),
         unspared=list(map(str, unspared)),
+        begun=None if begun is None else list(map(str, begun)),
+        by_itself=bool(by_itself),
     )

@@ -1,8 +1,9 @@
 """When children must have done what they were told, and what happens to those that have not.
 
 Each child has one timer (`Watchdog`); one that is late goes down the ladder. `Deadlines` times what a worker
-runs, item by item: only the rows tell which item of a batch runs, so control inspects them, and when one has
-vanished the time of the next begins. The lease of a batch that may outlast it is renewed.
+runs, item by item. Which item of a batch runs its pipe may have noted; else only the rows tell, so control
+inspects them, and when one has vanished the time of the next begins. The lease of a batch that may outlast it
+is renewed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from coworker.claims.beginnings import Beginnings
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Inspect, Inspected, InspectFailed, Retire
 from coworker.master.effects import Effects
@@ -107,8 +109,16 @@ class Asked(NamedTuple):
 class Deadlines:
     """The times of a site's workers, and of what its control was asked. Nothing else writes a `Timing`."""
 
-    def __init__(self, settings: SiteSettings, ledger: Ledger, watchdog: Watchdog) -> None:
+    def __init__(
+        self,
+        settings: SiteSettings,
+        ledger: Ledger,
+        watchdog: Watchdog,
+        notes: Callable[[WorkerRecord], Beginnings],
+    ) -> None:
+        """`notes` reads what the pipe of a worker has noted."""
         self.settings = settings
+        self._notes = notes
         self.can_inspect = True  # whether the site has what control needs to inspect rows
         self._ledger = ledger
         self._watchdog = watchdog
@@ -145,21 +155,40 @@ class Deadlines:
         timing.deadline = min(timing.batch_deadline, lease_end)
         timing.inspect_at = inf
         if self.can_inspect:
-            if timing.task_deadline < timing.batch_deadline:
+            if timing.task_deadline < timing.batch_deadline and not record.life.notes:
                 soon = now + timeouts.inspect_after(self.settings.task_timeout(claim.queue.name))
                 timing.inspect_at = max(now, min(soon, timing.task_deadline))
             if lease_end < timing.batch_deadline:
                 renew_at = claim.lease_from + timeouts.renew_after(lease_time)
                 timing.inspect_at = max(now, min(timing.inspect_at, renew_at))
-        self._watchdog.set_deadline(record, min(timing.deadline, timing.inspect_at))
+        task_deadline = timing.task_deadline if record.life.notes else inf
+        self._watchdog.set_deadline(record, min(timing.deadline, timing.inspect_at, task_deadline))
 
     def not_yet(self, record: WorkerRecord, now: float) -> bool:
-        """Whether the worker's timer only meant that control is to inspect its batch now."""
+        """Whether the worker's timer only meant that its batch is to be inspected now."""
         timing = record.timing
-        if timing.inspect_at <= now < timing.deadline and not self._watchdog.on_ladder(record):
+        if now >= timing.deadline or self._watchdog.on_ladder(record):
+            return False
+        if record.life.notes and now >= timing.task_deadline:
+            return self._goes_on(record, now)
+        if timing.inspect_at <= now:
             self._watchdog.set(record, timing.deadline)
             return True
         return False
+
+    def _goes_on(self, record: WorkerRecord, now: float) -> bool:
+        """Whether the task that its pipe noted last has time left; if nobody can say, the rows are to tell."""
+        timing, claim = record.timing, self._ledger.claims.get(record.timing.running or "")
+        noted = self._notes(record).of(claim.id) if claim is not None else []
+        if claim is None or noted == []:
+            return False
+        if noted is None:
+            timing.inspect_at = now
+            self._watchdog.set(record, timing.deadline)
+            return True
+        timing.task_deadline = min(now, noted[-1].moved_at) + self.settings.task_timeout(claim.queue.name)
+        self._aim(record, claim, now)
+        return timing.task_deadline > now
 
     def control_asked(self, control: WorkerRecord, now: float, rows: int = 0) -> None:
         """Give control a time for all its answers, which grows with what it was asked."""

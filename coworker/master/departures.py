@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from coworker.claims import reading
+from coworker.claims.beginnings import Beginnings, beginnings_file
 from coworker.claims.checkpoint import Checkpoint
 from coworker.claims.journal import child_file
 from coworker.errors import IllegalMoveError
@@ -19,11 +20,12 @@ from coworker.master.dispatch import Dispatch
 from coworker.master.ledger import Ledger
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
 from coworker.master.staff import Staff
-from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
+from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, Unsettled, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy.backoff import PROBE_CAP
 from coworker.unix.memory import OomWatch
 
+BY_ITSELF = (RetireReason.DIED, RetireReason.PROTOCOL, RetireReason.MEMORY)  # nobody else ended the pipe
 ROUNDED = 1e-5  # seconds, above the error of times with six decimals
 Unsaid = m.Claiming | m.NotClaimed | m.Claimed | m.RunSent | m.NotBegun | m.Ended
 
@@ -90,14 +92,16 @@ class Departures:
         signalled = lost_by is RetireReason.SIGNAL
         # Whoever stops a daemon may signal all of its processes, and we may hear of a pipe's end first.
         at_stop = (signalled and self.phase().ends) or (
-            lost_by is RetireReason.DIED and record.life.lost_at_stop
+            lost_by in (RetireReason.DIED, RetireReason.KILLED) and record.life.lost_at_stop
         )
-        stopped_by_us = stopped_by_us or at_stop
-        self.dispatch.lost(
-            record, cause, now, stopped_by_us=stopped_by_us, signalled=signalled,
+        end = Unsettled(
+            [], [], cause, stopped_by_us=stopped_by_us or at_stop, signalled=signalled,
             blameless=record.life.retire_reason is RetireReason.DATABASE,
+            by_itself=lost_by in BY_ITSELF,
         )  # fmt: skip
-        self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))
+        noted = beginnings_file(self.claims, record.life.pid, record.id)
+        self.dispatch.lost(record, end, Beginnings(noted).begun, now)
+        self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id), noted)
 
 
 def unsaid(records: Iterable[reading.Record], worker: WorkerRecord) -> list[Unsaid]:

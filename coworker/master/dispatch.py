@@ -177,10 +177,10 @@ class Dispatch:
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
         self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
-        if report.begun:
-            self.settler.settle(claim, Place.HELD, Unsettled(ids, [], report.message))
-        else:
-            self.settler.settle(claim, Place.HELD, Unsettled([], ids, report.message))
+        sent, unsent = (ids, []) if report.begun else ([], ids)
+        part = Unsettled(sent, unsent, report.message, blameless=report.blameless, begun=report.noted)
+        self.settler.settle(claim, Place.HELD, part._replace(by_itself=not report.blameless))
+        if not report.begun or report.noted == []:
             self.queues.claim_failed(queue, report.message, now)
 
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:
@@ -207,28 +207,22 @@ class Dispatch:
     def lost(
         self,
         worker: WorkerRecord,
-        cause: str,
+        end: Unsettled,
+        noted: Callable[[str], list[str] | None],
         now: float,
-        *,
-        stopped_by_us: bool,
-        blameless: bool,
-        signalled: bool = False,
     ) -> None:
         """Settle what the worker had in hand: it is gone, and its pipe with it.
 
-        `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran. `signalled`:
-        the pipe died of a signal that was hardly meant for what it ran.
+        `end` says how that came, without items. `noted`: the ids that the pipe noted as begun, by claim.
         """
         work = worker.work
         self._batches.pop(worker.id, None)
         if work.queue is not None:
             self.queues.left(work.queue, demand=True)
         if work.claiming is not None:
-            self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, cause)
+            self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, end.cause)
         for claim, held in self.ledger.held_by(worker.id):
             sent = in_running_order([entry.item.id for entry in held if entry.begun])
             unsent = [entry.item.id for entry in held if not entry.begun]
-            part = Unsettled(
-                sent, unsent, cause, stopped_by_us, blameless, worker.remote, signalled=signalled
-            )
+            part = end._replace(sent=sent, unsent=unsent, begun=noted(claim.id), out_of_sight=worker.remote)
             self.settler.settle(claim, Place.HELD, part)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coworker.claims import reading
+from coworker.claims.beginnings import NOTES
 from coworker.claims.checkpoint import Checkpoint, LostIntent, Snapshot
 from coworker.claims.reading import Remains, Remembered
 from coworker.ipc import messages as m
@@ -34,10 +35,17 @@ class OldClaim:
     queue: QueueInfo
     leases: list[Lease]
     items: dict[str, Item] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
+    sent: set[str] = field(default_factory=set)
+    noted: dict[str, bool] = field(default_factory=dict)  # whether it was begun, where its pipe took notes
     ended: set[str] = field(default_factory=set)
     settling: list[Unsettled] = field(default_factory=list)
     remote: bool = False  # what was begun may still run, where nobody sees it
+
+    def send(self, ids: Iterable[str], begun: list[str] | None) -> None:
+        """These were sent to a pipe, which noted as begun these of the claim; None: nobody can say."""
+        self.sent.update(ids)
+        if begun is not None:
+            self.noted.update((each, each in begun) for each in ids)
 
     def parts(self) -> Iterator[Unsettled]:
         """The parts in which the rest of the claim is to be settled."""
@@ -48,9 +56,13 @@ class OldClaim:
                 del left[each]
             if part.ids:
                 yield part
-        sent = in_running_order([each for each in left if each in self.begun])
-        unsent = [each for each in left if each not in self.begun]
-        if left:
+        noted = [each for each in left if each in self.sent and each in self.noted]
+        if noted:
+            begun = [each for each in noted if self.noted[each]]
+            yield Unsettled(in_running_order(noted), [], CAUSE, begun=in_running_order(begun))
+        sent = in_running_order([each for each in left if each in self.sent and each not in noted])
+        unsent = [each for each in left if each not in self.sent]
+        if sent or unsent:
             yield Unsettled(sent, unsent, CAUSE, out_of_sight=self.remote)
 
 
@@ -94,26 +106,26 @@ class OldClaims:
                 sent = None
             else:
                 sent = None if isinstance(record, reading.ClaimAnswered) else sent
-                self._of_claim(f"{file.master}.{record.claim}", record, remote=file.remote)
+                self._of_claim(f"{file.master}.{record.claim}", record, file)
         if sent is not None:
             self.lost.append(LostIntent(sent.queue, sent.at, None, CAUSE))
 
     def _of_claim(
-        self, name: str, record: reading.ClaimAnswered | reading.TakenOver | reading.OfItems, *, remote: bool
+        self, name: str, record: reading.ClaimAnswered | reading.TakenOver | reading.OfItems, file: Remembered
     ) -> None:
         if isinstance(record, reading.ClaimAnswered):
             known = self._add(name, OldClaim(record.queue, [record.lease]), record.items)
-            known.begun.update(record.begun)
-            known.remote = known.remote or remote
+            known.send(record.begun, file.notes.begun(record.claim))
+            known.remote = known.remote or file.remote
         elif isinstance(record, reading.TakenOver):
             known = self._add(name, OldClaim(record.queue, record.leases), record.items)
-            known.remote = known.remote or remote
+            known.remote = known.remote or file.remote
         elif name in self.claims:  # else the line that named it was damaged
             known = self.claims[name]
             if isinstance(record, m.RunSent):
-                known.begun.update(record.ids)
+                known.send(record.ids, file.notes.begun(record.claim))
             elif isinstance(record, m.NotBegun):
-                known.begun.difference_update(record.ids)
+                known.sent.difference_update(record.ids)
             else:
                 known.ended.update(record.ids)
 
@@ -177,7 +189,7 @@ class Recovery:
         old = OldClaims(files)
         patience = self._dispatch.settings.workers.boot_timeout + SLACK
         old.reopen(self._dispatch, now=now, patience=patience)
-        self._checkpoint.supersede(*paths)
+        self._checkpoint.supersede(*paths, *(path.with_suffix(NOTES) for path in paths))
         items = sum(len(claim.entries) for claim in self._dispatch.ledger.claims.values())
         if items or old.lost:
             lost = len(old.lost) or None

@@ -131,13 +131,14 @@ class WorkReports:
         log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         who = str(record.work.identity) if record.work.identity else None
         aborted = False
+        took = dict(zip(ids, report.each, strict=False))
         for outcome, run in report.outcomes:
             if log_ok or outcome != Outcome.OK:
                 for item_id in run:
+                    seconds = took.get(item_id) if took else round(report.seconds / len(ids), 6)
                     log.event(
                         _LEVELS.get(outcome, "warning"), "task_done", queue=queue, item=item_id,
-                        outcome=outcome, identity=who, seconds=round(report.seconds / len(ids), 6),
-                        **report.errors.get(item_id, {}),
+                        outcome=outcome, identity=who, seconds=seconds, **report.errors.get(item_id, {}),
                     )  # fmt: skip
             if outcome not in _GONE:
                 settler.remember(queue, run, now)
@@ -205,7 +206,7 @@ class LifeReports:
         if report.gives_back is not None:
             self.dispatch.handoff.can_give_back = self.deadlines.can_inspect = report.gives_back
         else:
-            self.staff.roster.serves(record, report.domain)
+            self.staff.roster.pipe_ready(record, report.domain, notes=report.notes)
             if record.boot_domain is None:
                 self.staff.home_domain = self.dispatch.handoff.home_domain = report.domain
         # Control is replaced every two minutes: that is nobody's news.

@@ -89,9 +89,9 @@ class Roster:
         """Note that the child's pipe leads this process group."""
         record.life.pipe_group = group
 
-    def serves(self, record: WorkerRecord, domain: int | None) -> None:
-        """Note the domain that the child's pipe says it serves; None if it does not say."""
-        record.life.domain = domain
+    def pipe_ready(self, record: WorkerRecord, domain: int | None, *, notes: bool) -> None:
+        """Note the domain that the child's pipe serves (None if it does not say), and if it takes notes."""
+        record.life.domain, record.life.notes = domain, notes
 
     def expire(self, record: WorkerRecord, reason: RetireReason) -> None:
         """Have the child replaced by a successor, whatever its limits say. The first reason stays."""

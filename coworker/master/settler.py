@@ -15,7 +15,7 @@ from coworker.master.crash_counts import CrashCounts, SparedDeaths
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.settlements import LostClaim, Settlement, Settlements
 from coworker.model import Item, Lease, QueueInfo, Unsettled
-from coworker.policy.settlement import Fate
+from coworker.policy.settlement import Fate, suspects
 
 SEARCH_DELAY = 3.5  # seconds until what others claim now cannot be taken for the rows of a lost claim
 SEARCH_PAUSE = 0.2  # seconds between checks whether a search can begin
@@ -47,10 +47,11 @@ class Settler:
 
     def settle(self, claim: Claim, place: Place, part: Unsettled, *, recovered: bool = False) -> None:
         """Have control find out what became of these items, which were in `place`."""
-        limit, poisoned = self.settings.workers.crash_limit, []
+        queue, may_be = claim.queue.name, suspects(part, claim.queue)
+        limit, poisoned = self.settings.workers.crash_limit, list[str]()
         if limit and not (part.stopped_by_us or part.blameless):
-            poisoned = self.crash_counts.would_be(claim.queue.name, part.sent, limit)
-        unspared = self.spared_deaths.unspared(claim.queue.name, part.sent) if part.signalled else []
+            poisoned = self.crash_counts.would_be(queue, may_be, limit)
+        unspared = self.spared_deaths.unspared(queue, may_be) if part.signalled else []
         part = part._replace(poisoned=poisoned, unspared=unspared)
         self._ledger.settle(claim.id, part.ids, place)
         self.settlements.add(Settlement(claim, part, recovered=recovered))
@@ -143,17 +144,18 @@ class Settler:
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
         """Count the workers that each item brought down, and report those not called again (rule 15)."""
         fates = {item_id: fate for item_id, fate, _ in report.fates}
-        spared = next((each for each in entry.part.sent if fates.get(each) == Fate.GIVEN_BACK.value), None)
-        if entry.part.signalled and spared is not None and not entry.part.stopped_by_us:
+        part, may_be = entry.part, suspects(entry.part, entry.queue)
+        spared = next((each for each in may_be if fates.get(each) == Fate.GIVEN_BACK.value), None)
+        if part.signalled and spared is not None and not part.stopped_by_us:
             self.spared_deaths.count(queue, spared)  # the first that is left was begun (rule 4)
         for item_id, fate in fates.items():
             if fate in (*ENDED, Fate.TRY_COUNTED.value):
                 self.spared_deaths.forget(queue, [item_id])
             if fate in ENDED:
                 self.crash_counts.forget(queue, [item_id])
-            elif fate == Fate.TRY_COUNTED.value and not (entry.part.stopped_by_us or entry.part.blameless):
+            elif item_id in may_be and _brought_down(fate, part):
                 crashes = self.crash_counts.count(queue, item_id)
-                if item_id in entry.part.poisoned:
+                if item_id in part.poisoned:
                     self.crash_counts.forget(queue, [item_id])
                     self._log.event(
                         "critical", "poisoned", queue=queue, item=item_id, crashes=crashes,
@@ -210,6 +212,14 @@ class Settler:
             ],
             crashes=self.crash_counts.values(),
         )
+
+
+def _brought_down(fate: str, part: Unsettled) -> bool:
+    """Whether an item with this fate is to blame for the end of its pipe."""
+    if part.stopped_by_us or part.blameless:
+        return False
+    before_it_began = part.begun == [] and part.by_itself
+    return fate == Fate.TRY_COUNTED.value or (before_it_began and fate == Fate.GIVEN_BACK.value)
 
 
 def _only_ours(claim: Claim) -> list[Item]:

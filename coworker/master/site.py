@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from coworker.claims.beginnings import Beginnings, beginnings_file
 from coworker.claims.checkpoint import Checkpoint
 from coworker.config.settings import SiteSettings
 from coworker.ipc import messages as m
@@ -82,7 +83,12 @@ class Site:
         self.checkpoint = Checkpoint(effects.claims, settings.name, log)
         self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
         self.watchdog = Watchdog(effects, self.roster, self._time_is_up)
-        self.deadlines = Deadlines(settings, self.dispatch.ledger, self.watchdog)
+        self.deadlines = Deadlines(
+            settings,
+            self.dispatch.ledger,
+            self.watchdog,
+            lambda record: Beginnings(beginnings_file(effects.claims, record.life.pid, record.id)),
+        )
         self.staff = Staff(settings, effects, self.roster, self.health, self.watchdog, self)
         self.control_orders = ControlOrders(
             effects, self.roster, self.dispatch, self.deadlines, self._time_is_up

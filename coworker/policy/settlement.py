@@ -90,19 +90,29 @@ def in_running_order(ids: list[str]) -> list[str]:
 
 
 def settle(rows: list[RowSeen], claim: OpenClaim) -> list[Verdict]:
-    """One verdict for each id. The culprit is the first sent row still under our lease (rule 4)."""
+    """One verdict for each id."""
     seen = {row.id: row for row in rows}
     ours = _ours(rows, claim)
-    verdicts = []
-    begun_found = False
-    for item_id in claim.part.sent:
-        begun = item_id in ours and not (claim.in_order and begun_found)
-        begun_found = begun_found or begun
-        verdicts.append(_verdict(item_id, seen.get(item_id), claim, ours, begun=begun))
-    verdicts += [
-        _verdict(item_id, seen.get(item_id), claim, ours, begun=False) for item_id in claim.part.unsent
-    ]
-    return verdicts
+    begun = _begun(claim, ours)
+    return [_verdict(each, seen.get(each), claim, ours, begun=each in begun) for each in claim.part.ids]
+
+
+def _begun(claim: OpenClaim, ours: Collection[str]) -> Collection[str]:
+    """The items that count as begun: as the pipe noted, else the first sent row still ours (rule 4)."""
+    part = claim.part
+    if part.begun is None:
+        left = [each for each in part.sent if each in ours]
+        return left[:1] if claim.in_order else left
+    return part.begun or part.poisoned  # that one brings its pipes down before it is called
+
+
+def suspects(part: Unsettled, queue: QueueInfo) -> list[str]:
+    """The sent items one of which may have brought the pipe down (rule 15)."""
+    if part.begun is None:
+        return part.sent
+    if part.begun:
+        return part.begun[-1:] if queue.runner == "task" else part.begun
+    return part.sent[:1] if part.by_itself else []
 
 
 def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
@@ -147,6 +157,8 @@ def _verdict(
 def _counted(row: RowSeen, claim: OpenClaim) -> Verdict:
     """The verdict on a begun item. A claim makes run_count 1 at least: less is another's mistake."""
     tried = max(1, row.run_count)
+    if claim.part.begun == [] and tried > claim.queue.retry_limit + 2:
+        return Verdict(row.id, Fate.TRY_COUNTED)  # CiviCRM cannot end it: its lease makes the pauses
     if row.id in claim.part.poisoned:
         tried = max(tried, claim.queue.retry_limit + 2)
     count = ("run_count",) if tried != row.run_count else ()

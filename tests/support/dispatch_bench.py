@@ -4,7 +4,7 @@ from random import Random
 
 from coworker.ipc import messages as m
 from coworker.master.dispatch import Dispatch
-from coworker.model import SYSTEM
+from coworker.model import SYSTEM, Unsettled
 from support.fake_master import FakeLog
 from support.records import record, site_settings, work_found
 
@@ -32,6 +32,11 @@ class Bench:
         report = m.Claimed(claim, queue, items, now, 0.0)
         _, own, _ = self.dispatch.claimed(self.workers[number], report, self.can_join, now)
         return own
+
+    def lost(self, number, cause, now, noted=None, **end):
+        """The worker has gone with what it had in hand; `noted`: what its pipe noted of the claims."""
+        part = Unsettled([], [], cause, **end)
+        self.dispatch.lost(self.workers[number], part, (noted or {}).get, now)
 
     @staticmethod
     def can_join():

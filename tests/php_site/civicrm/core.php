@@ -24,7 +24,7 @@ class Fake {
       'version' => '6.13.3', 'database_version' => null, 'domain' => 1, 'domains' => [1], 'hosts' => [], 'queue_item' => true,
       'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'site_key' => null, 'claim_error' => null, 'boot_output' => '',
       'boot_notice' => false, 'boot_fatal' => false, 'boot_exit' => null, 'boot_seconds' => 0,
-      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'environment' => 'Production', 'queue_paused' => 0,
+      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],
     ];
     $config = $fresh ? self::read() : self::$boot;
@@ -91,7 +91,22 @@ class Civi {
   }
 
   public static function dispatcher() {
-    return self::$dispatcher = self::$dispatcher ?: new FakeDispatcher();
+    return self::$dispatcher ?: self::rebuild();
+  }
+
+  /** As when the container is made anew: only CiviCRM's own listeners are there. */
+  public static function rebuild() {
+    self::$dispatcher = new FakeDispatcher();
+    self::$dispatcher->addListener('hook_civicrm_queueRun_task', ['TaskHandler', 'runBatch']);
+    self::$dispatcher->addListener('hook_civicrm_queueRun_letters', ['TaskHandler', 'runLetters']);
+    foreach (Fake::config('listeners') as $name => $task) {
+      self::$dispatcher->addListener($name, ['Listeners', $task], 10);
+    }
+    return self::$dispatcher;
+  }
+
+  public static function queue($name) {
+    return new TaskHandler(FakeApi::spec($name));
   }
 
   public static function settings() {
@@ -122,11 +137,20 @@ class FakeDispatcher {
     $this->listeners[$name][-$priority][] = $callback;
   }
 
+  public function getListenerPriority($name, $callback) {
+    foreach (isset($this->listeners[$name]) ? $this->listeners[$name] : [] as $key => $callbacks) {
+      if (in_array($callback, $callbacks, true)) {
+        return -$key;
+      }
+    }
+    return null;
+  }
+
   public function dispatch($name, $event) {
     $listeners = isset($this->listeners[$name]) ? $this->listeners[$name] : [];
     ksort($listeners);
     foreach (array_merge([], ...array_values($listeners)) as $listener) {
-      $listener($event);
+      call_user_func($listener, $event);
     }
     return $event;
   }

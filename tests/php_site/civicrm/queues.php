@@ -1,5 +1,38 @@
 <?php
 
+/** A request, and the event that shows it to listeners before it is carried out. */
+class FakeRequest implements ArrayAccess {
+  private $values;
+
+  public function __construct($entity, $action, $params) {
+    $this->values = ['version' => 4, 'entity' => $entity, 'action' => $action, 'params' => $params];
+  }
+
+  public function getApiRequest() {
+    return $this;
+  }
+
+  public function getItems() {
+    return isset($this->values['params']['items']) ? $this->values['params']['items'] : null;
+  }
+
+  #[ReturnTypeWillChange]
+  public function offsetGet($name) {
+    return $this->values[$name];
+  }
+
+  #[ReturnTypeWillChange]
+  public function offsetExists($name) {
+    return isset($this->values[$name]);
+  }
+
+  #[ReturnTypeWillChange]
+  public function offsetSet($name, $value) {}
+
+  #[ReturnTypeWillChange]
+  public function offsetUnset($name) {}
+}
+
 /** APIv4, as far as a queue agent needs it. `$check`: whether the caller's own permissions count. */
 class FakeApi {
   const CRUD = ['queue' => ['get', 'create', 'update', 'delete', 'getFields'],
@@ -28,6 +61,7 @@ class FakeApi {
       throw new CRM_Core_Exception("Authorization failed: CiviCRM APIv4 ($entity::$action)");
     }
     Store::check();
+    Civi::dispatcher()->dispatch('civi.api.prepare', new FakeRequest($entity, $action, $params));
     $rows = $is_crud ? (new Items($entity))->$action($params) : $this->{strtolower("{$entity}_$action")}($params);
     if ($this->check && $entity === 'QueueItem') {
       foreach ($rows as &$row) {
@@ -97,7 +131,7 @@ class FakeApi {
 
   // --- Queue ---
 
-  private function spec($name) {
+  public static function spec($name) {
     if (isset(self::$specs[$name])) {
       return self::$specs[$name];
     }
@@ -137,7 +171,7 @@ class FakeApi {
       $all = ['id' => (string) $row['id'], 'queue' => $params['queue'], 'data' => $data,
         'run_as' => isset($data['runAs']) ? $data['runAs'] : null];
       return array_intersect_key(array_merge(array_flip(array_intersect($select, array_keys($all))), $all), array_flip($select));
-    }, $this->claim($this->spec($params['queue'])));
+    }, $this->claim(self::spec($params['queue'])));
   }
 
   /** Leases the first free items and counts a try for each; of a linear queue its head or nothing. */
@@ -169,12 +203,12 @@ class FakeApi {
   private function queue_runitems($params) {
     if (!empty($params['items'])) {
       list($name, $ids) = $this->stubs($params['items']);
-      return $this->run_claimed($this->spec($name), $ids);
+      return $this->run_claimed(self::spec($name), $ids);
     }
     if (empty($params['queue'])) {
       throw new CRM_Core_Exception("runItems: Requires either 'queue' or 'item'.");
     }
-    $queue = $this->spec($params['queue']);
+    $queue = self::spec($params['queue']);
     $is_active = $this->status($queue['name']) === 'active';
     $ids = $is_active ? array_column($this->claim($queue), 'id') : [];
     // CiviCRM trips over its own empty hands in a linear queue.
@@ -205,16 +239,12 @@ class FakeApi {
     if (!preg_match('/^\w+$/', (string) $queue['runner'])) {
       throw new CRM_Core_Exception("Cannot autorun queue: {$queue['name']}");
     }
-    if ($queue['runner'] !== 'task') {
-      throw new CRM_Core_Exception("Failed to run queue items (name={$queue['name']}, runner={$queue['runner']}, "
-        . 'itemCount=' . count($ids) . ', outcomeCount=0)');
-    }
     return (new TaskHandler($queue))->run($ids);
   }
 
   private function queue_run($params) {
     $name = Items::required($params, 'queue');
-    $queue = $this->spec($name);
+    $queue = self::spec($name);
     $limit = isset($params['maxRequests']) ? $params['maxRequests'] : 10;
     $until = microtime(true) + (isset($params['maxDuration']) ? $params['maxDuration'] : 120);
     $start = microtime(true);
@@ -244,7 +274,7 @@ class FakeApi {
   }
 
   private function queue_reset($params) {
-    $queue = $this->spec(Items::required($params, 'queue'));
+    $queue = self::spec(Items::required($params, 'queue'));
     Store::rows('DELETE FROM civicrm_queue_item WHERE queue_name = ?', [$queue['name']]);
     return [['items' => Store::$db->changes()]];
   }

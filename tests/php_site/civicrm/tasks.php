@@ -198,6 +198,11 @@ class Tasks {
     return self::journalled($journal, $context, function () { fclose(STDOUT); });
   }
 
+  /** As the installation of an extension does: what listened by hand listens no more. */
+  public static function rebuild($context, $journal) {
+    return self::journalled($journal, $context, function () { Civi::rebuild(); });
+  }
+
   // Plain ones, which write no journal.
 
   public static function succeed($context) {
@@ -216,5 +221,50 @@ class Tasks {
   public static function exit_with($context, $status = 3, $text = '') {
     echo $text;
     exit($status);
+  }
+}
+
+/**
+ * What an extension may do when it hears of a batch, before CiviCRM's handler. The setting `listeners` names them by
+ * hook; each acts once, unless the setting `once` names no file.
+ */
+class Listeners {
+
+  private static function done() {
+    $file = Fake::config('once');
+    return $file && !@fopen($file, 'x');
+  }
+
+  /** Waits for the file `gate`. */
+  public static function park($event) {
+    if (self::done()) {
+      return;
+    }
+    while (!file_exists(Fake::config('gate'))) {
+      usleep(10000);
+      clearstatcache();
+    }
+  }
+
+  public static function leave($event) {
+    self::done() || exit(3);
+  }
+
+  public static function fatal($event) {
+    if (!self::done()) {
+      eval('class Tasks {}');
+    }
+  }
+
+  public static function lose($event) {
+    if (!self::done()) {
+      throw new CRM_Core_Exception('DB Error: no database selected');
+    }
+  }
+
+  public static function refuse($event) {
+    if (!self::done()) {
+      throw new CRM_Core_Exception('an extension does not like that');
+    }
   }
 }

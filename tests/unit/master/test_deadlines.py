@@ -5,6 +5,7 @@ from math import inf
 import pytest
 from support.records import record, site_settings
 
+from coworker.claims.beginnings import Beginning
 from coworker.config.settings import QueueSettings
 from coworker.ipc.messages import Inspected, InspectFailed
 from coworker.master.deadlines import RETRY, Deadlines
@@ -17,14 +18,15 @@ TIMEOUT = 100.0
 class Bench:
     """One worker that runs a batch of its claim since second 10."""
 
-    def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0):
+    def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0, notes=None):
         queues = (QueueSettings("slow", task_timeout=7.0),)
         settings = site_settings(task_timeout=TIMEOUT, queues=queues)
         self.ledger = Ledger()
         self.timers = []
-        self.deadlines = Deadlines(settings, self.ledger, self)
+        self.deadlines = Deadlines(settings, self.ledger, self, lambda _worker: self.notes)
         self.deadlines.can_inspect = gives_back
-        self.worker = record(state=WorkerState.BUSY)
+        self.notes = notes
+        self.worker = record(state=WorkerState.BUSY, notes=notes is not None)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
         self.claim = self.ledger.open(
@@ -35,6 +37,11 @@ class Bench:
     def set_deadline(self, _record, at):
         """It is its own watchdog."""
         self.timers.append(at)
+
+    set = set_deadline
+
+    def on_ladder(self, _record):
+        return False
 
     def due(self, now):
         return self.deadlines.due([self.worker], 9, now)
@@ -156,3 +163,53 @@ def test_an_inspection_of_a_batch_that_may_outlast_its_lease_is_not_repeated_bef
     bench.due(35.0)
     assert bench.inspected([str(n) for n in range(2, 41)], 35.0) == []
     assert bench.worker.timing.inspect_at == 35.0 + TIMEOUT / 4
+
+
+class Noted:
+    """What the pipe noted of the claim, to be changed as it goes on."""
+
+    def __init__(self, *found):
+        self.found = list(found)
+
+    def of(self, _claim):
+        return self.found
+
+
+def test_what_the_pipe_noted_times_each_task_and_nobody_looks_at_rows():
+    notes = Noted()
+    bench = Bench(count=3, notes=notes)
+    assert bench.worker.timing.inspect_at == inf
+    assert bench.timers == [110.0]
+    notes.found = [Beginning("1", 11.0, 60.0), Beginning("2", 71.5)]
+    assert bench.deadlines.not_yet(bench.worker, 110.0)
+    assert bench.timers[-1] == 171.5
+    notes.found[1] = Beginning("2", 71.5, 99.0)  # between two tasks the time of the next begins
+    assert bench.deadlines.not_yet(bench.worker, 171.5)
+    assert bench.timers[-1] == 270.5
+    notes.found.append(Beginning("3", 170.6))
+    assert bench.deadlines.not_yet(bench.worker, 270.5)
+    assert not bench.deadlines.not_yet(bench.worker, 270.6)
+
+
+def test_what_does_not_even_begin_has_the_time_of_one_task():
+    bench = Bench(count=3, notes=Noted())
+    assert not bench.deadlines.not_yet(bench.worker, 110.0)
+
+
+def test_where_the_notes_were_lost_the_rows_tell():
+    notes = Noted()
+    bench = Bench(count=3, notes=notes)
+    notes.found = None
+    assert bench.deadlines.not_yet(bench.worker, 110.0)
+    (order,) = bench.due(110.0)
+    assert order.claim == "1.1"
+    assert bench.inspected(["3"], 111.0) == []
+    assert bench.timers[-1] == 211.0
+
+
+def test_a_lease_is_renewed_all_the_same():
+    bench = Bench(count=30, lease_time=60, notes=Noted(Beginning("1", 10.5)))
+    assert bench.timers[-1] == 40.0
+    assert bench.deadlines.not_yet(bench.worker, 40.0)
+    (order,) = bench.due(40.0)
+    assert order.renew
