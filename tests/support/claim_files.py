@@ -1,7 +1,12 @@
 """The files of a killed daemon, and what they lead to in the next."""
 
+import os
+
+import pytest
+
 from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint, site_file
+from coworker.claims.journal import Journal, child_file
 from coworker.master.dispatch import Dispatch
 from coworker.master.recovery import OldClaims
 from coworker.model import Identity, Item, Lease, QueueInfo
@@ -22,6 +27,18 @@ class Nobody(FakeLog):
 
 
 nobody = Nobody()
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where the journal of child 7 is."""
+    return child_file(tmp_path, os.getpid(), 7)
+
+
+@pytest.fixture
+def journal(path):
+    """The journal of child 7, a new one."""
+    return Journal(path, "s", os.getpid())
 
 
 def reopened(*paths, log=nobody, **more):
