@@ -34,9 +34,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 LONG_CLASSES: dict[str, str] = {
     "civi/pipe.py:Pipe": "one process with its three streams and its end; a third are properties of a line",
 }
-LONG_FILES: dict[str, str] = {
-    "ipc/messages.py": "one list of all that master and children say to each other",
-}
+LONG_FILES: dict[str, str] = {}
 # Who writes what: the parts of a record, what is known of a queue, and whether a site has to decide.
 WRITERS = {
     "life": {"master/roster.py"},

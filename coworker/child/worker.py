@@ -33,7 +33,7 @@ from coworker.ipc.messages import (
     Unanswered,
     Work,
 )
-from coworker.ipc.packing import pack_outcomes, unpack
+from coworker.ipc.packing import pack_runs, unpack
 from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 
@@ -184,7 +184,7 @@ class Worker(Body):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
             self.link.post(Unanswered(claim, unknown, "the answer names no outcome for them"))
         told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
-        runs = pack_outcomes((item_id, answer[item_id].value) for item_id in known)
+        runs = pack_runs((item_id, answer[item_id].value) for item_id in known)
         self.link.post(Done(claim, runs, round(took, 6), told))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
