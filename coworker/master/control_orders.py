@@ -259,7 +259,7 @@ class ControlOrders:
 
     def _inspect_failed(self, control: WorkerRecord, report: m.InspectFailed, now: float) -> bool:
         control.life.log.event("warning", "inspection_failed", claim=report.claim, reason=report.message)
-        self._deadlines.failed(report, self._roster, now)
+        self._deadlines.failed(report.claim, self._roster, now)
         self._answered(control, now)
         return False
 

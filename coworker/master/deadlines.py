@@ -14,7 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Inspect, Inspected, InspectFailed, Retire
+from coworker.ipc.messages import Inspect, Inspected, Retire
 from coworker.master.effects import Effects
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.roster import Roster
@@ -232,16 +232,13 @@ class Deadlines:
             return True
         return asked.at < timing.task_deadline
 
-    def failed(self, report: InspectFailed, records: Iterable[WorkerRecord], now: float) -> None:
-        """Note that control could not inspect the batch, and have it asked again."""
-        self._lost(report.claim, records, now)
-
     def control_gone(self, control: int, records: Iterable[WorkerRecord], now: float) -> None:
         """Ask again what this control, which answers no more, was asked: it may have done it all the same."""
         for claim in [claim for claim, asked in self._asked.items() if asked.control == control]:
-            self._lost(claim, records, now)
+            self.failed(claim, records, now)
 
-    def _lost(self, claim_id: str, records: Iterable[WorkerRecord], now: float) -> None:
+    def failed(self, claim_id: str, records: Iterable[WorkerRecord], now: float) -> None:
+        """Note that the claim was not inspected, as far as is known, and have control asked again."""
         asked, claim = self._asked.pop(claim_id, None), self._ledger.claims.get(claim_id)
         if asked is None or claim is None:
             return

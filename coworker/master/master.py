@@ -20,7 +20,7 @@ from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
 from coworker.master import views
 from coworker.master.children import MASTER_SIGNALS, Children
-from coworker.master.effects import ProcessEffects
+from coworker.master.effects import Effects
 from coworker.master.recovery import recover
 from coworker.master.reload import Reload
 from coworker.master.site import REMOVED_PATIENCE, Site
@@ -51,8 +51,7 @@ class Master:
         self._poller = Poller()
         self._children = Children(self._poller, self.timers)
         claims = config.coworker.state_dir / journal.DIRECTORY
-        self._effects = ProcessEffects(self._children, self.timers, self.log, claims)
-        self._effects.log_looking = config.log.looking
+        self._effects = Effects(self._children, self.timers, self.log, claims, config.log.looking)
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
         self._terminal = os.isatty(sys.stderr.fileno())

@@ -22,11 +22,6 @@ _GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
-def _always() -> bool:
-    """Control claims for whoever is free: its batches bring in nobody by themselves."""
-    return True
-
-
 @dataclass(slots=True)
 class WorkReports:
     """The reports of workers on claims and items, and of control where it claims for workers."""
@@ -67,8 +62,9 @@ class WorkReports:
         return False
 
     def _claimed(self, record: WorkerRecord, report: m.Claimed, now: float) -> bool:
-        joins = self.staff.can_join if record.role is Role.WORKER else _always
-        claim, own, one_more = self.dispatch.claimed(record, report, joins, now)
+        # Control claims for whoever is free: its batches bring in nobody by themselves.
+        can_join = self.staff.can_join if record.role is Role.WORKER else lambda: True
+        claim, own, one_more = self.dispatch.claimed(record, report, can_join, now)
         self.deadlines.progressed(record, now)
         if record.role is Role.CONTROL:
             return False  # HandedOff follows

@@ -62,7 +62,7 @@ class SiteHealth:
         if self.breaker.is_open:
             down = round(now - (self.breaker.open_since or now), 1)
             self._log.event("notice", "site_up", down_seconds=down)
-        self.breaker = self.breaker.succeeded()
+        self.breaker = Breaker()
 
     def adopt(self, settings: SiteSettings) -> None:
         """Take the settings of a reload. The next boot may come at once: they may be just what was mended."""

@@ -6,7 +6,7 @@ import pytest
 from support.records import record, site_settings
 
 from coworker.config.settings import QueueSettings
-from coworker.ipc.messages import Inspected, InspectFailed
+from coworker.ipc.messages import Inspected
 from coworker.master.deadlines import RETRY, Deadlines
 from coworker.master.ledger import Ledger
 from coworker.model import Item, Lease, QueueInfo, WorkerState
@@ -113,7 +113,7 @@ def test_a_renewal_that_did_not_come_about_is_asked_again_and_may_have_happened(
     if how == "refused":
         bench.inspected(["1"], 31.0)
     elif how == "failed":
-        bench.deadlines.failed(InspectFailed("1.1", "x"), [bench.worker], 31.0)
+        bench.deadlines.failed("1.1", [bench.worker], 31.0)
     else:
         assert bench.deadlines.asked(9)
         bench.deadlines.control_gone(9, [bench.worker], 31.0)
