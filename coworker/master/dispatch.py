@@ -10,8 +10,8 @@ from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Claimed, Order, Unanswered, Work
-from coworker.ipc.packing import unpack
+from coworker.ipc.messages import Claimed, Order, Run, Unanswered, Work
+from coworker.ipc.packing import pack, unpack
 from coworker.log import EventLog
 from coworker.master.handoff import Handoff
 from coworker.master.ledger import Claim, Ledger, Place
@@ -72,10 +72,11 @@ class Dispatch:
         orders: list[tuple[WorkerRecord, Order]] = []
         while placed := self.handoff.place(free, now, self._crowded(workers)):
             worker, group = placed
+            claim = group.claim
             free.remove(worker)
             worker.work.promised = group.identity
-            worker.work.queue = group.claim.queue.name
-            orders.append((worker, self.handoff.order(group)))
+            worker.work.queue = claim.queue.name
+            orders.append((worker, Run(claim.id, claim.queue, claim.leases, pack(group.items))))
         return orders
 
     def _crowded(self, workers: Sequence[WorkerRecord]) -> frozenset[Identity]:
@@ -176,11 +177,10 @@ class Dispatch:
         """Settle items for which runItems had no outcome, though the pipe lives (rule 8)."""
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
+        sent, unsent = (ids, []) if report.begun else ([], ids)
         self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
-        if report.begun:
-            self.settler.settle(claim, Place.HELD, Unsettled(ids, [], report.message))
-        else:
-            self.settler.settle(claim, Place.HELD, Unsettled([], ids, report.message))
+        self.settler.settle(claim, Place.HELD, Unsettled(sent, unsent, report.message))
+        if not report.begun:
             self.queues.claim_failed(queue, report.message, now)
 
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from math import inf
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Run
-from coworker.ipc.packing import pack
 from coworker.log import EventLog
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.queue_states import QueueStates
@@ -98,12 +96,6 @@ class Handoff:
                 crowd = group.identity in crowded
                 self.give_back(group, delay=CROWDED_DELAY if crowd else 0)
         return None
-
-    @staticmethod
-    def order(group: HandedGroup) -> Run:
-        """The order for the worker that takes this group."""
-        claim = group.claim
-        return Run(claim.id, claim.queue, claim.leases, pack(group.items))
 
     def give_back(self, group: HandedGroup, *, delay: int = 0) -> None:
         """Give back a group that no worker could take: it was never begun."""
