@@ -43,8 +43,10 @@ class Bench:
         watchdog = Watchdog(self.master, self.roster, lambda record, _now: self.late.append(record.id))
         self.staff = Staff(settings, self.master, self.roster, self.health, watchdog, None)
 
-    def reconcile(self, now, *, waiting=0, stop=False, control=0, **more):
-        self.staff.reconcile(now, waiting=waiting, workers_stop=stop, control=control, **more)
+    def reconcile(self, now, *, waiting=0, stop=False, control=0, boot_domain=lambda: None):
+        self.staff.reconcile(
+            now, waiting=waiting, workers_stop=stop, control=control, boot_domain=boot_domain
+        )
 
     def ready(self, now):
         """All who boot say hello."""
