@@ -16,7 +16,6 @@ from coworker.master.deadlines import Deadlines
 from coworker.master.dispatch import Dispatch
 from coworker.master.effects import Effects
 from coworker.master.roster import Roster
-from coworker.master.settler import ClaimUnderWay
 from coworker.model import Role, WorkerRecord
 
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
@@ -169,12 +168,8 @@ class ControlOrders:
         refs = self.barrier.passed(due, now) if due else None
         if control is None or due is None or refs is None:
             return False
-        under_way = [
-            ClaimUnderWay(record.work.claiming, record.work.claiming_at)
-            for record in self.roster
-            if record.work.claiming is not None
-        ]
-        for order in settler.orders(control.id, now, under_way, refs):
+        claiming = [record.work for record in self.roster if record.work.claiming is not None]
+        for order in settler.orders(control.id, now, claiming, refs):
             self._ask(order, now, len(order.part.ids) if isinstance(order, m.Settle) else 0)
         return bool(due - refs)
 
