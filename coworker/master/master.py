@@ -172,7 +172,7 @@ class Master:
             self._tell_sites(lambda site: site.resume(phase))
             return
         if self._reload is not None:
-            self._reload.fail("the daemon stops")
+            self._reload.end("the daemon stops")
         self._tell_sites(lambda site: site.stop(phase, now), self._all_sites())
 
     def _on_hup(self) -> None:
@@ -182,7 +182,7 @@ class Master:
             self._on_stop("HUP: the terminal is gone")
             return
         if self._reload is not None:
-            self._reload.fail(SUPERSEDED)
+            self._reload.end(SUPERSEDED)
         try:
             config = self._load()
             Log.check(config.log.file)
