@@ -181,10 +181,7 @@ class Recovery:
 
 
 def recover(
-    directory: Path,
-    recoveries: Mapping[str, Recovery],
-    known: Collection[str],
-    log: EventLog,
+    directory: Path, recoveries: Mapping[str, Recovery], known: Collection[str], log: EventLog
 ) -> None:
     """Give these sites what a former daemon left of them; name what belongs to none of those `known`."""
     remains = reading.scan(directory, log)
