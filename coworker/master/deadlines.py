@@ -109,7 +109,6 @@ class Deadlines:
 
     def __init__(self, settings: SiteSettings, ledger: Ledger, watchdog: Watchdog) -> None:
         self.settings = settings
-        self.can_inspect = True  # whether the site has what control needs to inspect rows
         self._ledger = ledger
         self._watchdog = watchdog
         self._asked: dict[str, Asked] = {}  # claim → its inspection under way
@@ -144,7 +143,7 @@ class Deadlines:
         lease_end = claim.lease_from + timeouts.usable(lease_time)
         timing.deadline = min(timing.batch_deadline, lease_end)
         timing.inspect_at = inf
-        if self.can_inspect:
+        if self._watchdog.roster.gives_back:
             if timing.task_deadline < timing.batch_deadline:
                 soon = now + timeouts.inspect_after(self.settings.task_timeout(claim.queue.name))
                 timing.inspect_at = max(now, min(soon, timing.task_deadline))

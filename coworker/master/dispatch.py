@@ -16,6 +16,7 @@ from coworker.log import EventLog
 from coworker.master.handoff import Handoff
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.queue_states import QueueStates
+from coworker.master.roster import Roster
 from coworker.master.settler import Settler
 from coworker.model import SYSTEM, Identity, Lease, Unsettled, WorkerRecord
 from coworker.policy import matching, scheduling
@@ -26,12 +27,12 @@ from coworker.policy.settlement import in_running_order
 class Dispatch:
     """What the workers of one site work on."""
 
-    def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
+    def __init__(self, settings: SiteSettings, roster: Roster, log: EventLog, rng: Random) -> None:
         self.settings = settings
         self.queues = QueueStates(settings, log, rng)
         self.ledger = Ledger()
         self.settler = Settler(settings, self.ledger, log, rng)
-        self.handoff = Handoff(settings, self.ledger, self.queues, self.settler, log)
+        self.handoff = Handoff(settings, roster, self.ledger, self.queues, self.settler, log)
         self.crowded: frozenset[Identity] = frozenset()  # contacts that have as many workers as they may
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._log = log

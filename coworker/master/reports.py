@@ -199,11 +199,9 @@ class LifeReports:
         if not record.life.canary:  # that proves only the settings to come
             self.health.boot_succeeded(now)
         if report.gives_back is not None:
-            self.dispatch.handoff.can_give_back = self.deadlines.can_inspect = report.gives_back
+            self.staff.roster.gives_back = report.gives_back
         else:
             self.staff.roster.serves(record, report.domain)
-            if record.boot_domain is None:
-                self.staff.home_domain = self.dispatch.handoff.home_domain = report.domain
         # Control is replaced every two minutes: that is nobody's news.
         routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
         level = "debug" if routine else "info"

@@ -73,7 +73,7 @@ class Site:
         self.roster = Roster(log)
         self.pipe_groups = PipeGroups()
         self.health = SiteHealth(settings, log, effects.rng)
-        self.dispatch = Dispatch(settings, log, effects.rng)
+        self.dispatch = Dispatch(settings, self.roster, log, effects.rng)
         self.checkpoint = Checkpoint(effects.claims, settings.name, log)
         self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
         self.watchdog = Watchdog(effects, self.roster, self._time_is_up)

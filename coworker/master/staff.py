@@ -36,7 +36,6 @@ class Staff:
     sink: ReportSink
     generation: int = 1
     boot_seconds: float = BOOT_SECONDS_GUESS
-    home_domain: int | None = None  # that the site's own pipe serves, once one has said so
     on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
 
     def __post_init__(self) -> None:
@@ -153,7 +152,7 @@ class Staff:
                 max_age=recycling.draw_age(limits.max_age, rng),
                 idle_since=now,
                 canary=canary,
-                domain=boot_domain or self.home_domain,
+                domain=boot_domain or self.roster.home_domain,
             ),
         )
         pid = self.effects.spawn(record, settings.for_domain(boot_domain), self.sink)

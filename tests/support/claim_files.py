@@ -9,6 +9,7 @@ from coworker.claims.checkpoint import Checkpoint, site_file
 from coworker.claims.journal import Journal, child_file
 from coworker.master.dispatch import Dispatch
 from coworker.master.recovery import OldClaims
+from coworker.master.roster import Roster
 from coworker.model import Identity, Item, Lease, QueueInfo
 from support.fake_master import FakeLog
 from support.records import site_settings
@@ -43,7 +44,7 @@ def journal(path):
 
 def reopened(*paths, log=nobody, **more):
     """The settlements and lost claims that these files lead to."""
-    dispatch = Dispatch(site_settings(), nobody, None)
+    dispatch = Dispatch(site_settings(), Roster(nobody), nobody, None)
     given = {"now": 1000.0, "patience": 40.0, **more}
     OldClaims([reading.read(path, log) for path in paths]).reopen(dispatch, **given)
     settlements = dispatch.settler.settlements
@@ -52,6 +53,6 @@ def reopened(*paths, log=nobody, **more):
 
 def empty_checkpoint(folder):
     """A ledger and a settler with nothing in them, the checkpoint that they are saved in, and its path."""
-    dispatch = Dispatch(site_settings(), nobody, None)
+    dispatch = Dispatch(site_settings(), Roster(nobody), nobody, None)
     book = Checkpoint(folder, "s", nobody)
     return dispatch.ledger, dispatch.settler, book, site_file(folder, "s")

@@ -7,8 +7,10 @@ from support.records import record, site_settings
 
 from coworker.config.settings import QueueSettings
 from coworker.ipc.messages import Inspected
+from coworker.log import SILENCE
 from coworker.master.deadlines import RETRY, Deadlines
 from coworker.master.ledger import Ledger
+from coworker.master.roster import Roster
 from coworker.model import Item, Lease, QueueInfo, WorkerState
 
 TIMEOUT = 100.0
@@ -22,8 +24,9 @@ class Bench:
         settings = site_settings(task_timeout=TIMEOUT, queues=queues)
         self.ledger = Ledger()
         self.timers = []
+        self.roster = Roster(SILENCE)
+        self.roster.gives_back = gives_back
         self.deadlines = Deadlines(settings, self.ledger, self)
-        self.deadlines.can_inspect = gives_back
         self.worker = record(state=WorkerState.BUSY)
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
