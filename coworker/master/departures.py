@@ -19,7 +19,7 @@ from coworker.master.dispatch import Dispatch
 from coworker.master.ledger import Ledger
 from coworker.master.pipe_groups import PipeGroup, PipeGroups
 from coworker.master.staff import Staff
-from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, WorkerRecord
+from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, Unsettled, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy.backoff import PROBE_CAP
 from coworker.unix.memory import OomWatch
@@ -92,11 +92,9 @@ class Departures:
         at_stop = (signalled and self.phase().ends) or (
             lost_by is RetireReason.DIED and record.life.lost_at_stop
         )
-        stopped_by_us = stopped_by_us or at_stop
-        self.dispatch.lost(
-            record, cause, now, stopped_by_us=stopped_by_us, signalled=signalled,
-            blameless=record.life.retire_reason is RetireReason.DATABASE,
-        )  # fmt: skip
+        blameless = record.life.retire_reason is RetireReason.DATABASE
+        end = Unsettled([], [], cause, stopped_by_us or at_stop, blameless, signalled=signalled)
+        self.dispatch.lost(record, end, now)
         self.checkpoint.supersede(child_file(self.claims, record.life.pid, record.id))
 
 

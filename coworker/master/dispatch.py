@@ -205,31 +205,16 @@ class Dispatch:
         else:
             self.queues.found_empty(queue, 0, now)
 
-    def lost(
-        self,
-        worker: WorkerRecord,
-        cause: str,
-        now: float,
-        *,
-        stopped_by_us: bool,
-        blameless: bool,
-        signalled: bool = False,
-    ) -> None:
-        """Settle what the worker had in hand: it is gone, and its pipe with it.
-
-        `stopped_by_us`: we ended it, at a stop. `blameless`: the site failed, not what it ran. `signalled`:
-        the pipe died of a signal that was hardly meant for what it ran.
-        """
+    def lost(self, worker: WorkerRecord, end: Unsettled, now: float) -> None:
+        """Settle what the worker had in hand: it and its pipe are gone. `end` says how, of no items yet."""
         work = worker.work
         self._batches.pop(worker.id, None)
         if work.queue is not None:
             self.queues.left(work.queue, demand=True)
         if work.claiming is not None:
-            self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, cause)
+            self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, end.cause)
         for claim, held in self.ledger.held_by(worker.id):
             sent = in_running_order([entry.item.id for entry in held if entry.begun])
             unsent = [entry.item.id for entry in held if not entry.begun]
-            part = Unsettled(
-                sent, unsent, cause, stopped_by_us, blameless, worker.remote, signalled=signalled
-            )
+            part = end._replace(sent=sent, unsent=unsent, out_of_sight=worker.remote)
             self.settler.settle(claim, Place.HELD, part)

@@ -6,7 +6,7 @@ from support.records import record
 
 from coworker.config.settings import QueueSettings
 from coworker.ipc import messages as m
-from coworker.model import SYSTEM
+from coworker.model import SYSTEM, Unsettled
 
 
 def test_a_queue_that_was_only_seen_gets_one_worker():
@@ -76,7 +76,7 @@ def test_a_lost_worker_leaves_what_it_began_and_what_it_did_not():
     bench.assign(1)
     items = [[None, None, ["1"]], [100, 1, ["2"]], [None, None, ["3"]]]
     bench.dispatch.claimed(bench.workers[1], m.Claimed("1.1", "q", items, 1.0, 0.0), bench.can_join, 1.0)
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
+    bench.dispatch.lost(bench.workers[1], Unsettled([], [], "kill"), 2.0)
     assert bench.settlements() == [(["1", "3"], ["2"], 0)]
     assert bench.dispatch.queues.states["q"].working == 0
 
@@ -108,6 +108,6 @@ def test_whose_processes_are_out_of_reach_is_the_workers_own_matter_whatever_a_r
     bench.took(1, "1.1", ["1"])
     entry = bench.dispatch.ledger.claims["1.1"].entries["1"]
     assert entry.begun is not remote  # a remote worker says so for each item
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
+    bench.dispatch.lost(bench.workers[1], Unsettled([], [], "kill"), 2.0)
     (settlement,) = bench.dispatch.settler.settlements.of_claims()
     assert settlement.part.out_of_sight is remote

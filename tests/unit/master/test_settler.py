@@ -6,7 +6,7 @@ import pytest
 from support.dispatch_bench import Bench
 
 from coworker.ipc import messages as m
-from coworker.model import Lease
+from coworker.model import Lease, Unsettled
 
 
 def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_site_fails():
@@ -14,7 +14,7 @@ def test_settlements_are_asked_again_when_control_is_gone_and_later_when_the_sit
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"])
-    bench.dispatch.lost(bench.workers[1], "kill", 2.0, stopped_by_us=False, blameless=False)
+    bench.dispatch.lost(bench.workers[1], Unsettled([], [], "kill"), 2.0)
     settler = bench.dispatch.settler
     book = settler.settlements
 
@@ -50,7 +50,8 @@ class Deaths:
         now, claim = float(self.number), f"1.{self.number}"
         self.bench.took(1, claim, ["1", "2"], now=now)
         worker, settler = self.bench.workers[1], self.bench.dispatch.settler
-        self.bench.dispatch.lost(worker, "TERM", now, stopped_by_us=stopping, blameless=False, signalled=True)
+        end = Unsettled([], [], "TERM", stopped_by_us=stopping, signalled=True)
+        self.bench.dispatch.lost(worker, end, now)
         ((ref, entry),) = settler.settlements.pending.items()
         named = [[item, fate, ""] for item, fate in zip(["1", "2"], fates, strict=True)]
         settler.settled(m.Settled(ref, named), now)
