@@ -42,7 +42,10 @@ class Claimer:
             self.link.post(ClaimFailed(queue, reason))
             return None
         try:
-            items = self._ask(queue, asked_at)
+            self.link.post(Claiming(queue, asked_at))
+            items = queues.claim(
+                self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data
+            )
         except CallError as error:
             self._refused(queue, error)
             return None
@@ -54,10 +57,6 @@ class Claimer:
         if not items:
             self.journal.gave_nothing()
         return items
-
-    def _ask(self, queue: str, asked_at: float) -> list[Item]:
-        self.link.post(Claiming(queue, asked_at))
-        return queues.claim(self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data)
 
     def _refused(self, queue: str, error: CallError) -> None:
         """Report a claim that was refused. Raises if it is more than the queue's own trouble."""

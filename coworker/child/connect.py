@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coworker.child.tokens import TokenMaker
 from coworker.civi import launch
 from coworker.civi.adapter import AdapterRows
 from coworker.civi.client import Client
@@ -63,8 +62,13 @@ def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
     return WebLink(read_address(site.web or ""), ca_file=ca_file, poller=poller)
 
 
-def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | None) -> SiteClient:
-    """Make the client. `tokens` gets short-lived credentials. Raises BootError without a credential."""
+def client_of(
+    site: SiteSettings, connection: Connection, token_of: Callable[[int], str] | None
+) -> SiteClient:
+    """Make the client. Raises BootError without a credential.
+
+    `token_of` gives a short-lived credential for a contact, or raises CallError.
+    """
     limit = site.workers.boot_timeout
     if isinstance(connection, Pipe):
         return Client(connection, call_timeout=limit)
@@ -76,9 +80,9 @@ def client_of(site: SiteSettings, connection: Connection, tokens: TokenMaker | N
         wanted = site.web_contact if contact is None else contact
         if contact is None and own:
             return own
-        if tokens is None or wanted is None:
+        if token_of is None or wanted is None:
             raise CallError(f"cannot act as contact {wanted} with this credential over HTTP")
-        return tokens.of(wanted)
+        return token_of(wanted)
 
     return WebClient(
         connection,  # type: ignore[arg-type]

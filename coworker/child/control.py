@@ -18,23 +18,7 @@ from coworker.civi.looking import Looker
 from coworker.civi.queues import ApiRows, RowStore
 from coworker.civi.refusals import is_database_error
 from coworker.errors import CallError, ProtocolError, SiteError
-from coworker.ipc.messages import (
-    Fetch,
-    Fetched,
-    HandedOff,
-    Inspect,
-    InspectFailed,
-    IssueToken,
-    Look,
-    LookFailed,
-    Note,
-    Search,
-    Settle,
-    Settled,
-    SettleFailed,
-    TokenIssued,
-    WorkFound,
-)
+from coworker.ipc import messages as m
 
 
 @dataclass
@@ -49,17 +33,17 @@ class Control(Body):
 
     def serve_order(self, order: Any) -> None:
         """Serve one order. Raises DatabaseLostError when the pipe must be replaced."""
-        if isinstance(order, Look):
+        if isinstance(order, m.Look):
             self._look(order)
-        elif isinstance(order, Settle):
+        elif isinstance(order, m.Settle):
             self._settle(order, settling.settle)
-        elif isinstance(order, Search):
+        elif isinstance(order, m.Search):
             self._settle(order, settling.search)
-        elif isinstance(order, Inspect):
+        elif isinstance(order, m.Inspect):
             self._inspect(order)
-        elif isinstance(order, Fetch):
+        elif isinstance(order, m.Fetch):
             self._fetch(order)
-        elif isinstance(order, IssueToken):
+        elif isinstance(order, m.IssueToken):
             self._issue_token(order)
 
     def wait_idly(self) -> None:
@@ -91,55 +75,59 @@ class Control(Body):
             if adapter is not None:
                 adapter.close()
 
-    def _look(self, order: Look) -> None:
+    def _look(self, order: m.Look) -> None:
         try:
             found, seconds = self.looker.look(order.skip)
         except CallError as error:
             self._unless_lost(error, "looking for work")
-            self.link.post(LookFailed(str(error)))
+            self.link.post(m.LookFailed(str(error)))
             return
         for queue, reason in self.looker.failed.items():
             if self._failed.get(queue) != reason:
-                self.link.post(Note("warning", "look_failed", {"queue": queue, "reason": reason}))
+                self.link.post(m.Note("warning", "look_failed", {"queue": queue, "reason": reason}))
         self._failed = dict(self.looker.failed)
         count = len(found)
         self.title.say(f"{count} queue{'' if count == 1 else 's'} with work" if count else "")
         with_rows = self.looker.with_rows
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
-        self.link.post(WorkFound(found, round(seconds, 6), rowless))
+        self.link.post(m.WorkFound(found, round(seconds, 6), rowless))
 
     def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
+        if not self.gives_back:
+            reason = "this CiviCRM has no QueueItem API (since 6.4), and its pipe is not MINIPIPE"
+            self.link.post(m.SettleFailed(order.ref, reason, final=True))
+            return
+        self._report_rows(
+            lambda store: m.Settled(order.ref, end(store, order)),
+            lambda why, final: m.SettleFailed(order.ref, why, final),
+            f"settling a claim of {order.info.name}",
+        )
+
+    def _inspect(self, order: m.Inspect) -> None:
+        self._report_rows(
+            lambda store: settling.inspect(store, order),
+            lambda why, _final: m.InspectFailed(order.claim, why),
+            f"renewing leases of {order.info.name}",
+        )
+
+    def _report_rows(
+        self, judge: Callable[[RowStore], m.Report], failed: Callable[[str, bool], m.Report], doing: str
+    ) -> None:
+        """Report what `judge` makes of the rows, or what `failed` makes of (why, whether that is final)."""
         try:
-            if not self.gives_back:
-                reason = "this CiviCRM has no QueueItem API (since 6.4), and its pipe is not MINIPIPE"
-                self.link.post(SettleFailed(order.ref, reason, final=True))
-                return
             with self._rows() as store:
-                fates = end(store, order)
-            self.link.post(Settled(order.ref, fates))
+                seen = judge(store)
+            self.link.post(seen)
         except CallError as error:
-            self.link.post(SettleFailed(order.ref, str(error), final=False))
-            self._unless_lost(error, f"settling a claim of {order.info.name}")
+            self.link.post(failed(str(error), False))
+            self._unless_lost(error, doing)
         except (ProtocolError, ValueError, TypeError) as error:
             if self.client.pipe.condemned:
                 raise
             # Rows that make no sense to us must not bring down one control after another.
-            self.link.post(SettleFailed(order.ref, f"cannot be judged: {error}", final=True))
+            self.link.post(failed(f"cannot be judged: {error}", True))
 
-    def _inspect(self, order: Inspect) -> None:
-        try:
-            with self._rows() as store:
-                seen = settling.inspect(store, order)
-            self.link.post(seen)
-        except CallError as error:
-            self.link.post(InspectFailed(order.claim, str(error)))
-            self._unless_lost(error, f"renewing leases of {order.info.name}")
-        except (ProtocolError, ValueError, TypeError) as error:
-            if self.client.pipe.condemned:
-                raise
-            self.link.post(InspectFailed(order.claim, f"cannot be judged: {error}"))
-
-    def _fetch(self, order: Fetch) -> None:
+    def _fetch(self, order: m.Fetch) -> None:
         """Claim for workers that cannot; the master says which of them runs what."""
         queue = order.info.name
         asked_at = round(time.monotonic(), 6)
@@ -147,10 +135,10 @@ class Control(Body):
         items = self.claimer.claim(order.info, asked_at)
         if items:
             claim = self.claimer.claimed(queue, items, asked_at, [])
-            self.link.post(HandedOff(claim, [item.id for item in items]))
-        self.link.post(Fetched(queue, bool(items), failed=items is None))
+            self.link.post(m.HandedOff(claim, [item.id for item in items]))
+        self.link.post(m.Fetched(queue, bool(items), failed=items is None))
 
-    def _issue_token(self, order: IssueToken) -> None:
+    def _issue_token(self, order: m.IssueToken) -> None:
         """Make a credential that lasts a few minutes, where the site can (from 5.63 on, contract B)."""
         credential, error = "", ""
         try:
@@ -158,7 +146,7 @@ class Control(Body):
         except CallError as refused:
             self._unless_lost(refused, "making a token")
             error = str(refused)
-        self.link.post(TokenIssued(order.worker, order.contact, credential, error))
+        self.link.post(m.TokenIssued(order.worker, order.contact, credential, error))
 
     def _unless_lost(self, error: CallError, doing: str) -> None:
         """Go on, unless the database is lost: then the pipe must be replaced."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError, SiteError
@@ -30,9 +30,7 @@ class MemoryGauge:
     _next_at: float = 0.0
     _unmeasured: bool = False  # a batch has ended since the last measurement
     _told: bool = False
-
-    def __post_init__(self) -> None:
-        self._oom = OomWatch()
+    _oom: OomWatch = field(default_factory=OomWatch)
 
     def while_busy(self) -> None:
         """Measure the pipe if it is time. Raises MemoryExceededError when it holds more than it ever may."""

@@ -82,8 +82,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     try:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
-        journal = _open_journal(birth, pipe)
-        body = _boot(birth, link, poller, pipe, title, begun, journal, notes)
+        body = _boot(birth, link, poller, pipe, title, begun, notes)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -101,9 +100,8 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         link.say_what_is_left()
         pipe.end(patience=IMPATIENT)
         if reason == RetireReason.TIMEOUT.value:
-            link.post(
-                Failed(reason, _message(PipeTimeoutError("timeout: it took too long and was ended"), pipe))
-            )
+            too_late = PipeTimeoutError("timeout: it took too long and was ended")
+            link.post(Failed(reason, _message(too_late, pipe)))
     finally:
         pipe.end()
         if body is not None:
@@ -134,28 +132,28 @@ def _boot(
     pipe: Connection,
     title: Title,
     begun: float,
-    journal: Journal,
     notes: Notes,
 ) -> Body:
-    """Shake hands, make the body and report that it is ready. Raises BootError."""
+    """Open the journal, shake hands, make the body and report that it is ready. Raises BootError."""
+    journal = _open_journal(birth, pipe)
     limit = birth.site.workers.boot_timeout
-    tokens = Tokens(link, poller) if birth.role is Role.WORKER and birth.site.is_hybrid else None
-    client = client_of(birth.site, pipe, tokens)
+    token_of = Tokens(link, poller).of if birth.role is Role.WORKER and birth.site.is_hybrid else None
+    client = client_of(birth.site, pipe, token_of)
     welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
     body: Body
     gives_back = domain = None
     old = version_key(welcome.version) < RUN_AS_SELECTABLE
     claimer = Claimer(birth.id, link, client, limit, journal, old)
+    common = (birth.id, link, poller, client, limit, title)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         adapter = adapter_of(birth.site, poller)
         probe = _probe(birth.site, client, welcome.version)
-        body = Control(birth.id, link, poller, client, limit, title, looker, claimer, probe, adapter)
+        body = Control(*common, looker, claimer, probe, adapter)
         gives_back = body.gives_back
         title.say("")
     else:
         domain = _own_domain(client, birth.domain)
-        common = (birth.id, link, poller, client, limit, title)
         limits = birth.site.workers
         memory = (limits.max_memory, limits.hard_memory) if pipe.pid else (0, 0)  # over HTTP it is the site's
         gauge = MemoryGauge(pipe.pid, link, *memory)

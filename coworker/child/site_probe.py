@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from coworker.civi.connection import SiteClient
 from coworker.errors import CallError
@@ -14,21 +15,21 @@ PROBE_EVERY = 10.0  # seconds between two observations of the code and at the ve
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
+@dataclass
 class SiteProbe:
-    """The state of the site. `digest`, for local files, gives (digest, what changed since control booted)."""
+    """The state of the site. `digest`, for local files, gives (digest, what changed since control booted).
 
-    def __init__(
-        self, client: SiteClient, version: str, digest: Callable[[], tuple[str, str]] | None, *, masked: bool
-    ) -> None:
-        """`masked`: the version is the database's own, as over HTTP, where nobody sees the code's."""
-        self._client = client
-        self._code = None if masked else version
-        self._version = version
-        self._digest = digest
-        self._next_at = 0.0
-        self._last: SiteState | None = None
-        self._environment: str | None = None
-        self._maintenance: bool | None = None
+    `masked`: the version is the database's own, as over HTTP, where nobody sees the code's.
+    """
+
+    client: SiteClient
+    version: str
+    digest: Callable[[], tuple[str, str]] | None
+    masked: bool
+    _next_at: float = 0.0
+    _last: SiteState | None = None
+    _environment: str | None = None
+    _maintenance: bool | None = None
 
     def seconds(self) -> float:
         """The seconds until the state of the site is to be read again."""
@@ -37,11 +38,11 @@ class SiteProbe:
     def read_settings(self) -> None:
         """Read the settings, once: each process caches them, and never sees others than those of its boot."""
         known = ["environment"]
-        if version_key(self._version) >= MAINTENANCE_SINCE:
+        if version_key(self.version) >= MAINTENANCE_SINCE:
             known.append("core_maintenance_mode")
         try:
             values = {
-                row["name"]: row["value"] for row in self._client.api4("Setting", "get", {"select": known})
+                row["name"]: row["value"] for row in self.client.api4("Setting", "get", {"select": known})
             }
         except (CallError, LookupError, TypeError):
             return  # they cannot be seen, so they hold nothing up
@@ -51,8 +52,9 @@ class SiteProbe:
     def observe(self) -> SiteState | None:
         """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
         self._next_at = time.monotonic() + PROBE_EVERY
-        digest, what = self._digest() if self._digest is not None else ("", "")
-        now = SiteState(self._environment, self._maintenance, self._code, self._database(), digest, what)
+        digest, what = self.digest() if self.digest is not None else ("", "")
+        code = None if self.masked else self.version
+        now = SiteState(self._environment, self._maintenance, code, self._database(), digest, what)
         if now == self._last:
             return None
         self._last = now
@@ -60,7 +62,7 @@ class SiteProbe:
 
     def _database(self) -> str | None:
         try:
-            rows = self._client.api4("Domain", "get", {"select": ["version"], "currentDomain": True})
+            rows = self.client.api4("Domain", "get", {"select": ["version"], "currentDomain": True})
             return str(rows[0]["version"]) or None
         except (CallError, LookupError, TypeError):
             return self._last.database if self._last else None

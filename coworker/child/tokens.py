@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from coworker.civi.features import Api
 from coworker.errors import CallError
@@ -15,12 +14,6 @@ LIFETIME = 300  # seconds
 RENEWED_AFTER = 200.0  # seconds: a request may take a while to arrive
 PATIENCE = 10.0  # seconds for control to answer
 PAUSE = 0.1  # seconds until a token is asked for again where there is no control
-
-
-class TokenMaker(Protocol):
-    """What gives a credential for a contact, or raises CallError."""
-
-    def of(self, contact: int) -> str: ...
 
 
 def issue(client: Api, contact: int) -> str:

@@ -34,7 +34,7 @@ from coworker.ipc.messages import (
     Unanswered,
     Work,
 )
-from coworker.ipc.packing import pack_outcomes, unpack
+from coworker.ipc.packing import pack_runs, unpack
 from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 
@@ -192,7 +192,7 @@ class Worker(Body):
             text = "the answer names no outcome for them"
             self.link.post(Unanswered(claim, unknown, text, noted=begun))
         told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
-        runs = pack_outcomes((item_id, answer[item_id].value) for item_id in known)
+        runs = pack_runs((item_id, answer[item_id].value) for item_id in known)
         each = _seconds(known, noted) if noted and len(known) > 1 else []
         self.link.post(Done(claim, runs, round(took, 6), told, each))
 

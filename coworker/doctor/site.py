@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -54,7 +54,7 @@ def check_site(site: SiteSettings) -> Findings:
 def _check_workers(site: SiteSettings, control: SiteClient) -> Findings:
     """Check the workers' own connection; without a credential, with a token that control makes."""
     try:
-        with _connected(site, Role.WORKER, Minter(control)) as (client, seconds):
+        with _connected(site, Role.WORKER, partial(issue, control)) as (client, seconds):
             assert client.welcome is not None  # noqa: S101 - it has said hello
             yield from _check_boot(site, Role.WORKER, client.welcome, seconds)
     except SiteError as error:
@@ -65,27 +65,16 @@ def _of_no_use(site: SiteSettings, role: Role, error: SiteError) -> Finding:
     return bad("boot", f"{way(site, role)}: {error}", _advice(str(error)))
 
 
-@dataclass(frozen=True, slots=True)
-class Minter:
-    """A source of short-lived credentials, made through control's pipe."""
-
-    control: SiteClient
-
-    def of(self, contact: int) -> str:
-        """Return a credential for a contact. Raises CallError."""
-        return issue(self.control, contact)
-
-
 @contextmanager
 def _connected(
-    site: SiteSettings, role: Role, minter: Minter | None = None
+    site: SiteSettings, role: Role, token_of: Callable[[int], str] | None = None
 ) -> Iterator[tuple[SiteClient, float]]:
     """Return the client, and how long the boot took (seconds). Raises SiteError."""
     began = time.monotonic()
     poller = Poller()
     connection = connect(site, role, poller)
     try:
-        client = client_of(site, connection, minter)
+        client = client_of(site, connection, token_of)
         deadline = began + site.workers.boot_timeout
         client.handshake(minimum_version=site.civicrm_version, deadline=deadline)
         yield client, time.monotonic() - began

@@ -367,40 +367,12 @@ class Bye(NamedTuple):
 
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire
-Report = (
-    Spawned
-    | Ready
-    | BootFailed
-    | WorkFound
-    | LookFailed
-    | Fetched
-    | TokenWanted
-    | TokenIssued
-    | SiteState
-    | NotClaimed
-    | Claiming
-    | Claimed
-    | HandedOff
-    | Refused
-    | Bound
-    | RunSent
-    | NotBegun
-    | Done
-    | BatchDone
-    | Unanswered
-    | Flushed
-    | Ended
-    | Idle
-    | ClaimFailed
-    | Settled
-    | SettleFailed
-    | MemoryHigh
-    | Inspected
-    | InspectFailed
-    | Failed
-    | Note
-    | Bye
-)
+# What a child says of itself, a worker of its orders and claims, then of items; and what control answers.
+LifeReport = Spawned | Ready | BootFailed | SiteState | MemoryHigh | Failed | Note | Bye
+ClaimReport = TokenWanted | Claiming | NotClaimed | Claimed | ClaimFailed | BatchDone | Flushed | Idle
+ItemReport = Bound | HandedOff | Refused | RunSent | NotBegun | Done | Unanswered | Ended
+Answer = WorkFound | LookFailed | Fetched | TokenIssued | Settled | SettleFailed | Inspected | InspectFailed
+Report = LifeReport | ClaimReport | ItemReport | Answer
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(Report))}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode

@@ -15,13 +15,18 @@ from coworker.model import SYSTEM, Identity, Item, Lease, QueueInfo, Unsettled
 
 def pack(items: Iterable[Item]) -> list[list[Any]]:
     """Pack items in their order."""
+    return [[*identity, ids] for identity, ids in pack_runs(items)]
+
+
+def pack_runs(pairs: Iterable[tuple[str, Any]]) -> list[list[Any]]:
+    """Pack pairs of an id and a value, such as an outcome, in their order: `[value, [id, …]]` each run."""
     runs: list[list[Any]] = []
     ids: list[str] = []
     last = None
-    for item_id, identity in items:
-        if identity != last:
-            last, ids = identity, []
-            runs.append([identity.contact, identity.domain, ids])
+    for item_id, value in pairs:
+        if value != last:
+            last, ids = value, []
+            runs.append([value, ids])
         ids.append(item_id)
     return runs
 
@@ -33,19 +38,6 @@ def unpack(runs: Iterable[list[Any]]) -> list[Item]:
         identity = SYSTEM if contact is None and domain is None else Identity(contact, domain)
         items += [Item(item_id, identity) for item_id in ids]
     return items
-
-
-def pack_outcomes(outcomes: Iterable[tuple[str, str]]) -> list[list[Any]]:
-    """Pack pairs of id and outcome in their order."""
-    runs: list[list[Any]] = []
-    ids: list[str] = []
-    last = None
-    for item_id, outcome in outcomes:
-        if outcome != last:
-            last, ids = outcome, []
-            runs.append([outcome, ids])
-        ids.append(item_id)
-    return runs
 
 
 def unpack_queue(values: Iterable[Any]) -> QueueInfo:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -25,19 +25,6 @@ from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox, blocked, for_child
 from coworker.unix.sockets import Channel
 
-MASTER_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGTSTP,
-    signal.SIGCONT,
-    signal.SIGCHLD,
-)
 CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
 BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
 REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
@@ -66,16 +53,17 @@ class _Child(NamedTuple):
 
 
 class Children:
-    """The master's children, each under its pid."""
+    """The master's children, each under its pid. `signals` are those that the master handles."""
 
-    def __init__(self, poller: Poller, timers: Timers) -> None:
+    def __init__(self, poller: Poller, timers: Timers, signals: Collection[int]) -> None:
         self._poller = poller
         self._timers = timers
+        self._signals = signals
         self._children: dict[int, _Child] = {}
 
     def start(self, main: ChildMain, sink: ReportSink, child: Any) -> int:
         """Fork a child that runs `main`; `sink` is told of it as `child`. Returns its pid. Raises OSError."""
-        pid, channel = _fork(main)
+        pid, channel = _fork(main, self._signals)
         self._children[pid] = _Child(Link(channel), sink, child)
         self._poller.register(channel.fileno(), partial(self._on_readable, pid))
         return pid
@@ -134,19 +122,19 @@ class Children:
             self._timers.set("reap", now + REAP_INTERVAL, self.reap)
 
 
-def _fork(main: ChildMain) -> tuple[int, Channel]:
+def _fork(main: ChildMain, signals: Collection[int]) -> tuple[int, Channel]:
     """Fork a child that runs `main` and exits. Returns (pid, the master's end of its socket).
 
     Raises OSError when there is no process or descriptor to be had.
     """
     ours, theirs = socket.socketpair()
     try:
-        with blocked(MASTER_SIGNALS):
+        with blocked(signals):
             sys.stdout.flush()
             sys.stderr.flush()
             pid = os.fork()
             if pid == 0:
-                _in_child(main, theirs)
+                _in_child(main, theirs, signals)
     except OSError:
         ours.close()
         raise
@@ -155,8 +143,8 @@ def _fork(main: ChildMain) -> tuple[int, Channel]:
     return pid, Channel(ours)
 
 
-def _in_child(main: ChildMain, sock: socket.socket) -> None:
-    """Run `body` and exit. Nothing of the master's is cleaned up here: it is the master's."""
+def _in_child(main: ChildMain, sock: socket.socket, signals: Collection[int]) -> None:
+    """Run `main` and exit. Nothing of the master's is cleaned up here: it is the master's."""
     status = 1
     try:
         # The descriptors of the master and of the other children: a lock or a socket held here would
@@ -167,9 +155,9 @@ def _in_child(main: ChildMain, sock: socket.socket) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.close(null)
-        signals = for_child(MASTER_SIGNALS, CHILD_SIGNALS)
+        inbox = for_child(signals, CHILD_SIGNALS)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        main(Channel(sock), signals)
+        main(Channel(sock), inbox)
         status = 0
     finally:
         with contextlib.suppress(Exception):

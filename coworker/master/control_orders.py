@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -15,7 +16,6 @@ from coworker.master.deadlines import Deadlines
 from coworker.master.dispatch import Dispatch
 from coworker.master.effects import Effects
 from coworker.master.roster import Roster
-from coworker.master.settler import ClaimUnderWay
 from coworker.model import Role, WorkerRecord
 
 FLUSH_PATIENCE = 1.0  # seconds for workers to say what they kept back; who is stopped says nothing
@@ -112,40 +112,39 @@ class TokenRequests:
             self.effects.send(record, token)
 
 
+@dataclass
 class ControlOrders:
     """The orders to the control of one site. `overdue(record, now)` is told of a worker that is late."""
 
-    def __init__(
-        self,
-        effects: Effects,
-        roster: Roster,
-        dispatch: Dispatch,
-        deadlines: Deadlines,
-        overdue: Callable[[WorkerRecord, float], object],
-    ) -> None:
-        self.barrier = FlushBarrier(effects, roster)
-        self.fetches = Fetches(dispatch)
-        self.tokens = TokenRequests(effects, roster)
-        self._effects, self._roster, self._overdue = effects, roster, overdue
-        self._dispatch, self._deadlines = dispatch, deadlines
+    effects: Effects
+    roster: Roster
+    dispatch: Dispatch
+    deadlines: Deadlines
+    overdue: Callable[[WorkerRecord, float], object]
+
+    def __post_init__(self) -> None:
+        self.barrier = FlushBarrier(self.effects, self.roster)
+        self.fetches = Fetches(self.dispatch)
+        self.tokens = TokenRequests(self.effects, self.roster)
 
     def handlers(self) -> dict[type, Handler]:
-        return {
+        answers: dict[type, Handler] = {
             m.WorkFound: self._work_found,
             m.LookFailed: self._look_failed,
             m.Fetched: self._fetched,
-            m.TokenWanted: self._token_wanted,
             m.TokenIssued: self._token_issued,
             m.Settled: self._settled,
             m.SettleFailed: self._settle_failed,
             m.Inspected: self._inspected,
             m.InspectFailed: self._inspect_failed,
         }
+        timed = {kind: partial(self._answered, take) for kind, take in answers.items()}
+        return {m.TokenWanted: self._token_wanted, **timed}
 
     def inspections(self, now: float) -> list[m.Inspect]:
         """The inspections that are due: of workers whose task may take too long or whose lease may end."""
-        control = self._roster.control()
-        return [] if control is None else self._deadlines.due(self._roster.workers(), control.id, now)
+        control = self.roster.control()
+        return [] if control is None else self.deadlines.due(self.roster.workers(), control.id, now)
 
     def inspect(self, inspections: Sequence[m.Inspect], now: float) -> None:
         """Have control make these inspections."""
@@ -154,7 +153,7 @@ class ControlOrders:
 
     def fetch(self, free: Sequence[WorkerRecord], now: float) -> None:
         """Have control claim for free workers that cannot claim themselves."""
-        control = self._roster.control()
+        control = self.roster.control()
         if control is not None:
             for order in self.fetches.orders(free, control.id, now):
                 self._ask(order, now)
@@ -164,37 +163,33 @@ class ControlOrders:
 
         `in_haste`: see Settler.due.
         """
-        control, settler = self._roster.control(), self._dispatch.settler
+        control, settler = self.roster.control(), self.dispatch.settler
         due = settler.due(now, in_haste=in_haste) if control is not None else None
         refs = self.barrier.passed(due, now) if due else None
         if control is None or due is None or refs is None:
             return False
-        under_way = [
-            ClaimUnderWay(record.work.claiming, record.work.claiming_at)
-            for record in self._roster
-            if record.work.claiming is not None
-        ]
-        for order in settler.orders(control.id, now, under_way, refs):
+        claiming = [record.work for record in self.roster if record.work.claiming is not None]
+        for order in settler.orders(control.id, now, claiming, refs):
             self._ask(order, now, len(order.part.ids) if isinstance(order, m.Settle) else 0)
         return bool(due - refs)
 
     def look(self, now: float, *, free: bool) -> None:
         """Have control look for work, if it is time for that. `free`: a worker waits for work."""
-        control, queues = self._roster.control(), self._dispatch.queues
+        control, queues = self.roster.control(), self.dispatch.queues
         if control is not None and not queues.looks.asked and now >= queues.looks.next_at:
-            remembered = self._dispatch.settler.crash_counts.queues()
+            remembered = self.dispatch.settler.crash_counts.queues()
             self._ask(queues.look(now, free=free, control=control.id, remembered=remembered), now)
 
     def _ask(self, order: m.Order, now: float, rows: int = 0) -> None:
         """Send control an order. The time that it may take grows with the rows that it has to look at."""
-        control = self._roster.control()
+        control = self.roster.control()
         if control is not None:
-            self._effects.send(control, order)
-            self._deadlines.control_asked(control, now, rows)
+            self.effects.send(control, order)
+            self.deadlines.control_asked(control, now, rows)
 
     def _token_wanted(self, worker: WorkerRecord, report: m.TokenWanted, now: float) -> bool:
         """Have a credential made for the worker, or refuse it where there is no control."""
-        control = self._roster.control()
+        control = self.roster.control()
         if control is None:
             self.tokens.answer(worker.id, m.Token(report.contact, "", m.NO_CONTROL))
         else:
@@ -202,71 +197,65 @@ class ControlOrders:
             self._ask(m.IssueToken(worker.id, report.contact), now)
         return False
 
-    def _answered(self, control: WorkerRecord, now: float) -> None:
-        """Give control its whole time again, for the rest of what it was asked: it is at work."""
-        pending = self._dispatch.settler.settlements.pending.values()
+    def _answered(self, take: Handler, control: WorkerRecord, report: Any, now: float) -> bool:
+        """Take an answer, and give control its whole time again for the rest that it was asked."""
+        again = take(control, report, now)
+        pending = self.dispatch.settler.settlements.pending.values()
         asked = [entry for entry in pending if entry.asked == control.id]
-        looks = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
+        looks = self.deadlines.asked(control.id) or self.dispatch.queues.looks.asked == control.id
         busy = bool(asked or looks or self.fetches.asked or self.tokens.asked)
         rows = sum(len(entry.ids) for entry in asked)
-        self._deadlines.control_answered(control, now, rows, busy=busy)
+        self.deadlines.control_answered(control, now, rows, busy=busy)
+        return again
 
     def _work_found(self, control: WorkerRecord, report: m.WorkFound, now: float) -> bool:
         """Take the result of a look. If there is no work, and was none, there is nothing to decide."""
-        queues = self._dispatch.queues
+        queues = self.dispatch.queues
         idle = not report.queues and not queues.states
-        self._dispatch.count(control, 1)
+        self.dispatch.count(control, 1)
         queues.work_found(report, now)
-        self._dispatch.settler.crash_counts.forget_queues(report.rowless)
-        self._answered(control, now)
-        if self._effects.log_looking:
+        self.dispatch.settler.crash_counts.forget_queues(report.rowless)
+        if self.effects.log_looking:
             names = ",".join(info.name for info in report.queues)
             control.life.log.event("info", "looked", queues=names or None, seconds=report.seconds)
         return not idle
 
-    def _look_failed(self, control: WorkerRecord, report: m.LookFailed, now: float) -> bool:
-        self._dispatch.queues.looks.failed(report.message, now)
-        self._answered(control, now)
+    def _look_failed(self, _control: WorkerRecord, report: m.LookFailed, now: float) -> bool:
+        self.dispatch.queues.looks.failed(report.message, now)
         return True
 
     def _fetched(self, control: WorkerRecord, report: m.Fetched, now: float) -> bool:
-        self._dispatch.claiming(control, None)
+        self.dispatch.claiming(control, None)
         self.fetches.fetched(report, control.id, now)
-        self._answered(control, now)
         return True
 
-    def _token_issued(self, control: WorkerRecord, report: m.TokenIssued, now: float) -> bool:
+    def _token_issued(self, _control: WorkerRecord, report: m.TokenIssued, _now: float) -> bool:
         self.tokens.issued(report)
-        self._answered(control, now)
         return False
 
-    def _settled(self, control: WorkerRecord, report: m.Settled, now: float) -> bool:
-        self._dispatch.settler.settled(report, now)
-        self._answered(control, now)
+    def _settled(self, _control: WorkerRecord, report: m.Settled, now: float) -> bool:
+        self.dispatch.settler.settled(report, now)
         return True
 
-    def _settle_failed(self, control: WorkerRecord, report: m.SettleFailed, now: float) -> bool:
-        self._dispatch.settler.failed(report, now)
-        self._answered(control, now)
+    def _settle_failed(self, _control: WorkerRecord, report: m.SettleFailed, now: float) -> bool:
+        self.dispatch.settler.failed(report, now)
         return True
 
-    def _inspected(self, control: WorkerRecord, report: m.Inspected, now: float) -> bool:
-        late = self._deadlines.inspected(report, self._roster, now)
+    def _inspected(self, _control: WorkerRecord, report: m.Inspected, now: float) -> bool:
+        late = self.deadlines.inspected(report, self.roster, now)
         for record in late:
-            self._overdue(record, now)
-        self._answered(control, now)
+            self.overdue(record, now)
         return bool(late)
 
     def _inspect_failed(self, control: WorkerRecord, report: m.InspectFailed, now: float) -> bool:
         control.life.log.event("warning", "inspection_failed", claim=report.claim, reason=report.message)
-        self._deadlines.failed(report, self._roster, now)
-        self._answered(control, now)
+        self.deadlines.failed(report.claim, self.roster, now)
         return False
 
     def control_gone(self, control: int, now: float) -> None:
         """Give up all that this control was asked: it answers no more."""
-        self._dispatch.settler.settlements.control_gone(control)
+        self.dispatch.settler.settlements.control_gone(control)
         self.fetches.control_gone(control, now)
         self.tokens.control_gone(control)
-        self._deadlines.control_gone(control, self._roster, now)
-        self._dispatch.queues.looks.lost(control, now)
+        self.deadlines.control_gone(control, self.roster, now)
+        self.dispatch.queues.looks.lost(control, now)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from coworker.claims.beginnings import Beginnings
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Inspect, Inspected, InspectFailed, Retire
+from coworker.ipc.messages import Inspect, Inspected, Retire
 from coworker.master.effects import Effects
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.roster import Roster
@@ -119,7 +119,6 @@ class Deadlines:
         """`notes` reads what the pipe of a worker has noted."""
         self.settings = settings
         self._notes = notes
-        self.can_inspect = True  # whether the site has what control needs to inspect rows
         self._ledger = ledger
         self._watchdog = watchdog
         self._asked: dict[str, Asked] = {}  # claim → its inspection under way
@@ -154,7 +153,7 @@ class Deadlines:
         lease_end = claim.lease_from + timeouts.usable(lease_time)
         timing.deadline = min(timing.batch_deadline, lease_end)
         timing.inspect_at = inf
-        if self.can_inspect:
+        if self._watchdog.roster.gives_back:
             if timing.task_deadline < timing.batch_deadline and not record.life.notes:
                 soon = now + timeouts.inspect_after(self.settings.task_timeout(claim.queue.name))
                 timing.inspect_at = max(now, min(soon, timing.task_deadline))
@@ -177,7 +176,7 @@ class Deadlines:
         return False
 
     def _goes_on(self, record: WorkerRecord, now: float) -> bool:
-        """Whether the task that its pipe noted last has time left; if nobody can say, the rows are to tell."""
+        """Whether the task that its pipe noted last has time left; if nobody can say, the rows will tell."""
         timing, claim = record.timing, self._ledger.claims.get(record.timing.running or "")
         noted = self._notes(record).of(claim.id) if claim is not None else []
         if claim is None or noted == []:
@@ -261,16 +260,13 @@ class Deadlines:
             return True
         return asked.at < timing.task_deadline
 
-    def failed(self, report: InspectFailed, records: Iterable[WorkerRecord], now: float) -> None:
-        """Note that control could not inspect the batch, and have it asked again."""
-        self._lost(report.claim, records, now)
-
     def control_gone(self, control: int, records: Iterable[WorkerRecord], now: float) -> None:
         """Ask again what this control, which answers no more, was asked: it may have done it all the same."""
         for claim in [claim for claim, asked in self._asked.items() if asked.control == control]:
-            self._lost(claim, records, now)
+            self.failed(claim, records, now)
 
-    def _lost(self, claim_id: str, records: Iterable[WorkerRecord], now: float) -> None:
+    def failed(self, claim_id: str, records: Iterable[WorkerRecord], now: float) -> None:
+        """Note that the claim was not inspected, as far as is known, and have control asked again."""
         asked, claim = self._asked.pop(claim_id, None), self._ledger.claims.get(claim_id)
         if asked is None or claim is None:
             return

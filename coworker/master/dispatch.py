@@ -10,12 +10,13 @@ from math import inf
 from random import Random
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Claimed, Order, Unanswered, Work
-from coworker.ipc.packing import unpack
+from coworker.ipc.messages import Claimed, Order, Run, Unanswered, Work
+from coworker.ipc.packing import pack, unpack
 from coworker.log import EventLog
 from coworker.master.handoff import Handoff
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.queue_states import QueueStates
+from coworker.master.roster import Roster
 from coworker.master.settler import Settler
 from coworker.model import SYSTEM, Identity, Lease, Unsettled, WorkerRecord
 from coworker.policy import matching, scheduling
@@ -26,12 +27,12 @@ from coworker.policy.settlement import in_running_order
 class Dispatch:
     """What the workers of one site work on."""
 
-    def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
+    def __init__(self, settings: SiteSettings, roster: Roster, log: EventLog, rng: Random) -> None:
         self.settings = settings
         self.queues = QueueStates(settings, log, rng)
         self.ledger = Ledger()
         self.settler = Settler(settings, self.ledger, log, rng)
-        self.handoff = Handoff(settings, self.ledger, self.queues, self.settler, log)
+        self.handoff = Handoff(settings, roster, self.ledger, self.queues, self.settler, log)
         self.crowded: frozenset[Identity] = frozenset()  # contacts that have as many workers as they may
         self._batches: dict[int, int] = {}  # worker id → batches taken in its order
         self._log = log
@@ -72,10 +73,11 @@ class Dispatch:
         orders: list[tuple[WorkerRecord, Order]] = []
         while placed := self.handoff.place(free, now, self._crowded(workers)):
             worker, group = placed
+            claim = group.claim
             free.remove(worker)
             worker.work.promised = group.identity
-            worker.work.queue = group.claim.queue.name
-            orders.append((worker, self.handoff.order(group)))
+            worker.work.queue = claim.queue.name
+            orders.append((worker, Run(claim.id, claim.queue, claim.leases, pack(group.items))))
         return orders
 
     def _crowded(self, workers: Sequence[WorkerRecord]) -> frozenset[Identity]:
@@ -176,8 +178,8 @@ class Dispatch:
         """Settle items for which runItems had no outcome, though the pipe lives (rule 8)."""
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
-        self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         sent, unsent = (ids, []) if report.begun else ([], ids)
+        self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         part = Unsettled(sent, unsent, report.message, blameless=report.blameless, begun=report.noted)
         self.settler.settle(claim, Place.HELD, part._replace(by_itself=not report.blameless))
         if not report.begun or report.noted == []:
@@ -211,9 +213,9 @@ class Dispatch:
         noted: Callable[[str], list[str] | None],
         now: float,
     ) -> None:
-        """Settle what the worker had in hand: it is gone, and its pipe with it.
+        """Settle what the worker had in hand: it and its pipe are gone. `end` says how, of no items yet.
 
-        `end` says how that came, without items. `noted`: the ids that the pipe noted as begun, by claim.
+        `noted`: the ids that the pipe noted as begun, by claim.
         """
         work = worker.work
         self._batches.pop(worker.id, None)

@@ -7,15 +7,14 @@ pipe of the site could ever run goes back for a minute, with an alert (identity 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from coworker.config.settings import SiteSettings
-from coworker.ipc.messages import Run
-from coworker.ipc.packing import pack
 from coworker.log import EventLog
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.queue_states import QueueStates
+from coworker.master.roster import Roster
 from coworker.master.settler import Settler
 from coworker.model import Identity, Item, Unsettled, WorkerRecord
 from coworker.policy import matching, timeouts
@@ -39,18 +38,18 @@ class HandedGroup:
         return [item.id for item in self.items]
 
 
+@dataclass(slots=True)
 class Handoff:
     """The handed items of one site. Each reason of a refusal is logged as an error once, until a reload."""
 
-    def __init__(
-        self, settings: SiteSettings, ledger: Ledger, queues: QueueStates, settler: Settler, log: EventLog
-    ) -> None:
-        self.settings = settings
-        self.groups: list[HandedGroup] = []
-        self.can_give_back = True  # whether the site has what control needs for that
-        self.home_domain: int | None = None  # that the site's own pipe serves, once one has said so
-        self._ledger, self._queues, self._settler, self._log = ledger, queues, settler, log
-        self._told: set[str] = set()
+    settings: SiteSettings
+    roster: Roster
+    ledger: Ledger
+    queues: QueueStates
+    settler: Settler
+    log: EventLog
+    groups: list[HandedGroup] = field(default_factory=list)
+    _told: set[str] = field(default_factory=set)
 
     def reconfigure(self, settings: SiteSettings) -> None:
         """Take the settings of a reload, and log each reason as an error anew."""
@@ -60,21 +59,21 @@ class Handoff:
     def hand_off(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
         """Take items that the worker hands off: they wait, in groups of one identity."""
         groups: dict[Identity, list[Item]] = {}
-        for item in self._ledger.hand(claim_id, ids, worker):
+        for item in self.ledger.hand(claim_id, ids, worker):
             groups.setdefault(item.identity, []).append(item)
-        claim = self._ledger.claims[claim_id]
+        claim = self.ledger.claims[claim_id]
         for identity, items in groups.items():
             if self._has_pipe_for(identity):
                 self.groups.append(HandedGroup(claim, identity, items, now))
-                self._queues.hand(claim.queue, len(items), identity)
+                self.queues.hand(claim.queue, len(items), identity)
             else:
                 reason = f"no pipe of this site serves domain {identity.domain}: see sites.NAME.domains"
                 self.refuse(claim_id, [item.id for item in items], reason, Place.HANDED)
-                self._queues.hand(claim.queue, 0, None)
+                self.queues.hand(claim.queue, 0, None)
 
     def _has_pipe_for(self, identity: Identity) -> bool:
         """Whether a pipe of the site serves the domain of this identity, as far as is known."""
-        if matching.serves_domain(self.home_domain, identity):
+        if matching.serves_domain(self.roster.home_domain, identity):
             return True
         return any(domain.number == identity.domain for domain in self.settings.domains)
 
@@ -86,30 +85,24 @@ class Handoff:
         Groups that have waited too long are given back in passing. `crowded`: see matching.
         """
         for group in list(self.groups):
-            queue = self._queues.states.get(group.claim.queue.name)
+            queue = self.queues.states.get(group.claim.queue.name)
             full = queue is not None and queue.full
             worker = None if full else matching.place(group.identity, free, crowded)
             if worker is not None:
-                self._queues.join(group.claim.queue)
+                self.queues.join(group.claim.queue)
                 self._forget(group)
-                self._ledger.give(group.claim.id, group.ids, worker.id)
+                self.ledger.give(group.claim.id, group.ids, worker.id)
                 return worker, group
             if now >= self._give_back_at(group):
                 crowd = group.identity in crowded
                 self.give_back(group, delay=CROWDED_DELAY if crowd else 0)
         return None
 
-    @staticmethod
-    def order(group: HandedGroup) -> Run:
-        """The order for the worker that takes this group."""
-        claim = group.claim
-        return Run(claim.id, claim.queue, claim.leases, pack(group.items))
-
     def give_back(self, group: HandedGroup, *, delay: int = 0) -> None:
         """Give back a group that no worker could take: it was never begun."""
         self._forget(group)
         part = Unsettled([], group.ids, "no worker for it", delay=delay)
-        self._settler.settle(group.claim, Place.HANDED, part)
+        self.settler.settle(group.claim, Place.HANDED, part)
 
     def give_back_all(self) -> None:
         """Give back every group: nobody will take anything any more."""
@@ -118,11 +111,11 @@ class Handoff:
 
     def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.HELD) -> None:
         """Give back items that no pipe can run as it is set up: they must not be deleted for our mistake."""
-        claim = self._ledger.claims[claim_id]
+        claim = self.ledger.claims[claim_id]
         level = "debug" if reason in self._told else "error"
         self._told.add(reason)
-        self._log.event(level, "items_refused", queue=claim.queue.name, items=",".join(ids), reason=reason)
-        self._settler.settle(claim, place, Unsettled([], list(ids), reason, delay=REFUSED_DELAY))
+        self.log.event(level, "items_refused", queue=claim.queue.name, items=",".join(ids), reason=reason)
+        self.settler.settle(claim, place, Unsettled([], list(ids), reason, delay=REFUSED_DELAY))
 
     def next_at(self) -> float:
         """When the next group has waited long enough."""
@@ -130,11 +123,11 @@ class Handoff:
 
     def _give_back_at(self, group: HandedGroup) -> float:
         """When a group goes back. If it cannot, it waits for its worker while enough of its lease is left."""
-        if self.can_give_back:
+        if self.roster.gives_back:
             return group.since + HANDED_PATIENCE
         usable = timeouts.usable(group.claim.queue.lease_time)
         return group.claim.claimed_at + timeouts.PLACING_SHARE * usable
 
     def _forget(self, group: HandedGroup) -> None:
         self.groups.remove(group)
-        self._queues.unhand(group.claim.queue.name, len(group.items))
+        self.queues.unhand(group.claim.queue.name, len(group.items))

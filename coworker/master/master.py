@@ -19,8 +19,8 @@ from coworker.config.table import NEED_RESTART
 from coworker.errors import ConfigError, ExitCode, SetupError
 from coworker.log import Log
 from coworker.master import views
-from coworker.master.children import MASTER_SIGNALS, Children
-from coworker.master.effects import ProcessEffects
+from coworker.master.children import Children
+from coworker.master.effects import Effects
 from coworker.master.recovery import recover
 from coworker.master.reload import Reload
 from coworker.master.site import REMOVED_PATIENCE, Site
@@ -49,14 +49,6 @@ class Master:
         self._name = name
         self._title = MasterTitle(name)
         self._poller = Poller()
-        self._children = Children(self._poller, self.timers)
-        claims = config.coworker.state_dir / journal.DIRECTORY
-        self._effects = ProcessEffects(self._children, self.timers, self.log, claims)
-        self._effects.log_looking = config.log.looking
-        self._reload: Reload | None = None
-        self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
-        self._terminal = os.isatty(sys.stderr.fileno())
-        self._arrived: list[int] = []  # signals, to be handled in this turn
         self._handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: partial(self._on_stop, "TERM"),
             signal.SIGINT: partial(self._on_stop, "INT"),
@@ -70,8 +62,15 @@ class Master:
             signal.SIGTTOU: partial(self._tell_sites, lambda site: site.staff.change_count(-1)),
             signal.SIGTSTP: self._on_tstp,
             signal.SIGCONT: self._on_cont,
-            signal.SIGCHLD: self._children.reap,
+            signal.SIGCHLD: lambda: self._children.reap(),  # noqa: PLW0108 - made below, with these signals
         }
+        self._children = Children(self._poller, self.timers, tuple(self._handlers))
+        claims = config.coworker.state_dir / journal.DIRECTORY
+        self._effects = Effects(self._children, self.timers, self.log, claims, config.log.looking)
+        self._reload: Reload | None = None
+        self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
+        self._terminal = os.isatty(sys.stderr.fileno())
+        self._arrived: list[int] = []  # signals, to be handled in this turn
 
     def run(self) -> ExitCode:
         """Run until everything has stopped, or until a crash, which is logged."""
@@ -88,7 +87,7 @@ class Master:
     def _start(self) -> None:
         self._title.show(())
         children.become_subreaper()
-        signals = SignalInbox(MASTER_SIGNALS)
+        signals = SignalInbox(self._handlers)
         self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
         for settings in self.config.sites:
             self.sites[settings.name] = Site(settings, self._effects)
@@ -173,7 +172,7 @@ class Master:
             self._tell_sites(lambda site: site.resume(phase))
             return
         if self._reload is not None:
-            self._reload.fail("the daemon stops")
+            self._reload.end("the daemon stops")
         self._tell_sites(lambda site: site.stop(phase, now), self._all_sites())
 
     def _on_hup(self) -> None:
@@ -183,7 +182,7 @@ class Master:
             self._on_stop("HUP: the terminal is gone")
             return
         if self._reload is not None:
-            self._reload.fail(SUPERSEDED)
+            self._reload.end(SUPERSEDED)
         try:
             config = self._load()
             Log.check(config.log.file)

@@ -150,57 +150,50 @@ class OldClaims:
         settler.crash_counts.changed = True
 
 
+@dataclass(slots=True)
 class Recovery:
     """The recovery of what a former daemon left of one site, through the ledger of its dispatch."""
 
-    def __init__(
-        self, dispatch: Dispatch, checkpoint: Checkpoint, pipe_groups: PipeGroups, log: EventLog
-    ) -> None:
-        self._dispatch, self._checkpoint, self._pipe_groups, self._log = (
-            dispatch,
-            checkpoint,
-            pipe_groups,
-            log,
-        )
-        self._remains: list[Remains] = []  # to be read when their writers are gone
+    dispatch: Dispatch
+    checkpoint: Checkpoint
+    pipe_groups: PipeGroups
+    log: EventLog
+    _remains: list[Remains] = field(default_factory=list)  # to be read when their writers are gone
 
     @property
     def active(self) -> bool:
         """Whether the recovery still forbids to claim."""
-        waiting = self._remains and any(not group.given_up for group in self._pipe_groups.groups)
-        return bool(waiting) or self._dispatch.settler.settlements.recovering()
+        waiting = self._remains and any(not group.given_up for group in self.pipe_groups.groups)
+        return bool(waiting) or self.dispatch.settler.settlements.recovering()
 
     def begin(self, remains: Sequence[Remains], now: float) -> None:
         """KILL the former children and their pipes."""
         self._remains = [reading.put_away(each) for each in remains]
         for each in remains:
             group = each.pipe.pid if each.pipe is not None else 0
-            log = self._log.bind(role="former", pid=each.child.pid if each.child is not None else None)
+            log = self.log.bind(role="former", pid=each.child.pid if each.child is not None else None)
             gone = PipeGroup(group, now, self._on_empty, log, each.child, each.pipe, former=True)
-            self._pipe_groups.add(gone, now)
+            self.pipe_groups.add(gone, now)
 
     def _on_empty(self, now: float) -> None:
         """Read the journals and reopen their claims, once the last of the former children is gone."""
-        if not self._remains or any(group.former for group in self._pipe_groups.groups):
+        if not self._remains or any(group.former for group in self.pipe_groups.groups):
             return
         paths = [each.path for each in self._remains]
         self._remains = []
-        files = [file for path in paths if (file := reading.read(path, self._log)) is not None]
+        files = [file for path in paths if (file := reading.read(path, self.log)) is not None]
         old = OldClaims(files)
-        patience = self._dispatch.settings.workers.boot_timeout + SLACK
-        old.reopen(self._dispatch, now=now, patience=patience)
-        self._checkpoint.supersede(*paths, *(path.with_suffix(NOTES) for path in paths))
-        items = sum(len(claim.entries) for claim in self._dispatch.ledger.claims.values())
+        patience = self.dispatch.settings.workers.boot_timeout + SLACK
+        old.reopen(self.dispatch, now=now, patience=patience)
+        self.checkpoint.supersede(*paths, *(path.with_suffix(NOTES) for path in paths))
+        items = sum(len(claim.entries) for claim in self.dispatch.ledger.claims.values())
         if items or old.lost:
             lost = len(old.lost) or None
-            self._log.event("warning", "recovering", items=items, claims_unanswered=lost, reason=CAUSE)
+            self.log.event("warning", "recovering", items=items, claims_unanswered=lost, reason=CAUSE)
 
 
 def recover(
-    directory: Path,
-    recoveries: Mapping[str, Recovery],
-    known: Collection[str],
-    log: EventLog,
+    directory: Path, recoveries: Mapping[str, Recovery], known: Collection[str], log: EventLog
 ) -> None:
     """Give these sites what a former daemon left of them; name what belongs to none of those `known`."""
     remains = reading.scan(directory, log)

@@ -37,31 +37,28 @@ class Reload:
                         Role.WORKER, new[name], now, canary=True, boot_domain=boot_domain
                     )
                 except OSError as error:
-                    self.fail(f"site {name}: cannot fork: {error.strerror}")
+                    self.end(f"site {name}: cannot fork: {error.strerror}")
                     return
                 self.waiting[record.id] = site
         if not self.waiting:
-            self._end(None)
+            self.end(None)
 
     def _on_canary(self, record: WorkerRecord, error: str | None) -> None:
         """Note that a canary is ready, or that it failed."""
         if self.over or record.id not in self.waiting:
             return
         if error is not None:
-            self.fail(f"site {record.site}: {error}")
+            self.end(f"site {record.site}: {error}")
             return
         del self.waiting[record.id]
         if not self.waiting:
-            self._end(None)
+            self.end(None)
 
-    def fail(self, reason: str) -> None:
-        """Give up: the old settings and the old workers go on."""
+    def end(self, reason: str | None) -> None:
+        """End, once; with a `reason` it has failed: the old settings and the old workers go on."""
         if not self.over:
-            self._end(reason)
-
-    def _end(self, reason: str | None) -> None:
-        self.over = True
-        self.on_end(self, reason)
+            self.over = True
+            self.on_end(self, reason)
 
     def drop_canaries(self, now: float) -> None:
         """Retire the canaries of a reload that failed."""

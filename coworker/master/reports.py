@@ -22,11 +22,6 @@ _GONE = ("ok", "delete")  # outcomes that leave no row
 _LEVELS = {"ok": "debug", "retry": "notice", "relinquish": "notice"}  # others are warnings
 
 
-def _always() -> bool:
-    """Control claims for whoever is free: its batches bring in nobody by themselves."""
-    return True
-
-
 @dataclass(slots=True)
 class WorkReports:
     """The reports of workers on claims and items, and of control where it claims for workers."""
@@ -67,8 +62,9 @@ class WorkReports:
         return False
 
     def _claimed(self, record: WorkerRecord, report: m.Claimed, now: float) -> bool:
-        joins = self.staff.can_join if record.role is Role.WORKER else _always
-        claim, own, one_more = self.dispatch.claimed(record, report, joins, now)
+        # Control claims for whoever is free: its batches bring in nobody by themselves.
+        can_join = self.staff.can_join if record.role is Role.WORKER else lambda: True
+        claim, own, one_more = self.dispatch.claimed(record, report, can_join, now)
         self.deadlines.progressed(record, now)
         if record.role is Role.CONTROL:
             return False  # HandedOff follows
@@ -204,11 +200,9 @@ class LifeReports:
         if not record.life.canary:  # that proves only the settings to come
             self.health.boot_succeeded(now)
         if report.gives_back is not None:
-            self.dispatch.handoff.can_give_back = self.deadlines.can_inspect = report.gives_back
+            self.staff.roster.gives_back = report.gives_back
         else:
             self.staff.roster.pipe_ready(record, report.domain, notes=report.notes)
-            if record.boot_domain is None:
-                self.staff.home_domain = self.dispatch.handoff.home_domain = report.domain
         # Control is replaced every two minutes: that is nobody's news.
         routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
         level = "debug" if routine else "info"

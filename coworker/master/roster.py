@@ -23,11 +23,13 @@ MOVES: dict[S, tuple[S, ...]] = {
 
 
 class Roster:
-    """The children of one site, by id. `log` is the site's."""
+    """The children of one site, by id, and what they said of it. `log` is the site's."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._records: dict[int, WorkerRecord] = {}
+        self.home_domain: int | None = None  # that the site's own pipe serves, once one has said so
+        self.gives_back = True  # whether control has what it needs to inspect rows and to give them back
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         return iter(list(self._records.values()))
@@ -92,6 +94,8 @@ class Roster:
     def pipe_ready(self, record: WorkerRecord, domain: int | None, *, notes: bool) -> None:
         """Note the domain that the child's pipe serves (None if it does not say), and if it takes notes."""
         record.life.domain, record.life.notes = domain, notes
+        if record.boot_domain is None:
+            self.home_domain = domain
 
     def expire(self, record: WorkerRecord, reason: RetireReason) -> None:
         """Have the child replaced by a successor, whatever its limits say. The first reason stays."""

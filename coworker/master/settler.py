@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from random import Random
-from typing import NamedTuple
 
 from coworker.claims.checkpoint import Checkpoint, LostIntent, SavedClaim, Snapshot
 from coworker.config.settings import SiteSettings
@@ -14,7 +13,7 @@ from coworker.log import EventLog
 from coworker.master.crash_counts import CrashCounts, SparedDeaths
 from coworker.master.ledger import Claim, Ledger, Place
 from coworker.master.settlements import LostClaim, Settlement, Settlements
-from coworker.model import Item, Lease, QueueInfo, Unsettled
+from coworker.model import Assignment, Item, Lease, QueueInfo, Unsettled
 from coworker.policy.settlement import Fate, suspects
 
 SEARCH_DELAY = 3.5  # seconds until what others claim now cannot be taken for the rows of a lost claim
@@ -23,13 +22,6 @@ REMEMBERED = 300.0  # seconds for which the ids of ended items are kept
 POISONED = "CiviCRM will not call it again, but delete it or abort the queue, as the queue says"
 MANY = 1000  # ended items from which on old ones are dropped
 ENDED = (Fate.FINISHED.value, Fate.LEFT.value)  # no worker was brought down; other fates do not prove that
-
-
-class ClaimUnderWay(NamedTuple):
-    """A claim that was sent at `at` (monotonic seconds) and not answered yet."""
-
-    queue: str
-    at: float
 
 
 class Settler:
@@ -79,9 +71,12 @@ class Settler:
         return frozenset(ref for ref, _ in self.settlements.due(now))
 
     def orders(
-        self, control: int, now: float, claiming: Sequence[ClaimUnderWay], refs: Collection[int]
+        self, control: int, now: float, claiming: Sequence[Assignment], refs: Collection[int]
     ) -> list[Settle | Search]:
-        """What this control is to do now: what is due and in `refs`. All claimed since is known."""
+        """What this control is to do now: what is due and in `refs`. All claimed since is known.
+
+        `claiming`: the assignments of those who have sent a claim that is not answered yet.
+        """
         orders: list[Settle | Search] = []
         for ref, entry in self.settlements.due(now):
             if ref not in refs:
@@ -91,7 +86,7 @@ class Settler:
                 if not entry.ids:
                     continue
                 orders.append(Settle(ref, entry.queue, entry.claim.leases, entry.part))
-            elif any(c.queue == entry.queue.name and c.at <= entry.until + SEARCH_DELAY for c in claiming):
+            elif _might_take(claiming, entry):
                 entry.not_before = now + SEARCH_PAUSE  # what that one takes is not named yet
                 continue
             else:
@@ -220,6 +215,12 @@ def _brought_down(fate: str, part: Unsettled) -> bool:
         return False
     before_it_began = part.begun == [] and part.by_itself
     return fate == Fate.TRY_COUNTED.value or (before_it_began and fate == Fate.GIVEN_BACK.value)
+
+
+def _might_take(claiming: Iterable[Assignment], lost: LostClaim) -> bool:
+    """Whether a claim under way might take rows that look like the lost claim's."""
+    last = lost.until + SEARCH_DELAY
+    return any(work.claiming == lost.queue.name and work.claiming_at <= last for work in claiming)
 
 
 def _only_ours(claim: Claim) -> list[Item]:

@@ -45,18 +45,13 @@ class WindingUp:
 
     def decide_control(self, now: float, boot_seconds: float) -> int:
         """Decide whether control is to live: 1, 0 or -1 as in Staff.reconcile. With -1 the site is `over`."""
-        wanted = self._control_wanted(now, boot_seconds)
-        self.over = wanted < 0
-        return wanted
-
-    def _control_wanted(self, now: float, boot_seconds: float) -> int:
-        if now >= self.until:
-            return -1
         pending = self.dispatch.settler.settlements.pending
-        if self.roster.of(Role.WORKER) or self.pipe_groups.groups:
-            return int(bool(self.dispatch.ledger.claims or pending))
-        if not (pending or self.dispatch.handoff.groups):
+        working = self.roster.of(Role.WORKER) or self.pipe_groups.groups
+        self.over = now >= self.until or not (working or pending or self.dispatch.handoff.groups)
+        if self.over:
             return -1
+        if working:
+            return int(bool(self.dispatch.ledger.claims or pending))
         if self.until == inf:
             boot = 0.0 if self.roster.control() else 2 * boot_seconds
             self.until = now + self.patience + boot
@@ -79,7 +74,7 @@ class Site:
         self.roster = Roster(log)
         self.pipe_groups = PipeGroups()
         self.health = SiteHealth(settings, log, effects.rng)
-        self.dispatch = Dispatch(settings, log, effects.rng)
+        self.dispatch = Dispatch(settings, self.roster, log, effects.rng)
         self.checkpoint = Checkpoint(effects.claims, settings.name, log)
         self.recovery = Recovery(self.dispatch, self.checkpoint, self.pipe_groups, log)
         self.watchdog = Watchdog(effects, self.roster, self._time_is_up)

@@ -46,13 +46,9 @@ class SiteHealth:
             self.breaker = replace(self.breaker, next_boot_at=later)
         counted = self.breaker.failures > before.failures
         repeated = before.reason == message and (before.is_open or not counted)
-        self._log.event(
-            "debug" if repeated else "error",
-            "boot_failed",
-            reason=message,
-            failures=self.breaker.failures,
-            retry_seconds=round(max(0.0, self.breaker.next_boot_at - now), 1),
-        )
+        level = "debug" if repeated else "error"
+        pause, failures = round(max(0.0, self.breaker.next_boot_at - now), 1), self.breaker.failures
+        self._log.event(level, "boot_failed", reason=message, failures=failures, retry_seconds=pause)
         if self.breaker.is_open and not before.is_open:
             what = "nothing is claimed; one boot is tried every few seconds"
             self._log.event("critical", "site_down", reason=message, what=what)
@@ -62,7 +58,7 @@ class SiteHealth:
         if self.breaker.is_open:
             down = round(now - (self.breaker.open_since or now), 1)
             self._log.event("notice", "site_up", down_seconds=down)
-        self.breaker = self.breaker.succeeded()
+        self.breaker = Breaker()
 
     def adopt(self, settings: SiteSettings) -> None:
         """Take the settings of a reload. The next boot may come at once: they may be just what was mended."""

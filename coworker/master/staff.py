@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from coworker.config.settings import SiteSettings
@@ -18,34 +19,28 @@ from coworker.policy import matching, recycling, staffing
 from coworker.policy.staffing import Member, Plan, Wanted
 
 OnCanary = Callable[[WorkerRecord, str | None], None]  # with the error, if it failed
+BootDomain = Callable[[], int | None]
 BOOT_GRACE = 10.0  # seconds beyond boot_timeout: the child itself ends a boot that takes too long
 BOOT_SECONDS_GUESS = 1.0  # until the first boot was measured
 
 
+@dataclass
 class Staff:
     """The children of one site. `count`: how many workers it may have, `target`: should have now."""
 
-    def __init__(
-        self,
-        settings: SiteSettings,
-        effects: Effects,
-        roster: Roster,
-        health: SiteHealth,
-        watchdog: Watchdog,
-        sink: ReportSink,
-    ) -> None:
-        self.settings = settings
-        self.roster = roster
-        self.generation = 1
-        self.count = self.target = settings.workers.count
-        self.boot_seconds = BOOT_SECONDS_GUESS
-        self.home_domain: int | None = None  # that the site's own pipe serves, once one has said so
-        self._effects = effects
-        self._log = effects.log.bind(site=settings.name)
-        self._health = health
-        self._watchdog = watchdog
-        self._sink = sink
-        self.on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
+    settings: SiteSettings
+    effects: Effects
+    roster: Roster
+    health: SiteHealth
+    watchdog: Watchdog
+    sink: ReportSink
+    generation: int = 1
+    boot_seconds: float = BOOT_SECONDS_GUESS
+    on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
+
+    def __post_init__(self) -> None:
+        self.count = self.target = self.settings.workers.count
+        self._log = self.effects.log.bind(site=self.settings.name)
 
     def free(self, now: float) -> list[WorkerRecord]:
         """The workers that can take an order."""
@@ -65,13 +60,7 @@ class Staff:
         return self.target < self.count or any(r.life.state is S.READY and r.slot for r in self.roster)
 
     def reconcile(
-        self,
-        now: float,
-        *,
-        waiting: int,
-        workers_stop: bool,
-        control: int,
-        boot_domain: Callable[[], int | None] = lambda: None,
+        self, now: float, *, waiting: int, workers_stop: bool, control: int, boot_domain: BootDomain
     ) -> None:
         """Bring the children nearer to what is wanted. `waiting`: how many more workers there is work for.
 
@@ -121,9 +110,9 @@ class Staff:
 
     def _may_boot(self, now: float) -> bool:
         booting = sum(r.life.state is S.BOOTING and not r.life.canary for r in self.roster)
-        return self._health.breaker.may_boot(now, booting)
+        return self.health.breaker.may_boot(now, booting)
 
-    def _carry_out(self, role: Role, plan: Plan, now: float, boot_domain: Callable[[], int | None]) -> None:
+    def _carry_out(self, role: Role, plan: Plan, now: float, boot_domain: BootDomain) -> None:
         for record_id, reason in plan.retire:
             record = self.roster.get(record_id)
             if record is not None:
@@ -135,7 +124,7 @@ class Staff:
             try:
                 self.boot(role, self.settings, now, boot_domain=domain)
             except OSError as error:
-                self._health.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
+                self.health.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
                 break
 
     def boot(
@@ -148,9 +137,9 @@ class Staff:
         boot_domain: int | None = None,
     ) -> WorkerRecord:
         """Fork a child. A canary boots with settings that are not in force yet. Raises OSError."""
-        limits, rng = settings.workers, self._effects.rng
+        limits, rng = settings.workers, self.effects.rng
         record = WorkerRecord(
-            id=self._effects.next_id(),
+            id=self.effects.next_id(),
             slot=self.roster.free_slot(role),
             site=settings.name,
             role=role,
@@ -163,12 +152,12 @@ class Staff:
                 max_age=recycling.draw_age(limits.max_age, rng),
                 idle_since=now,
                 canary=canary,
-                domain=boot_domain or self.home_domain,
+                domain=boot_domain or self.roster.home_domain,
             ),
         )
-        pid = self._effects.spawn(record, settings.for_domain(boot_domain), self._sink)
+        pid = self.effects.spawn(record, settings.for_domain(boot_domain), self.sink)
         self.roster.add(record, pid)
-        self._watchdog.set(record, now + limits.boot_timeout + BOOT_GRACE)
+        self.watchdog.set(record, now + limits.boot_timeout + BOOT_GRACE)
         return record
 
     def adopt(self, settings: SiteSettings) -> None:
@@ -193,7 +182,7 @@ class Staff:
         """Have the workers that are at work claim nothing more after their batch."""
         for record in self.roster.workers():
             if record.life.state is S.BUSY:
-                self._effects.send(record, Pause())
+                self.effects.send(record, Pause())
 
     def make_room(self, wants: Sequence[matching.Want]) -> None:
         """Have a worker that is bound to another identity leave, if that helps."""
@@ -205,7 +194,7 @@ class Staff:
     def ready(self, record: WorkerRecord, boot_seconds: float, now: float) -> None:
         """Note that the child has said hello."""
         self.roster.rest(record, now)
-        self._watchdog.clear(record)
+        self.watchdog.clear(record)
         self.boot_seconds = boot_seconds
 
     def retire(
@@ -220,25 +209,25 @@ class Staff:
             life.log.event("debug", "retiring", reason=reason.value)
         elif not at_once:
             return
-        self._effects.send(record, Retire(reason.value, at_once))
+        self.effects.send(record, Retire(reason.value, at_once))
         if at_once:
-            self._watchdog.told_to_end(record, now)
+            self.watchdog.told_to_end(record, now)
         elif idle:
-            self._watchdog.set(record, now + LEAVE_GRACE)
+            self.watchdog.set(record, now + LEAVE_GRACE)
 
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
         """Note that the child has exited. A boot that ended without a word has failed."""
         was = record.life.state
         self.roster.move(record, S.GONE)
-        self._watchdog.forget(record)
+        self.watchdog.forget(record)
         if was is S.BOOTING and not record.life.canary:
             message = f"the child ended while it booted ({status})"
-            self._health.boot_failed(message, now, begun=record.started_at)
+            self.health.boot_failed(message, now, begun=record.started_at)
 
     def next_at(self, now: float) -> float:
         """When something changes by itself: an age or an idle time is reached, or a boot is due."""
         limits = self.settings.workers
-        moments = [self._health.breaker.next_boot_at]
+        moments = [self.health.breaker.next_boot_at]
         for record in self.roster:
             if record.life.max_age:
                 moments.append(record.started_at + record.life.max_age)

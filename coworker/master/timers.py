@@ -29,15 +29,11 @@ class Timers:
 
     def run(self, now: float) -> None:
         """Do everything whose time has come, the earliest first."""
-        for action in self._take_due(now):
-            action(now)
-
-    def _take_due(self, now: float) -> list[Action]:
         if now < self.next_at:
-            return []
-        due = sorted(
-            (when, index, key) for index, (key, (when, _)) in enumerate(self._when.items()) if when <= now
-        )
-        actions = [self._when.pop(key)[1] for _, _, key in due]
+            return
+        due = [key for key, (when, _) in self._when.items() if when <= now]
+        due.sort(key=lambda key: self._when[key][0])
+        actions = [self._when.pop(key)[1] for key in due]
         self.next_at = min((when for when, _ in self._when.values()), default=inf)
-        return actions
+        for action in actions:
+            action(now)

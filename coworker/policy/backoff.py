@@ -45,11 +45,6 @@ class Breaker:
             since = now
         return Breaker(failures, since, now + delay(failures, rng, base=0.5, cap=PROBE_CAP), reason, now)
 
-    def succeeded(self) -> Breaker:
-        return Breaker()
-
     def may_boot(self, now: float, booting: int) -> bool:
         """Whether one more child of the site may boot now. `booting`: how many are booting already."""
-        if now < self.next_boot_at:
-            return False
-        return booting == 0 if self.failures else True
+        return now >= self.next_boot_at and not (self.failures and booting)

@@ -19,6 +19,7 @@ from coworker.civi.pipe import Pipe
 from coworker.config.settings import SiteSettings
 from coworker.log import SILENCE
 from coworker.master.dispatch import Dispatch
+from coworker.master.roster import Roster
 from coworker.model import SYSTEM
 from coworker.unix.poller import Poller
 from tests.benchmark.daemons import running
@@ -93,7 +94,7 @@ def _starts(folder, site, repetitions):
 
 def _decision(queues):
     """Microseconds of the master's CPU."""
-    dispatch = Dispatch(SiteSettings("s", None, "cmd"), SILENCE, Random(1))
+    dispatch = Dispatch(SiteSettings("s", None, "cmd"), Roster(SILENCE), SILENCE, Random(1))
     worker = record(1, SYSTEM)
     dispatch.queues.look(1.0, free=True, control=2)
     dispatch.queues.work_found(work_found(*(f"q{n}" for n in range(queues))), 1.0)

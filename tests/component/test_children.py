@@ -49,7 +49,7 @@ class Sink:
 class World:
     def __init__(self):
         self.poller, self.sink = Poller(), Sink()
-        self.children = Children(self.poller, Timers())
+        self.children = Children(self.poller, Timers(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.pids = []
 
     def start(self, name, life):

@@ -4,6 +4,7 @@ from random import Random
 
 from coworker.ipc import messages as m
 from coworker.master.dispatch import Dispatch
+from coworker.master.roster import Roster
 from coworker.model import SYSTEM, Unsettled
 from support.fake_master import FakeLog
 from support.records import record, site_settings, work_found
@@ -16,7 +17,8 @@ class Bench:
         log = FakeLog()
         self.lines = log.lines
         settings = site_settings(queues=queues, **workers)
-        self.dispatch = Dispatch(settings, log, Random(1))
+        self.roster = Roster(log)
+        self.dispatch = Dispatch(settings, self.roster, log, Random(1))
         self.workers = {n: record(n, SYSTEM) for n in range(1, count + 1)}
 
     def seen(self, *names, now=1.0, **info):

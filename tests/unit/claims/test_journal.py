@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.claim_files import IDS, ITEMS, LEASE, QUEUE, reopened
 
-from coworker.claims.journal import CUT, Journal, child_file
+from coworker.claims.journal import CUT, Journal
 from coworker.model import Item
-
-
-@pytest.fixture
-def path(tmp_path):
-    return child_file(tmp_path, os.getpid(), 7)
-
-
-@pytest.fixture
-def journal(path):
-    return Journal(path, "s", os.getpid())
 
 
 def test_a_new_order_forgets_what_the_master_has_taken_over(journal, path):

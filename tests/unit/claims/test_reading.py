@@ -12,21 +12,11 @@ from support.fake_master import FakeLog
 
 from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint, Snapshot
-from coworker.claims.journal import Journal, child_file
+from coworker.claims.journal import Journal
 from coworker.master.ledger import Place
 from coworker.master.recovery import OldClaims
 from coworker.model import Unsettled
 from coworker.unix import proc
-
-
-@pytest.fixture
-def path(tmp_path):
-    return child_file(tmp_path, os.getpid(), 7)
-
-
-@pytest.fixture
-def journal(path):
-    return Journal(path, "s", os.getpid())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_items_survive_in_their_order():
 
 
 def test_outcomes_come_in_runs():
-    assert packing.pack_outcomes([("1", "ok"), ("2", "ok"), ("3", "retry")]) == [
+    assert packing.pack_runs([("1", "ok"), ("2", "ok"), ("3", "retry")]) == [
         ["ok", ["1", "2"]],
         ["retry", ["3"]],
     ]

@@ -7,9 +7,11 @@ from support.records import record, site_settings
 
 from coworker.claims.beginnings import Beginning
 from coworker.config.settings import QueueSettings
-from coworker.ipc.messages import Inspected, InspectFailed
+from coworker.ipc.messages import Inspected
+from coworker.log import SILENCE
 from coworker.master.deadlines import RETRY, Deadlines
 from coworker.master.ledger import Ledger
+from coworker.master.roster import Roster
 from coworker.model import Item, Lease, QueueInfo, WorkerState
 
 TIMEOUT = 100.0
@@ -23,8 +25,9 @@ class Bench:
         settings = site_settings(task_timeout=TIMEOUT, queues=queues)
         self.ledger = Ledger()
         self.timers = []
+        self.roster = Roster(SILENCE)
+        self.roster.gives_back = gives_back
         self.deadlines = Deadlines(settings, self.ledger, self, lambda _worker: self.notes)
-        self.deadlines.can_inspect = gives_back
         self.notes = notes
         self.worker = record(state=WorkerState.BUSY, notes=notes is not None)
         items = [Item(str(n)) for n in range(1, count + 1)]
@@ -120,7 +123,7 @@ def test_a_renewal_that_did_not_come_about_is_asked_again_and_may_have_happened(
     if how == "refused":
         bench.inspected(["1"], 31.0)
     elif how == "failed":
-        bench.deadlines.failed(InspectFailed("1.1", "x"), [bench.worker], 31.0)
+        bench.deadlines.failed("1.1", [bench.worker], 31.0)
     else:
         assert bench.deadlines.asked(9)
         bench.deadlines.control_gone(9, [bench.worker], 31.0)

@@ -40,7 +40,7 @@ def test_handed_items_that_nobody_takes_go_back_after_two_seconds():
 
 def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     bench = Bench()
-    bench.dispatch.handoff.can_give_back = False
+    bench.roster.gives_back = False
     bench.seen("q")
     bench.assign(1)
     bench.took(1, "1.1", ["1"], contact=100, domain=1)

@@ -8,16 +8,6 @@ from support.claim_files import IDS, ITEMS, LEASE, QUEUE, reopened
 from coworker.claims.journal import Journal, child_file
 
 
-@pytest.fixture
-def path(tmp_path):
-    return child_file(tmp_path, os.getpid(), 7)
-
-
-@pytest.fixture
-def journal(path):
-    return Journal(path, "s", os.getpid())
-
-
 def test_an_intent_without_an_answer_is_a_lost_claim(journal, path):
     journal.claiming(QUEUE, 5.0)
     ((), (lost,)) = map(tuple, reopened(path))

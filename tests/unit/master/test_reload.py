@@ -159,15 +159,15 @@ def test_a_fork_that_fails_ends_it_and_no_other_is_tried(world):
 
 def test_given_up_by_whoever_began_it_it_ends_once(world):
     reload = world.reload()
-    reload.fail("superseded by another")
-    reload.fail("the daemon stops")
+    reload.end("superseded by another")
+    reload.end("the daemon stops")
     for canary in world.canaries().values():
         world.say(canary, READY)
     assert world.ends == ["superseded by another"]
 
 
 def test_what_an_older_canary_says_means_nothing_to_a_newer_reload(world):
-    world.reload().fail("superseded by another")
+    world.reload().end("superseded by another")
     old = world.canaries()["a", None]
     world.reload()
     world.say(old, m.BootFailed("the former settings were wrong"))

@@ -240,7 +240,7 @@ def test_who_says_hello_is_ready_and_the_site_is_up_again(world):
     assert world.say(m.Ready("6.13.3", 0.7, domain=3), who=newcomer)
     assert newcomer.life.state is WorkerState.READY
     assert not world.site.health.is_down
-    assert newcomer.life.domain == world.site.staff.home_domain == world.dispatch.handoff.home_domain == 3
+    assert newcomer.life.domain == world.site.roster.home_domain == 3
     assert world.site.staff.boot_seconds == 0.7
 
 
@@ -248,14 +248,13 @@ def test_the_pipe_of_another_domain_says_nothing_of_the_home_domain(world):
     newcomer = world.site.staff.boot(Role.WORKER, world.site.settings, world.now, boot_domain=2)
     world.say(m.Ready("6.13.3", 0.7, domain=2), who=newcomer)
     assert newcomer.life.domain == 2
-    assert world.site.staff.home_domain != 2
+    assert world.site.roster.home_domain != 2
 
 
 def test_control_says_whether_rows_can_be_looked_at_and_given_back(world):
     control = world.site.staff.boot(Role.CONTROL, world.site.settings, world.now)
     world.say(m.Ready("6.3.0", 0.7, gives_back=False), who=control)
-    assert not world.dispatch.handoff.can_give_back
-    assert not world.site.deadlines.can_inspect
+    assert not world.site.roster.gives_back
 
 
 def test_a_canary_that_is_ready_proves_nothing_of_the_settings_in_force(world):

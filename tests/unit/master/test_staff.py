@@ -43,8 +43,10 @@ class Bench:
         watchdog = Watchdog(self.master, self.roster, lambda record, _now: self.late.append(record.id))
         self.staff = Staff(settings, self.master, self.roster, self.health, watchdog, None)
 
-    def reconcile(self, now, *, waiting=0, stop=False, control=0, **more):
-        self.staff.reconcile(now, waiting=waiting, workers_stop=stop, control=control, **more)
+    def reconcile(self, now, *, waiting=0, stop=False, control=0, boot_domain=lambda: None):
+        self.staff.reconcile(
+            now, waiting=waiting, workers_stop=stop, control=control, boot_domain=boot_domain
+        )
 
     def ready(self, now):
         """All who boot say hello."""
@@ -149,7 +151,7 @@ def test_a_canary_holds_up_no_boot_of_a_site_that_tries_one_at_a_time(bench):
 
 def test_a_worker_boots_with_the_pipe_of_the_domain_that_is_wanted_then(bench):
     crew = bench(DomainSettings(2, "ssh web2 cv pipe vtl"), count=3, boot_budget=3)
-    crew.staff.home_domain = 1
+    crew.roster.home_domain = 1
     wanted = iter([2, None, 2])
     crew.reconcile(1.0, control=1, boot_domain=lambda: next(wanted))
     assert [each.boot_domain for each in crew.roster] == [None, 2, None, 2], "control has the site's own"
