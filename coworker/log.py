@@ -1,6 +1,6 @@
 """The log: every line is the name of an event with fields. Nothing else formats lines.
 
-Whoever logs holds an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
+Whoever logs has an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
 the master writes; children send it their lines as notes, so that lines never mix and USR1 reopens the file in
 one place.
 """

@@ -44,7 +44,7 @@ class SiteProbe:
                 row["name"]: row["value"] for row in self._client.api4("Setting", "get", {"select": known})
             }
         except (CallError, LookupError, TypeError):
-            return  # they cannot be seen, so they hold nothing up
+            return  # they cannot be seen, so they delay nothing
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
 

@@ -419,7 +419,7 @@ function coworker_probe() {
     while ($rows->fetch()) {
       foreach (get_object_vars($rows) as $grant) {
         if (is_string($grant) && strpos($grant, 'GRANT ') === 0) {
-          // Only what is granted and on what: a grant names the account, and may hold its password's hash.
+          // Only what is granted and on what: a grant names the account, and may contain its password's hash.
           $grants[] = preg_replace('/ TO .*/s', '', $grant);
         }
       }

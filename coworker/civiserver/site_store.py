@@ -106,4 +106,4 @@ def open_site(url: str, *, clock_offset: float = 0.0, busy_timeout: float = 5.0)
     if isinstance(store, SqliteStore):
         return SiteStore(store)
     store.close()
-    raise ConfigError(f"the store {url!r} can hold queues, but not a site: use sqlite:///FILE or memory:")
+    raise ConfigError(f"the store {url!r} can keep queues, but not a site: use sqlite:///FILE or memory:")

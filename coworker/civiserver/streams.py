@@ -2,7 +2,7 @@
 
 What a task prints must never look like an answer. With a responsePrefix it may go to the same output, before
 the prefixed answer, as PHP's noise does; without one it is sent to standard error. And what a task starts
-must hold neither: a child that outlives the task would keep the client waiting for the end of the file.
+must keep neither: a child that outlives the task would keep the client waiting for the end of the file.
 """
 
 from __future__ import annotations

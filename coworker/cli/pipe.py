@@ -31,7 +31,7 @@ A task is an item with data {"callback": "module:function", "arguments": [...], 
   '["QueueItem","create",{"checkPermissions":false,"values":{"queue_name":"a",
     "data":{"callback":"builtins:id"}}}]'
 
-What memory: holds ends with the process; for a daemon, whose pipes share it, use a file.
+What memory: keeps ends with the process; for a daemon, whose pipes share it, use a file.
 
 \b
 FLAGS says what the welcome line tells, one letter each (default vtl):

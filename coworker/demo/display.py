@@ -54,7 +54,7 @@ class Bars:
     """A bar for each queue and a line for each worker, redrawn in place and gone at the end."""
 
     def __init__(self, console: Console) -> None:
-        # Drawn by our own loop: a thread of rich's could hold a lock while the daemon is being forked.
+        # Drawn by our own loop: a thread of rich's could have a lock while the daemon is being forked.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def show(self, progress: DemoProgress) -> None:

@@ -48,7 +48,7 @@ def check_directories(config: Config) -> Findings:
 
 
 def _running(file: Path) -> str:
-    """Return the pid of the daemon that holds this lock; "" if nobody does."""
+    """Return the pid of the daemon that has this lock; "" if nobody does."""
     try:
         with file.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

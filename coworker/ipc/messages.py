@@ -315,7 +315,7 @@ class SettleFailed(NamedTuple):
 
 
 class MemoryHigh(NamedTuple):
-    """The pipe holds so much memory (MiB) that another should take its place."""
+    """The pipe takes so much memory (MiB) that another should take its place."""
 
     mebibytes: int
 

@@ -41,7 +41,7 @@ MASTER_SIGNALS = (
 CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
 BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
 REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
-LAST_READS = 64  # of what a dead child said: more than a socket holds
+LAST_READS = 64  # of what a dead child said: more than a socket takes
 
 ChildMain = Callable[[Channel, SignalInbox], None]  # what runs in the child
 
@@ -159,7 +159,7 @@ def _in_child(main: ChildMain, sock: socket.socket) -> None:
     """Run `body` and exit. Nothing of the master's is cleaned up here: it is the master's."""
     status = 1
     try:
-        # The descriptors of the master and of the other children: a lock or a socket held here would
+        # The descriptors of the master and of the other children: a lock or a socket kept here would
         # outlive the master.
         keep = sock.fileno()
         os.closerange(3, keep)

@@ -178,9 +178,9 @@ class Dispatch:
         queue, ids = claim.queue.name, report.ids
         self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         if report.begun:
-            self.settler.settle(claim, Place.HELD, Unsettled(ids, [], report.message))
+            self.settler.settle(claim, Place.AT_WORKER, Unsettled(ids, [], report.message))
         else:
-            self.settler.settle(claim, Place.HELD, Unsettled([], ids, report.message))
+            self.settler.settle(claim, Place.AT_WORKER, Unsettled([], ids, report.message))
             self.queues.claim_failed(queue, report.message, now)
 
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:
@@ -225,10 +225,10 @@ class Dispatch:
             self.queues.left(work.queue, demand=True)
         if work.claiming is not None:
             self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, cause)
-        for claim, held in self.ledger.held_by(worker.id):
-            sent = in_running_order([entry.item.id for entry in held if entry.begun])
-            unsent = [entry.item.id for entry in held if not entry.begun]
+        for claim, entries in self.ledger.at_worker(worker.id):
+            sent = in_running_order([entry.item.id for entry in entries if entry.begun])
+            unsent = [entry.item.id for entry in entries if not entry.begun]
             part = Unsettled(
                 sent, unsent, cause, stopped_by_us, blameless, worker.remote, signalled=signalled
             )
-            self.settler.settle(claim, Place.HELD, part)
+            self.settler.settle(claim, Place.AT_WORKER, part)

@@ -116,7 +116,7 @@ class Handoff:
         for group in list(self.groups):
             self.give_back(group)
 
-    def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.HELD) -> None:
+    def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.AT_WORKER) -> None:
         """Give back items that no pipe can run as it is set up: they must not be deleted for our mistake."""
         claim = self._ledger.claims[claim_id]
         level = "debug" if reason in self._told else "error"

@@ -214,7 +214,7 @@ class Settler:
 
 def _only_ours(claim: Claim) -> list[Item]:
     """The items of a claim that no child's journal names any more, or perhaps not yet."""
-    return [e.item for e in claim.entries.values() if e.given or e.place is not Place.HELD]
+    return [e.item for e in claim.entries.values() if e.given or e.place is not Place.AT_WORKER]
 
 
 def _leases(claim: Claim) -> list[Lease]:

@@ -109,7 +109,7 @@ def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
     """The rows that are still under this claim's lease.
 
     A claim leases all its rows to one moment (contract A5). So a row that might show this lease, but ends
-    later, has been freed for a retry and claimed by somebody else. This does not hold for renewals.
+    later, has been freed for a retry and claimed by somebody else. This is not so for renewals.
     """
     first, *renewed = claim.leases
     claimed = [row for row in rows if under_our_lease(row, [first], claim.queue.lease_time)]

@@ -46,7 +46,7 @@ class SignalInbox:
 
 @contextlib.contextmanager
 def blocked(numbers: Iterable[int]) -> Iterator[None]:
-    """Hold these signals back, as around a fork, where the child must not run the parent's handlers."""
+    """Block these signals, as around a fork, where the child must not run the parent's handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, set(numbers))
     try:
         yield

@@ -97,7 +97,7 @@ class AnswerFramer:
     def feed(self, data: bytes) -> list[bytes]:
         """Take what was read and return the answers that it completes.
 
-        Raises ProtocolError for an answer above `max_answer` bytes; what was held of it becomes noise.
+        Raises ProtocolError for an answer above `max_answer` bytes; what was kept of it becomes noise.
         """
         if self._carry:
             data = self._carry + data
@@ -110,9 +110,9 @@ class AnswerFramer:
                 continue
             newline = data.find(b"\n", position)
             if newline < 0:
-                self._hold(data[position:])
+                self._keep(data[position:])
                 break
-            self._hold(data[position:newline])
+            self._keep(data[position:newline])
             answers.append(self._release())
             position = newline + 1
         return answers
@@ -161,7 +161,7 @@ class AnswerFramer:
             start += 1
         return len(data)
 
-    def _hold(self, piece: bytes) -> None:
+    def _keep(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > self._max_answer:

@@ -27,7 +27,7 @@ def test_what_only_the_master_knows_survives(checkpoint):
     claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
     ledger.hand("7.1", ["2"], 7)
     part = Unsettled(["1"], [], "SIGKILL", stopped_by_us=True, delay=60)
-    settler.settle(claim, Place.HELD, part)
+    settler.settle(claim, Place.AT_WORKER, part)
     settler.lose(QUEUE, 3.0, 4.0, "died")
     settler.crash_counts.count("q", "9")
     settler.save(book)

@@ -106,7 +106,7 @@ def test_a_claim_is_known_from_when_it_is_sent_until_it_is_answered_or_was_not_s
     world.say(m.Claiming("q", 2.2), world.claimed("7"))
     assert world.worker.work.claiming is None
     assert world.worker.work.claims == 1
-    assert (world.entry().place, world.entry().begun) == (Place.HELD, True)
+    assert (world.entry().place, world.entry().begun) == (Place.AT_WORKER, True)
 
 
 def test_what_a_worker_claims_is_timed_and_what_control_fetches_is_not(world):

@@ -53,7 +53,7 @@ def test_children_queues_and_claims(world):
     assert [state.info.name for state in view.queues] == ["q"]
     assert view.queues[0].handed == 1
     held, handed = view.claims
-    assert (held.claim, held.place, held.worker, held.items) == ("2.1", Place.HELD, worker.id, ("7",))
+    assert (held.claim, held.place, held.worker, held.items) == ("2.1", Place.AT_WORKER, worker.id, ("7",))
     assert (handed.place, handed.items) == (Place.HANDED, ("8",))
     assert held.lease_until == 2.0 + 3600
 
