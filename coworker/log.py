@@ -64,7 +64,7 @@ class Log:
         self.events: EventLog = _bound_logger()(self, self._processors, {})
 
     def _render(self) -> None:
-        """Choose how lines look. The list is changed in place: all bound loggers share it."""
+        """Choose the form of lines. The list is changed in place: all bound loggers share it."""
         structlog = _import_structlog()
         if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)

@@ -23,7 +23,7 @@ from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
 from coworker.claims.journal import Journal, child_file
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import SiteSettings
 from coworker.errors import (
     BootError,
@@ -160,7 +160,7 @@ def _boot(
 
 
 def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
-    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not looks_remote(site.pipe)
+    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not seems_remote(site.pipe)
     digest = watcher(site.cwd) if local else None
     probe = SiteProbe(client, version, digest, masked=client.masks_errors)
     probe.read_settings()

@@ -53,7 +53,7 @@ class Looker:
 
     @property
     def has_queue_item(self) -> bool:
-        """Whether rows can be looked at and updated (6.4 on), as settling and extending leases need it."""
+        """Whether rows can be read and updated (6.4 on), as settling and renewing leases need it."""
         return self.features.queue_item
 
     def look(self, skip: Collection[str] = ()) -> LookResult:

@@ -103,11 +103,11 @@ function coworker_here() {
 }
 
 /** @return array|null [type, root] */
-function coworker_find($directory, &$looked) {
+function coworker_find($directory, &$searched) {
   for ($dir = rtrim($directory, '/'); ; $dir = dirname($dir)) {
     $dir = $dir === '' ? '/' : $dir;
     $below = rtrim($dir, '/');
-    $looked[] = $dir;
+    $searched[] = $dir;
     foreach (coworker_signs() as $type => $signs) {
       $roots = array($below, "$below/web");
       if ($type === 'Standalone') {
@@ -154,10 +154,10 @@ function coworker_site() {
 }
 
 function coworker_found($directory) {
-  $looked = array();
-  $found = coworker_find($directory, $looked);
+  $searched = array();
+  $found = coworker_find($directory, $searched);
   if (!$found) {
-    coworker_fail(COWORKER_NO_SITE, 'no CiviCRM site found in ' . implode(', ', $looked)
+    coworker_fail(COWORKER_NO_SITE, 'no CiviCRM site found in ' . implode(', ', $searched)
       . ' (nor in web/ or srv/ of these): start in a site\'s folder, or set CIVICRM_BOOT or CIVICRM_SETTINGS');
   }
   return $found;

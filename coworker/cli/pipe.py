@@ -16,8 +16,8 @@ Serve CiviCRM's pipe protocol from a queue store, in Python.
 
 One request a line on standard input, one answer a line on standard output, until the input ends.
 Queues and items are those of CiviCRM (APIv4 Queue and QueueItem); tasks are Python callables
-"module:function", called as function(ctx, *arguments). They are looked for in the current directory and
-where Python looks for modules. Try it:
+"module:function", called as function(ctx, *arguments). They are sought in the current directory and
+where Python finds modules. Try it:
 
 \b
   echo '["Queue","get",{"checkPermissions":false}]' |

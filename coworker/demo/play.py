@@ -22,7 +22,7 @@ from coworker.demo.site import DemoSite
 from coworker.demo.verdict import Facts, judge
 from coworker.errors import CoworkerError
 
-LOOK_INTERVAL = 0.1  # seconds
+CHECK_INTERVAL = 0.1  # seconds
 PATIENCE = 30.0  # seconds without any progress until we give up
 BACKSTOP, BACKSTOP_PER_TASK = 60.0, 0.2  # seconds; the daemon ends by itself then, should we be no more
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -156,7 +156,7 @@ class _Play:
             if not left:
                 return
             self._check_progress(left, now)
-            time.sleep(LOOK_INTERVAL)
+            time.sleep(CHECK_INTERVAL)
 
     def _check_progress(self, left: dict[str, int], now: float) -> None:
         tasks = sum(left.values())

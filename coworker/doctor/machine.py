@@ -13,7 +13,7 @@ from pathlib import Path
 from coworker.civi.detect import NoSiteError, detect
 from coworker.civi.launch import expand, shell_directory, uses_adapter
 from coworker.config.connection import warnings
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.doctor.findings import Findings, bad, doubtful, good
 from coworker.master.daemon import PID_FILE
@@ -71,7 +71,7 @@ def check_user(config: Config) -> Findings:
 
 def check_files(site: SiteSettings, environ: Mapping[str, str]) -> Findings:
     """Check whether CiviCRM's caches belong to who would write them."""
-    if site.ssh is not None or not site.needs_pipe or looks_remote(site.pipe):
+    if site.ssh is not None or not site.needs_pipe or seems_remote(site.pipe):
         return
     try:
         found = detect(site.cwd or shell_directory(environ), environ)

@@ -330,7 +330,7 @@ class Inspected(NamedTuple):
 
 
 class InspectFailed(NamedTuple):
-    """The rows of the claim could not be looked at now."""
+    """The rows of the claim could not be inspected now."""
 
     claim: str
     message: str

@@ -40,7 +40,7 @@ MASTER_SIGNALS = (
 )
 CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
 BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
-REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
+REAP_INTERVAL = 1.0  # seconds between checks for dead children while one has closed its socket
 LAST_READS = 64  # of what a dead child said: more than a socket takes
 
 ChildMain = Callable[[Channel, SignalInbox], None]  # what runs in the child

@@ -186,7 +186,7 @@ class ControlOrders:
             self._ask(queues.look(now, free=free, control=control.id, remembered=remembered), now)
 
     def _ask(self, order: m.Order, now: float, rows: int = 0) -> None:
-        """Send control an order. The time that it may take grows with the rows that it has to look at."""
+        """Send control an order. The time that it may take grows with the rows that it has to read."""
         control = self._roster.control()
         if control is not None:
             self._effects.send(control, order)
@@ -206,8 +206,8 @@ class ControlOrders:
         """Give control its whole time again, for the rest of what it was asked: it is at work."""
         pending = self._dispatch.settler.settlements.pending.values()
         asked = [entry for entry in pending if entry.asked == control.id]
-        looks = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
-        busy = bool(asked or looks or self.fetches.asked or self.tokens.asked)
+        reads = self._deadlines.asked(control.id) or self._dispatch.queues.looks.asked == control.id
+        busy = bool(asked or reads or self.fetches.asked or self.tokens.asked)
         rows = sum(len(entry.ids) for entry in asked)
         self._deadlines.control_answered(control, now, rows, busy=busy)
 

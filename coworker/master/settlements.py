@@ -13,7 +13,7 @@ from coworker.policy.backoff import delay
 
 RETRY_BASE, RETRY_CAP = 0.5, 5.0  # seconds between tries when the site answers with an error
 ENOUGH_TRIES = 3  # after so many nothing waits for a settlement any more
-WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between looks at what may still run where we cannot see it
+WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between checks of what may still run where we cannot see it
 
 
 @dataclass(slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class Settler:
         self._ledger.changed = True
 
     def remember(self, queue: str, ids: Iterable[str], now: float) -> None:
-        """Remember items whose rows may be left, and look as if they were still leased to us."""
+        """Remember items whose rows may be left, and seem to be still leased to us."""
         self._ended.update(((queue, item_id), now) for item_id in ids)
         if len(self._ended) > MANY:
             self._ended = {key: at for key, at in self._ended.items() if at > now - REMEMBERED}

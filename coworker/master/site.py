@@ -73,7 +73,7 @@ class Site:
         self.settings = settings
         self.effects = effects
         self.phase = MasterPhase.RUNNING
-        self.dirty = True  # something happened that `decide` must look at
+        self.dirty = True  # something happened that `decide` must deal with
         self.on_trial = on_trial
         self.roster = Roster(log)
         self.pipe_groups = PipeGroups()
@@ -125,7 +125,7 @@ class Site:
         self.happened(again=True)
 
     def _time_is_up(self, record: WorkerRecord, now: float) -> None:
-        """Deal with a child that is late, or that control is to look after now."""
+        """Deal with a child that is late, or whose batch control is to inspect now."""
         if not self.deadlines.not_yet(record, now):
             self.watchdog.next_rung(record, now)
             self.dispatch.queues.looks.lost(record.id, now)

@@ -6,7 +6,7 @@ Fates of an item:
  given_back    never begun, or ended by us at a stop: its try is restored, it may be claimed again
  try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
  try_counted   begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
- unknown       begun where nobody can see whether it still runs: to be looked at again (rule 9)
+ unknown       begun where nobody can see whether it still runs: it is watched (rule 9)
 """
 
 from __future__ import annotations

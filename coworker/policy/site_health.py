@@ -43,7 +43,7 @@ def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
 
 
 def is_stale(seen: Observed) -> bool:
-    """Whether the process that looked was booted before an upgrade: the database is newer than its code."""
+    """Whether the process that saw this was booted before an upgrade: the database is newer than its code."""
     if not seen.code or not seen.database:
         return False
     return age_key(seen.database) > age_key(seen.code)

@@ -62,7 +62,7 @@ class Poller:
         else:
             ready = self._poll.poll(math.ceil(min(seconds * 1000, _LONGEST)))
         for fd, events in ready:
-            # An earlier callback of this round may have unregistered it: look it up now.
+            # An earlier callback of this round may have unregistered it: find it now.
             if events & _READABLE and (callback := self._readers.get(fd)) is not None:
                 callback()
             if events & _WRITABLE and (callback := self._writers.get(fd)) is not None:

@@ -79,7 +79,7 @@ class Tail:
 class AnswerFramer:
     """What tells a pipe's answers from what tasks print: an answer is `prefix`, bytes, newline (contract A1).
 
-    Everything before a prefix is noise, whatever it looks like; its last `noise_limit` bytes are kept.
+    Everything before a prefix is noise, whatever it is; its last `noise_limit` bytes are kept.
     With an empty prefix (until `set_prefix`) every line is an answer.
     """
 
