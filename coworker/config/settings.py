@@ -1,4 +1,4 @@
-"""The frozen values that the rest of the program is handed. Their defaults come from the table."""
+"""The frozen values that the rest of the program is given. Their defaults come from the table."""
 
 from __future__ import annotations
 

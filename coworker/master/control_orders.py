@@ -75,7 +75,7 @@ class Fetches:
         return orders
 
     def fetched(self, report: m.Fetched, control: int, now: float) -> None:
-        """Note that a fetch has ended; what it got was handed on."""
+        """Note that a fetch has ended; what it got was handed off."""
         self.asked.remove((report.queue, control))
         self.dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 

@@ -49,7 +49,7 @@ class Dispatch:
 
         `workers` are all that count for max_per_identity. A worker that gets an order is removed from `free`.
         """
-        orders = self._hand_over(free, now, workers)
+        orders = self._place_handed(free, now, workers)
         self.crowded = self._crowded(workers)
         while claim and free and not self.settings.is_hybrid:
             state = self.next_queue(free, now)
@@ -65,7 +65,7 @@ class Dispatch:
             orders.append((worker, work))
         return orders
 
-    def _hand_over(
+    def _place_handed(
         self, free: list[WorkerRecord], now: float, workers: Sequence[WorkerRecord]
     ) -> list[tuple[WorkerRecord, Order]]:
         """Orders for the groups of handed items that wait, as far as there are workers for them."""

@@ -83,7 +83,7 @@ class Ledger:
         self.claims[claim_id] = claim
         return claim
 
-    def hand(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
+    def hand_off(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
         """Have these wait for another worker, since this one cannot run them. Returns them."""
         return [entry.item for entry in self._move(claim_id, ids, Place.AT_WORKER, Place.HANDED, worker)]
 

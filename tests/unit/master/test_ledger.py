@@ -39,7 +39,7 @@ def test_an_unbound_workers_items_are_begun_when_it_says_so():
 def test_a_claim_is_closed_when_its_last_item_ended(ledger):
     assert ledger.end("1.1", ["a", "c"], 1) == 2
     assert list(ledger.claims["1.1"].entries) == ["b"]
-    ledger.hand("1.1", ["b"], 1)
+    ledger.hand_off("1.1", ["b"], 1)
     ledger.give("1.1", ["b"], 2)
     assert begun(ledger, 2) == {"b": False}
     assert ledger.end("1.1", ["b"], 2) == 1
@@ -57,9 +57,9 @@ def test_an_outcome_counts_once_and_only_from_the_worker_that_holds_the_item(led
     "move",
     [
         lambda ledger: ledger.open("1.1", QUEUE, 1, [], (), [Lease(0.0)]),
-        lambda ledger: ledger.hand("1.1", ["b"], 2),
-        lambda ledger: ledger.hand("1.1", ["x"], 1),
-        lambda ledger: ledger.hand("9.9", ["a"], 1),
+        lambda ledger: ledger.hand_off("1.1", ["b"], 2),
+        lambda ledger: ledger.hand_off("1.1", ["x"], 1),
+        lambda ledger: ledger.hand_off("9.9", ["a"], 1),
         lambda ledger: ledger.give("1.1", ["a"], 2),
         lambda ledger: ledger.begin("1.1", ["a"], 2),
         lambda ledger: ledger.settle("1.1", ["a"], Place.HANDED),
@@ -107,7 +107,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def handed(self, data):
         if key := self.some(data, Place.AT_WORKER):
-            self.ledger.hand(key[0], [key[1]], self.places[key][1])
+            self.ledger.hand_off(key[0], [key[1]], self.places[key][1])
             self.places[key] = (Place.HANDED, None)
 
     @rule(data=st.data(), worker=st.integers(1, 3))
