@@ -69,7 +69,7 @@ class Birth:
 
 def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         pipe = connect(birth.site, birth.role, poller)
     except BootError as error:
@@ -80,7 +80,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
         journal = _open_journal(birth, pipe)
-        body = _boot(birth, link, poller, pipe, title, begun, journal)
+        body = _boot(birth, link, poller, pipe, title, started, journal)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -123,14 +123,14 @@ def _boot(
     poller: Poller,
     pipe: Connection,
     title: Title,
-    begun: float,
+    started: float,
     journal: Journal,
 ) -> Body:
     """Shake hands, make the body and report that it is ready. Raises BootError."""
     limit = birth.site.workers.boot_timeout
     tokens = Tokens(link, poller) if birth.role is Role.WORKER and birth.site.is_hybrid else None
     client = client_of(birth.site, pipe, tokens)
-    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
+    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=started + limit)
     body: Body
     gives_back = domain = None
     old = version_key(welcome.version) < RUN_AS_SELECTABLE
@@ -152,7 +152,7 @@ def _boot(
         body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.output.tell()
-    link.post(Ready(welcome.version, round(time.monotonic() - begun, 3), gives_back, domain))
+    link.post(Ready(welcome.version, round(time.monotonic() - started, 3), gives_back, domain))
     if isinstance(body, Control) and (state := body.probe.observe()) is not None:
         link.post(state)  # before it is asked to look for work
     link.flush()

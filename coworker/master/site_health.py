@@ -37,10 +37,10 @@ class SiteHealth:
         """Whether boots have failed so often that nothing is claimed (process rule 7)."""
         return self.breaker.is_open
 
-    def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
-        """Back off after a boot, `begun` then, that failed. `retry_after`: seconds that the site asks for."""
+    def boot_failed(self, message: str, now: float, *, started: float, retry_after: float = 0.0) -> None:
+        """Back off after a boot, `started` then, that failed. `retry_after`: seconds that the site asks for."""
         before = self.breaker
-        self.breaker = before.failed(now, message, self._rng, begun=begun)
+        self.breaker = before.failed(now, message, self._rng, started=started)
         if retry_after:
             later = max(self.breaker.next_boot_at, now + retry_after)
             self.breaker = replace(self.breaker, next_boot_at=later)

@@ -135,7 +135,7 @@ class Staff:
             try:
                 self.boot(role, self.settings, now, boot_domain=domain)
             except OSError as error:
-                self._health.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
+                self._health.boot_failed(f"cannot fork: {error.strerror}", now, started=now)
                 break
 
     def boot(
@@ -233,7 +233,7 @@ class Staff:
         self._watchdog.forget(record)
         if was is S.BOOTING and not record.life.canary:
             message = f"the child ended while it booted ({status})"
-            self._health.boot_failed(message, now, begun=record.started_at)
+            self._health.boot_failed(message, now, started=record.started_at)
 
     def next_at(self, now: float) -> float:
         """When something changes by itself: an age or an idle time is reached, or a boot is due."""

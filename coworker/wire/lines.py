@@ -90,7 +90,7 @@ class AnswerFramer:
         self._max_answer = max_answer
         self._noise = Tail(noise_limit)
         self._inside = False  # after a prefix, before its newline
-        self._pieces: list[bytes] = []  # of the answer begun
+        self._pieces: list[bytes] = []  # of the unfinished answer
         self._size = 0
         self._carry = b""  # what may be the first part of a prefix
 
@@ -118,14 +118,14 @@ class AnswerFramer:
         return answers
 
     def set_prefix(self, prefix: bytes) -> None:
-        """Expect `prefix` from now on, also in the line begun."""
-        begun = self._release() if self._inside else self._carry
+        """Expect `prefix` from now on, also in the unfinished line."""
+        rest = self._release() if self._inside else self._carry
         self._carry = b""
         self._prefix = prefix
-        self.feed(begun)  # a begun line has no newline, so no answer can come of it
+        self.feed(rest)  # an unfinished line has no newline, so no answer can come of it
 
     def end_of_file(self) -> None:
-        """Count what was begun and will never be whole as noise."""
+        """Count what will never be whole as noise."""
         if self._inside:
             self._noise.add(self._release())
         self._noise.add(self._carry)
@@ -169,9 +169,9 @@ class AnswerFramer:
             raise ProtocolError(f"an answer is longer than {self._max_answer} bytes")
 
     def _release(self) -> bytes:
-        """Leave the answer begun, and return it."""
-        begun = b"".join(self._pieces)
+        """Leave the unfinished answer, and return it."""
+        answer = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
         self._inside = False
-        return begun
+        return answer
