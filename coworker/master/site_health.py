@@ -38,7 +38,7 @@ class SiteHealth:
         return self.breaker.is_open
 
     def boot_failed(self, message: str, now: float, *, started: float, retry_after: float = 0.0) -> None:
-        """Back off after a boot, `started` then, that failed. `retry_after`: seconds that the site asks for."""
+        """Back off after a boot, `started` then, failed. `retry_after`: seconds that the site asks for."""
         before = self.breaker
         self.breaker = before.failed(now, message, self._rng, started=started)
         if retry_after:
@@ -88,7 +88,7 @@ class SiteHealth:
         outdated = site_health.is_stale(seen) and self._rolled_for != state.database
         if outdated:
             self._rolled_for = state.database or ""
-            self._renewing(f"the database is of version {state.database}, the code that runs of {state.code}")
+            self._outdated(f"the database is of version {state.database}, the code that runs of {state.code}")
         self._tell(before, now)
         if self.settings.watch_code and state.digest:
             self._compare(state, now)
@@ -122,9 +122,9 @@ class SiteHealth:
             return False
         digest, what, _ = self._new
         self._digest, self._new = digest, None
-        self._renewing(f"code changed: {what}" if what else "code changed")
+        self._outdated(f"code changed: {what}" if what else "code changed")
         return True
 
-    def _renewing(self, why: str) -> None:
+    def _outdated(self, why: str) -> None:
         what = "all workers are replaced, one after the other"
-        self._log.event("notice", "renewing", reason=why, what=what)
+        self._log.event("notice", "replacing", reason=why, what=what)

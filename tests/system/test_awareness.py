@@ -118,14 +118,14 @@ def test_all_workers_are_replaced_once_when_the_code_changes(daemon, site, quick
         new = Path(f"{link}.new")
         new.symlink_to(shutil.copytree(site.root, site.directory / "release2"))
         new.replace(link)
-    running.event("renewing")
+    running.event("replacing")
     wait_until(lambda: len(pipes(running) - before) >= len(before), "new workers")
     site.push("a", "empty", times=5)
     wait_until(lambda: site.left() == 0, "work goes on")
     wait_until(
         lambda: before <= {e["pid"] for e in running.events("gone", reason="reload")}, "the old are gone"
     )
-    assert len(running.events("renewing")) == 1
+    assert len(running.events("replacing")) == 1
 
 
 def test_watch_code_false_lets_them_be(daemon, site, quickly):
@@ -133,4 +133,4 @@ def test_watch_code_false_lets_them_be(daemon, site, quickly):
     (site.root / "wp-content/uploads/civicrm/ext/one/info.xml").write_text("<extension version='2'/>")
     site.configure(core_maintenance_mode=1)
     running.event("site_held")  # control has looked since
-    assert not running.events("renewing")
+    assert not running.events("replacing")

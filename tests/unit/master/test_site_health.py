@@ -54,7 +54,7 @@ def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
     assert bench.rolled == 1
     bench.see(30, digest="three")
     bench.tend(100)
-    assert (bench.rolled, bench.lines) == (1, ["renewing"])
+    assert (bench.rolled, bench.lines) == (1, ["replacing"])
 
 
 def test_code_that_is_as_it_was_again_replaces_nobody():
