@@ -25,7 +25,7 @@ LEAST_LEASE = 16  # seconds: shorter ones cannot be renewed in time
 
 
 def check_settings(config: Config) -> Findings:
-    """Report the settings. The file was read already, or nobody would call this."""
+    """Show the settings. The file was read already, or nobody would call this."""
     names = ", ".join(str(file) for file in config.files) or "none: command line and environment"
     yield good("settings", f"{names}; sites {', '.join(site.name for site in config.sites)}")
     for site, text in warnings(config):

@@ -256,7 +256,7 @@ def _timed(check: str, seconds: float) -> Finding:
 
 
 def _check_probe(site: SiteSettings) -> Findings:
-    """Report what only PHP itself can tell, where the adapter can run beside the site's pipe."""
+    """Show what only PHP itself can tell, where the adapter can run beside the site's pipe."""
     facts = _probe(site)
     if facts is None:
         return

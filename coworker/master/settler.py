@@ -141,7 +141,7 @@ class Settler:
             self.settlements.close(report.ref)
 
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
-        """Count the workers that each item brought down, and report those not called again (rule 15)."""
+        """Count the workers that each item brought down, and log those not called again (rule 15)."""
         fates = {item_id: fate for item_id, fate, _ in report.fates}
         spared = next((each for each in entry.part.sent if fates.get(each) == Fate.GIVEN_BACK.value), None)
         if entry.part.signalled and spared is not None and not entry.part.stopped_by_us:
@@ -177,7 +177,7 @@ class Settler:
             "error", "left_leased", **fields, lease_seconds=entry.queue.lease_time, cause=entry.cause
         )
 
-    def report_open(self) -> None:
+    def log_open(self) -> None:
         """Log what could not be settled in time: the next start will settle it."""
         what = "the next start settles it, if that comes before its lease ends"
         for claim in self._ledger.claims.values():

@@ -170,9 +170,9 @@ class Site:
         return self.winding_up.over and len(self.roster) == 0 and not self.pipe_groups.groups
 
     def forget(self) -> None:
-        """Save and report what is open, which stays in the journal, and wake for this empty site no more."""
+        """Save and log what is open, which stays in the journal, and wake for this empty site no more."""
         self.dispatch.settler.save(self.checkpoint)
-        self.dispatch.settler.report_open()
+        self.dispatch.settler.log_open()
         for kind in ("site", "look"):
             self.effects.timers.cancel((kind, self))
 

@@ -53,7 +53,7 @@ class Poller:
         """Poll once and run the callbacks of what is ready; return whether anything was.
 
         None waits for ever, 0 or less does not wait. Never returns before `seconds` for rounding.
-        What a callback raises passes through; the descriptors not served then are reported next time.
+        What a callback raises passes through; the descriptors not served then are served next time.
         """
         if seconds is None:
             ready = self._poll.poll()
