@@ -2,7 +2,7 @@
 
 Fates of an item:
  finished      the row is gone: the task ended, with an outcome that nobody heard
- left          CiviCRM settled it already, or somebody else has it: it is not ours any more
+ left          CiviCRM dealt with it already, or somebody else has it: it is not ours any more
  given_back    never begun, or ended by us at a stop: its try is restored, it may be claimed again
  try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
  try_counted   begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
