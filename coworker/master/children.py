@@ -39,7 +39,7 @@ MASTER_SIGNALS = (
     signal.SIGCHLD,
 )
 CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
-BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
+BACKLOG_INTERVAL = 0.05  # seconds between attempts to send to a child that does not read
 REAP_INTERVAL = 1.0  # seconds between checks for dead children while one has closed its socket
 LAST_READS = 64  # of what a dead child said: more than a socket takes
 

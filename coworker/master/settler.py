@@ -125,7 +125,7 @@ class Settler:
         unknown = [item_id for item_id, fate, _ in report.fates if fate == Fate.UNKNOWN.value]
         over = [item_id for item_id, fate, _ in report.fates if fate != Fate.UNKNOWN.value]
         for item_id, fate, text in report.fates:
-            if fate != Fate.UNKNOWN.value or not entry.tries:
+            if fate != Fate.UNKNOWN.value or not entry.attempts:
                 self._log.event(
                     "warning", "settled", queue=queue, item=item_id, fate=fate, cause=entry.cause,
                     detail=text or None,
@@ -167,7 +167,7 @@ class Settler:
             return
         fields = {"queue": entry.queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
         if not report.final:
-            self._log.event("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
+            self._log.event("warning" if entry.attempts == 1 else "debug", "settle_failed", **fields)
             return
         self.settlements.close(report.ref)
         if isinstance(entry, Settlement):

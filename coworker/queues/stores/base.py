@@ -125,7 +125,7 @@ class QueueStore(ABC):
 
     @abstractmethod
     def relinquish(self, queue: str, ids: Sequence[int], release_time: int | None) -> None:
-        """Give items back that were not attempted: end their leases and take the tries back."""
+        """Give items back that were not begun: end their leases and restore their tries."""
 
     @abstractmethod
     def statistics(self, queue: str) -> Statistics:
