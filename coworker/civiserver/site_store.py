@@ -52,7 +52,7 @@ class SiteStore:
     def find(self, query: Query) -> list[Row]:
         """Return the rows of a query, in the API's shape."""
         free = sql.find_free(query)
-        if free is not None and self.queues.many_expired(free.queue, free.bound):
+        if free is not None and self.queues.many_expired(free.queue, free.until):
             free = None  # most are free: going through them in order is quickest
         statement = sql.to_statement(query, free)
         return [shape(query, row) for row in self._file.rows(statement.text, statement.values)]

@@ -30,7 +30,7 @@ class Kind(str, Enum):
     VERSION = "a version"
     PATH = "a path"
     DIRECTORY = "an existing directory"
-    REMOTE_PATH = "a path on another host"
+    PATH_ELSEWHERE = "a path on another host"
     FILE = 'a path, or "-"'
 
 
@@ -44,7 +44,7 @@ class OnReload(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The declaration of one setting. `low` and `high` are bounds, both allowed themselves."""
+    """The declaration of one setting. `low` and `high` are limits, both allowed themselves."""
 
     name: str
     kind: Kind
