@@ -95,8 +95,8 @@ def _retire_surplus(wanted: Wanted, fresh: list[Member]) -> list[tuple[int, Reti
     surplus = len(fresh) - wanted.count
     if surplus <= 0:
         return []
-    order = sorted(fresh, key=_dispensable)
-    return [(m.id, wanted.surplus_reason) for m in order[:surplus]]
+    ranked = sorted(fresh, key=_dispensable)
+    return [(m.id, wanted.surplus_reason) for m in ranked[:surplus]]
 
 
 def _dispensable(member: Member) -> tuple[int, float]:

@@ -23,7 +23,7 @@ class SignalInbox:
         self._writer.setblocking(False)
         for number in numbers:
             signal.signal(number, self._note)
-        # A full pipe already wakes the loop: nothing to warn about.
+        # A full socket already wakes the loop: nothing to warn about.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
