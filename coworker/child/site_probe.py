@@ -10,7 +10,7 @@ from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
 from coworker.version import version_key
 
-PROBE_EVERY = 10.0  # seconds between two observations of the code and at the version of the database
+PROBE_EVERY = 10.0  # seconds between two observations of the code and of the version of the database
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 

@@ -1,4 +1,4 @@
-"""Items whose claimer may not run them: handed off to a worker of their identity, or refused and given back.
+"""Items whose claimer may not run them: handed off for a worker of their identity, or refused and given back.
 
 They wait in groups of one claim and one identity. What no worker took in time goes back to its queue; what no
 pipe of the site could ever run goes back for a minute, with an alert (identity rule 7).
