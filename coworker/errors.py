@@ -72,7 +72,7 @@ class PipeTimeoutError(SiteError):
 
 
 class MemoryExceededError(SiteError):
-    """The pipe holds more memory than it may."""
+    """The pipe takes more memory than it may."""
 
 
 class CallError(SiteError):

@@ -1,6 +1,6 @@
 """The log: every line is the name of an event with fields. Nothing else formats lines.
 
-Whoever logs holds an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
+Whoever logs has an `EventLog`, bound once to what all its lines have in common (site, worker, pid). Only
 the master writes; children send it their lines as notes, so that lines never mix and USR1 reopens the file in
 one place.
 """
@@ -64,7 +64,7 @@ class Log:
         self.events: EventLog = _bound_logger()(self, self._processors, {})
 
     def _render(self) -> None:
-        """Choose how lines look. The list is changed in place: all bound loggers share it."""
+        """Choose the form of lines. The list is changed in place: all bound loggers share it."""
         structlog = _import_structlog()
         if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)

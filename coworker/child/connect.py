@@ -13,7 +13,7 @@ from coworker.civi.client import Client
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.pipe import Pipe
 from coworker.claims.beginnings import VARIABLE
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError
@@ -99,7 +99,7 @@ def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] 
 
     Only then is it surely the same site, and the same database.
     """
-    if not site.needs_pipe or looks_remote(site.pipe) or not launch.uses_adapter(site.pipe):
+    if not site.needs_pipe or seems_remote(site.pipe) or not launch.uses_adapter(site.pipe):
         return None
     timeout = site.workers.boot_timeout
     return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout)

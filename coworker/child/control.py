@@ -47,14 +47,14 @@ class Control(Body):
             self._issue_token(order)
 
     def wait_idly(self) -> None:
-        """Wait until something happens, and now and then look at the state of the site."""
+        """Wait until something happens, and now and then observe the state of the site."""
         self.poller.wait(self.probe.seconds())
         if not self.probe.seconds() and (state := self.probe.observe()) is not None:
             self.link.report(state)
 
     @property
     def gives_back(self) -> bool:
-        """Whether rows can be looked at and given back."""
+        """Whether rows can be read and given back."""
         return self.looker.has_queue_item or self.adapter is not None
 
     @contextmanager

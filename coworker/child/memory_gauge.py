@@ -33,22 +33,22 @@ class MemoryGauge:
     _oom: OomWatch = field(default_factory=OomWatch)
 
     def while_busy(self) -> None:
-        """Measure the pipe if it is time. Raises MemoryExceededError when it holds more than it ever may."""
-        if (held := self._measure()) is not None:
-            self._judge(held)
+        """Measure the pipe if it is time. Raises MemoryExceededError when it takes more than it ever may."""
+        if (used := self._measure()) is not None:
+            self._judge(used)
 
     def after_batch(self, seconds: float = 0.0) -> None:
-        """Tell the master when the pipe holds more than it should. Raises as `while_busy` does.
+        """Tell the master when the pipe takes more than it should. Raises as `while_busy` does.
 
         A batch that took long enough to grow is measured at once, or the next one would be blamed.
         """
         if seconds >= LONG_BATCH:
             self._next_at = 0.0
-        held = self._measure()
-        self._unmeasured = held is None
-        if held is not None and self._judge(held) is MemoryVerdict.RETIRE and not self._told:
+        used = self._measure()
+        self._unmeasured = used is None
+        if used is not None and self._judge(used) is MemoryVerdict.RETIRE and not self._told:
             self._told = True
-            self.link.post(MemoryHigh(held))
+            self.link.post(MemoryHigh(used))
 
     def patience(self) -> float | None:
         """The seconds until `after_batch` is to be called again; None if it need not be."""
@@ -64,11 +64,11 @@ class MemoryGauge:
         self._next_at = now + INTERVAL
         return tree_rss(self.pid) // MIB
 
-    def _judge(self, held: int) -> MemoryVerdict:
-        verdict = judge_memory(held, max_memory=self.max_memory, hard_memory=self.hard_memory)
+    def _judge(self, used: int) -> MemoryVerdict:
+        verdict = judge_memory(used, max_memory=self.max_memory, hard_memory=self.hard_memory)
         if verdict is MemoryVerdict.KILL:
             raise MemoryExceededError(
-                f"memory: the pipe and its children hold {held} MiB, hard_memory is {self.hard_memory}"
+                f"memory: the pipe and its children take {used} MiB, hard_memory is {self.hard_memory}"
             )
         return verdict
 

@@ -24,7 +24,7 @@ from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
 from coworker.claims.beginnings import CANNOT_NOTE, Notes, beginnings_file
 from coworker.claims.journal import Journal, child_file
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import SiteSettings
 from coworker.errors import (
     BootError,
@@ -71,7 +71,7 @@ class Birth:
 
 def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
-    begun = time.monotonic()
+    started = time.monotonic()
     notes = _make_notes(birth)
     try:
         pipe = connect(birth.site, birth.role, poller, notes.path)
@@ -82,7 +82,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     try:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
-        body = _boot(birth, link, poller, pipe, title, begun, notes)
+        body = _boot(birth, link, poller, pipe, title, started, notes)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -131,7 +131,7 @@ def _boot(
     poller: Poller,
     pipe: Connection,
     title: Title,
-    begun: float,
+    started: float,
     notes: Notes,
 ) -> Body:
     """Open the journal, shake hands, make the body and report that it is ready. Raises BootError."""
@@ -139,7 +139,7 @@ def _boot(
     limit = birth.site.workers.boot_timeout
     token_of = Tokens(link, poller).of if birth.role is Role.WORKER and birth.site.is_hybrid else None
     client = client_of(birth.site, pipe, token_of)
-    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=begun + limit)
+    welcome = client.handshake(minimum_version=birth.site.civicrm_version, deadline=started + limit)
     body: Body
     gives_back = domain = None
     old = version_key(welcome.version) < RUN_AS_SELECTABLE
@@ -162,7 +162,7 @@ def _boot(
         body = Worker(*common, claimer, gauge, notes, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.output.tell()
-    boot_seconds = round(time.monotonic() - begun, 3)
+    boot_seconds = round(time.monotonic() - started, 3)
     link.post(Ready(welcome.version, boot_seconds, gives_back, domain, notes.usable))
     if isinstance(body, Control) and (state := body.probe.observe()) is not None:
         link.post(state)  # before it is asked to look for work
@@ -171,7 +171,7 @@ def _boot(
 
 
 def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
-    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not looks_remote(site.pipe)
+    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not seems_remote(site.pipe)
     digest = watcher(site.cwd) if local else None
     probe = SiteProbe(client, version, digest, masked=client.masks_errors)
     probe.read_settings()

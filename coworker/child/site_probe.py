@@ -11,7 +11,7 @@ from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
 from coworker.version import version_key
 
-PROBE_EVERY = 10.0  # seconds between two observations of the code and at the version of the database
+PROBE_EVERY = 10.0  # seconds between two observations of the code and of the version of the database
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
@@ -45,7 +45,7 @@ class SiteProbe:
                 row["name"]: row["value"] for row in self.client.api4("Setting", "get", {"select": known})
             }
         except (CallError, LookupError, TypeError):
-            return  # they cannot be seen, so they hold nothing up
+            return  # they cannot be seen, so they delay nothing
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
 

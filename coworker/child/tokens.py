@@ -11,7 +11,7 @@ from coworker.ipc.messages import NO_CONTROL, Token, TokenWanted
 from coworker.unix.poller import Poller
 
 LIFETIME = 300  # seconds
-RENEWED_AFTER = 200.0  # seconds: a request may take a while to arrive
+STALE_AFTER = 200.0  # seconds: a request may take a while to arrive
 PATIENCE = 10.0  # seconds for control to answer
 PAUSE = 0.1  # seconds until a token is asked for again where there is no control
 
@@ -42,7 +42,7 @@ class Tokens:
             self._wait(min(deadline, time.monotonic() + PAUSE))  # a new control is under way
         if answer.error:
             raise CallError(f"cannot act as contact {contact}: {answer.error}")
-        self._known[contact] = answer.credential, time.monotonic() + RENEWED_AFTER
+        self._known[contact] = answer.credential, time.monotonic() + STALE_AFTER
         return answer.credential
 
     def _ask(self, contact: int, deadline: float) -> Token:

@@ -149,7 +149,7 @@ class Worker(Body):
         if self.journal.behind:
             self.link.flush()
         self.notes.sent(claim)
-        begun = time.monotonic()
+        sent_at = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)
         except ForbiddenError:
@@ -170,7 +170,7 @@ class Worker(Body):
                 self.journal.not_begun(claim, ids)
                 self.link.post(NotBegun(claim, ids))
             raise
-        took = time.monotonic() - begun
+        took = time.monotonic() - sent_at
         self._report(claim, queue, answer, took)
         self.gauge.after_batch(took)
         return None

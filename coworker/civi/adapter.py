@@ -46,13 +46,13 @@ class AdapterRows:
 
     def rows(self, queue: str, item_ids: Sequence[str]) -> Rows:
         """Return those of these rows that are left."""
-        reports, now = self._ask([{"queue": queue, "id": each} for each in item_ids])
-        return Rows([_row(each) for each in reports if each is not None], now if reports else None)
+        answers, now = self._ask([{"queue": queue, "id": each} for each in item_ids])
+        return Rows([_row(each) for each in answers if each is not None], now if answers else None)
 
     def released_between(self, queue: str, first: str, last: str) -> Rows:
         """Return the rows whose release_time lies in this range."""
-        reports, now = self._ask([{"queue": queue, "release": [_epoch(first), _epoch(last)]}])
-        found = [_row(each) for each in reports[0]]
+        answers, now = self._ask([{"queue": queue, "release": [_epoch(first), _epoch(last)]}])
+        found = [_row(each) for each in answers[0]]
         return Rows(found, now if found else None)
 
     def update(self, queue: str, rows: Sequence[Row], values: dict[str, Any]) -> list[str]:
@@ -64,8 +64,8 @@ class AdapterRows:
             {"queue": queue, "id": row.id, "run_count": row.run_count, "release": _window(row), "set": change}
             for row in rows
         ]
-        reports, _ = self._ask(entries)
-        return [row.id for row, changed in zip(rows, reports, strict=True) if changed]
+        answers, _ = self._ask(entries)
+        return [row.id for row, changed in zip(rows, answers, strict=True) if changed]
 
     def clock(self) -> datetime:
         """Return the site's clock, in UTC."""
@@ -77,13 +77,13 @@ class AdapterRows:
         if "error" in answer:
             raise CallError(str(answer["error"]))
         try:
-            reports = list(answer.get("reports") or [])
+            answers = list(answer.get("reports") or [])
             now = _text(answer["now"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"the adapter answered something odd: {answer!r}"[:300]) from error
-        if len(reports) != len(entries):
-            raise ProtocolError(f"the adapter gave {len(reports)} answers to {len(entries)} questions")
-        return reports, now
+        if len(answers) != len(entries):
+            raise ProtocolError(f"the adapter gave {len(answers)} answers to {len(entries)} questions")
+        return answers, now
 
     @staticmethod
     def _answered(line: bytes) -> dict[str, Any]:
@@ -96,12 +96,12 @@ class AdapterRows:
         return answer
 
 
-def _row(report: Any) -> Row:
+def _row(row: Any) -> Row:
     try:
-        released = report["release_time"]
-        return Row(str(report["id"]), int(report["run_count"]), None if released is None else _text(released))
+        released = row["release_time"]
+        return Row(str(row["id"]), int(row["run_count"]), None if released is None else _text(released))
     except (TypeError, KeyError, ValueError) as error:
-        raise ProtocolError(f"the adapter answered something odd: {report!r}"[:300]) from error
+        raise ProtocolError(f"the adapter answered something odd: {row!r}"[:300]) from error
 
 
 def _window(row: Row) -> list[int] | None:

@@ -120,7 +120,7 @@ class Client:
         return self.pipe.exchange(request, time.monotonic() + seconds)
 
     def _read_header(self, deadline: float) -> Any:
-        """Return what the welcome line holds; lines before it are noise."""
+        """Return what the welcome line says; lines before it are noise."""
         garbage = 0
         while garbage <= _MOST_GARBAGE:
             try:

@@ -47,7 +47,7 @@ class Connection(Protocol):
 
 
 class SiteClient(Api, Protocol):
-    """What makes calls. `binds`: the first login, or task of the system, holds as long as the connection."""
+    """What makes calls. `binds`: the first login, or task of the system, lasts as long as the connection."""
 
     @property
     def pipe(self) -> Connection: ...

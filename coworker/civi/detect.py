@@ -1,4 +1,4 @@
-"""Which CiviCRM site a directory belongs to (contract C). It looks at files only, and boots nothing.
+"""Which CiviCRM site a directory belongs to (contract C). It sees files only, and boots nothing.
 
 The order is that of CiviCRM's own tools: the directory itself and then each above it; in each, all kinds of
 site in the directory, and in its `web/` (a Standalone also in `srv/`).
@@ -82,7 +82,7 @@ class Found:
 def detect(start: Path, environ: Mapping[str, str]) -> Found:
     """Find the site that `start` (absolute) belongs to. CIVICRM_BOOT and CIVICRM_SETTINGS go before files.
 
-    Raises NoSiteError with one line that says where it looked, or why it cannot be told.
+    Raises NoSiteError with one line that says where it searched, or why it cannot be told.
     """
     url = environ.get("HTTP_HOST") or None
     if boot := environ.get("CIVICRM_BOOT"):
@@ -124,9 +124,9 @@ def _search(start: Path, url: str | None, by: str) -> Found:
         Found(kind, root, _standing(start, root), by, url, _settings(kind, root)) for kind, root in roots
     ]
     if not sites:
-        looked = ", ".join(str(each) for each in (start, *start.parents))
+        searched = ", ".join(str(each) for each in (start, *start.parents))
         raise NoSiteError(
-            f"no CiviCRM site found in {looked} (nor in web/ or srv/ of these): "
+            f"no CiviCRM site found in {searched} (nor in web/ or srv/ of these): "
             "start in a site's folder, or give --cwd or --pipe"
         )
     first, *others = sites
@@ -159,7 +159,7 @@ def _roots(start: Path) -> Iterator[tuple[SiteKind, Path]]:
 
 
 def _has_any(root: Path, signs: Sequence[str]) -> bool:
-    return any(os.path.exists(root / sign) for sign in signs)  # noqa: PTH110 - False where we may not look
+    return any(os.path.exists(root / sign) for sign in signs)  # noqa: PTH110 - False where we may not search
 
 
 def _settings(kind: SiteKind, root: Path) -> tuple[Path, ...]:

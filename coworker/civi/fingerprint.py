@@ -1,6 +1,6 @@
 """What changes when a site's code does: CiviCRM's version file, libraries, extensions, and links.
 
-A long-lived PHP process goes on with the code it has loaded (contract D9). Files are looked at, not read.
+A long-lived PHP process goes on with the code it has loaded (contract D9). Of files only the stamps are read.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Fingerprint:
             self._root: Path | None = detect(self._cwd, environ).root
         except (NoSiteError, OSError):
             self._root = None
-        self._stamps = self._look()
+        self._stamps = self._read_stamps()
 
     def digest(self) -> tuple[str, str]:
         """Return a digest, and what differs from when this was made: the first path, or ""."""
-        now = self._look()
+        now = self._read_stamps()
         text = repr(sorted(now.items()))
         changed = sorted({path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)})
         return hashlib.sha256(text.encode()).hexdigest()[:16], changed[0] if changed else ""
 
-    def _look(self) -> Stamps:
+    def _read_stamps(self) -> Stamps:
         if self._root is None:
             return {}
         stamps: Stamps = {

@@ -67,7 +67,7 @@ class WebLink:
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         poller.register(self._wake, self._on_wake)
         self._requests: SimpleQueue[httpx.Request] = SimpleQueue()
-        self._outcomes: SimpleQueue[Answer | Exception] = SimpleQueue()
+        self._answers: SimpleQueue[Answer | Exception] = SimpleQueue()
         self._busy = False
         threading.Thread(target=self._carry, daemon=True, name="http").start()
 
@@ -81,19 +81,19 @@ class WebLink:
             raise ProtocolError("the site has not answered an earlier request")
         self.request_sent, self._busy = True, True
         self._requests.put(self._http.build_request("POST", url, headers=headers, data=fields))
-        outcome = self._await(deadline)
+        answer = self._await(deadline)
         self._busy = False
-        if isinstance(outcome, Exception):
-            raise self._explained(outcome) from outcome
-        status, answered, _ = outcome
+        if isinstance(answer, Exception):
+            raise self._explained(answer) from answer
+        status, answered, _ = answer
         if 300 <= status < 400:
             self.request_sent = False
             raise answers.redirection(status, answered.get("location", ""), self.command)
-        return outcome
+        return answer
 
     def _await(self, deadline: float) -> Answer | Exception:
         next_second = time.monotonic() + SECOND
-        while self._outcomes.empty():
+        while self._answers.empty():
             now = time.monotonic()
             if now >= deadline:
                 raise PipeTimeoutError(f"{self.command} did not answer in time")
@@ -101,7 +101,7 @@ class WebLink:
                 next_second = now + SECOND
                 self.on_second()
             self._poller.wait(min(deadline, next_second, self.meanwhile(now)) - now)
-        return self._outcomes.get()
+        return self._answers.get()
 
     def rest(self, seconds: float) -> None:
         """Wait, but hear the master meanwhile."""
@@ -114,9 +114,9 @@ class WebLink:
         while True:
             request = self._requests.get()
             try:
-                self._outcomes.put(self._send(request))
+                self._answers.put(self._send(request))
             except Exception as error:
-                self._outcomes.put(error)
+                self._answers.put(error)
             try:
                 os.write(self._woken, b".")
             except OSError:

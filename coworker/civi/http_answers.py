@@ -1,7 +1,7 @@
 """What a site's answer over HTTP means (contract B): values, an error of the call, or trouble on the way.
 
 The one question beyond that: may the request have been carried out? If it may, its claim or its task is
-looked after like that of a pipe that died; if not, it is given back at once (rule 9).
+settled like that of a pipe that died; if not, it is given back at once (rule 9).
 """
 
 from __future__ import annotations

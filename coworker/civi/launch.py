@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from coworker.civi.detect import Found, NoSiteError, detect
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.errors import ConfigError
 
@@ -39,7 +39,7 @@ def expand(command: str) -> str:
 
     It stays where the line leads elsewhere: our files are not there.
     """
-    if looks_remote(command):
+    if seems_remote(command):
         return command
     # Without exec a shell would wait beside each PHP.
     is_all = command.lstrip().startswith("MINIPIPE") and not _COMPOUND.search(command)

@@ -42,7 +42,7 @@ class Looker:
         self._client = client
         self._features: SiteFeatures | None = None
         self._has_queue_run = True  # until it is found missing
-        self._retry_head: dict[str, float] = {}  # linear queue → when to try again whether its head is free
+        self._retry_head: dict[str, float] = {}  # linear queue → when to ask again whether its head is free
 
     @property
     def features(self) -> SiteFeatures:
@@ -53,7 +53,7 @@ class Looker:
 
     @property
     def has_queue_item(self) -> bool:
-        """Whether rows can be looked at and updated (6.4 on), as settling and extending leases need it."""
+        """Whether rows can be read and updated (6.4 on), as settling and renewing leases need it."""
         return self.features.queue_item
 
     def look(self, skip: Collection[str] = ()) -> LookResult:
@@ -119,7 +119,7 @@ class Looker:
         if not info.linear or not int(counts.get("queue_blocked") or 0):
             return True
         # What is blocked is nearly always the head, leased: then nothing can be claimed. But it may be a
-        # delayed row further back, and the counts do not tell: so let a claim try now and then.
+        # delayed row further back, and the counts do not tell: so let a claim find out now and then.
         now = time.monotonic()
         if now < self._retry_head[info.name]:
             return False

@@ -108,11 +108,11 @@ function coworker_here() {
 }
 
 /** @return array|null [type, root] */
-function coworker_find($directory, &$looked) {
+function coworker_find($directory, &$searched) {
   for ($dir = rtrim($directory, '/'); ; $dir = dirname($dir)) {
     $dir = $dir === '' ? '/' : $dir;
     $below = rtrim($dir, '/');
-    $looked[] = $dir;
+    $searched[] = $dir;
     foreach (coworker_signs() as $type => $signs) {
       $roots = array($below, "$below/web");
       if ($type === 'Standalone') {
@@ -159,10 +159,10 @@ function coworker_site() {
 }
 
 function coworker_found($directory) {
-  $looked = array();
-  $found = coworker_find($directory, $looked);
+  $searched = array();
+  $found = coworker_find($directory, $searched);
   if (!$found) {
-    coworker_fail(COWORKER_NO_SITE, 'no CiviCRM site found in ' . implode(', ', $looked)
+    coworker_fail(COWORKER_NO_SITE, 'no CiviCRM site found in ' . implode(', ', $searched)
       . ' (nor in web/ or srv/ of these): start in a site\'s folder, or set CIVICRM_BOOT or CIVICRM_SETTINGS');
   }
   return $found;
@@ -557,7 +557,7 @@ function coworker_probe() {
     while ($rows->fetch()) {
       foreach (get_object_vars($rows) as $grant) {
         if (is_string($grant) && strpos($grant, 'GRANT ') === 0) {
-          // Only what is granted and on what: a grant names the account, and may hold its password's hash.
+          // Only what is granted and on what: a grant names the account, and may contain its password's hash.
           $grants[] = preg_replace('/ TO .*/s', '', $grant);
         }
       }

@@ -17,7 +17,7 @@ from coworker.wire.lines import KIB, AnswerFramer, Tail
 
 _READ = 64 * KIB
 _TAIL = 8 * KIB
-_LEADER_CHECK = 1.0  # seconds: somebody else may hold stdout open when the command is dead
+_LEADER_CHECK = 1.0  # seconds: somebody else may keep stdout open when the command is dead
 _EXIT_WAIT = 0.2  # seconds that a command may take to exit after it closed its stdout
 
 
@@ -247,7 +247,7 @@ class Pipe:
 
     def _read_last_words(self) -> None:
         """Read what a dead command left in its stdout, and no more: a child of it may go on printing."""
-        for _ in range(16):  # 1 MiB: what a pipe can hold
+        for _ in range(16):  # 1 MiB: what a pipe can take
             if not self._read_stdout():
                 break
         self._reach_end()

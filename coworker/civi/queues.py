@@ -2,8 +2,8 @@
 
 What finds queues with work is in `looking`, their settings in `features`.
 
-Calls raise what `Client` raises. A CallError of a claim must be looked at with
-`refusals.is_database_error`: such a pipe may hold LOCK TABLES (contract A5).
+Calls raise what `Client` raises. A CallError of a claim must be judged by
+`refusals.is_database_error`: such a pipe may keep LOCK TABLES (contract A5).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _SETUP_REFUSAL = re.compile(
 
 
 def is_database_error(message: str) -> bool:
-    """Whether an error of a call is the database's: the pipe may have lost its connection, or hold a lock.
+    """Whether an error of a call is the database's: the pipe may have lost its connection, or keep a lock.
 
     Such a pipe answers, but serves nobody any more: it must be replaced (contract A5).
     """

@@ -1,4 +1,4 @@
-"""Running the items of a batch and settling each: the rules of CiviCRM's TaskHandler (contract A3, A4)."""
+"""Running the items of a batch and ending each: the rules of CiviCRM's TaskHandler (contract A3, A4)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskRunner:
     def run_batch(
         self, queue: QueueSpec, items: Sequence[StoredItem | None], identity: Identity
     ) -> list[Outcome]:
-        """Run items and return one outcome for each, in order. Each is settled before the next one begins.
+        """Run items and return one outcome for each, in order. Each has ended before the next one begins.
 
         None stands for an item that was asked for and is gone: it raises ApiError as the release does.
         """
@@ -80,7 +80,7 @@ class TaskRunner:
             self._store.remove(queue.name, item.id)
             return Outcome.OK
         outcome = Outcome.RETRY if retriable else Outcome.parse(queue.error)
-        self._settle_failure(queue, item, outcome)
+        self._end_failed(queue, item, outcome)
         self._log(queue, item, task, f"{_ENDINGS.get(outcome, '')} {type(error).__name__}: {error}")
         return outcome
 
@@ -101,9 +101,7 @@ class TaskRunner:
             return error
         finally:
             if os.getpid() != self._pid:
-                os._exit(
-                    1
-                )  # a child that the task forked has come back: it must not settle what is not its own
+                os._exit(1)  # a child that the task forked has come back: it must not end what is not its own
             if self._notes is not None:
                 self._notes.ended(item.id, begun_at)
         return TaskFailedError("Queue task returned false") if result is False else None
@@ -127,7 +125,7 @@ class TaskRunner:
                     what = key.removesuffix("Id")
                     raise TaskFailedError(f'Cannot execute queue task. Unexpected {what} "{actual or ""}"')
 
-    def _settle_failure(self, queue: QueueSpec, item: StoredItem, outcome: Outcome) -> None:
+    def _end_failed(self, queue: QueueSpec, item: StoredItem, outcome: Outcome) -> None:
         if outcome is Outcome.DELETE:
             self._store.remove(queue.name, item.id)
         elif outcome in (Outcome.RETRY, Outcome.ABORT):

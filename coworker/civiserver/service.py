@@ -112,7 +112,7 @@ class QueueService:
     def run_claimed(
         self, queue: str, ids: Sequence[int], identity: Identity = SYSTEM
     ) -> list[tuple[int, Outcome]]:
-        """Run items, fetched again by id; neither status nor lease is looked at (contract A3)."""
+        """Run items, fetched again by id; neither status nor lease is checked (contract A3)."""
         spec = self.spec(queue)
         if len(ids) > 1 and spec.linear:
             raise ApiError("runItems: Error: Running multiple items requires BatchQueueInterface")

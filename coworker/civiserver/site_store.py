@@ -52,7 +52,7 @@ class SiteStore:
     def find(self, query: Query) -> list[Row]:
         """Return the rows of a query, in the API's shape."""
         free = sql.find_free(query)
-        if free is not None and self.queues.many_expired(free.queue, free.bound):
+        if free is not None and self.queues.many_expired(free.queue, free.until):
             free = None  # most are free: going through them in order is quickest
         statement = sql.to_statement(query, free)
         return [shape(query, row) for row in self._file.rows(statement.text, statement.values)]
@@ -106,4 +106,4 @@ def open_site(url: str, *, clock_offset: float = 0.0, busy_timeout: float = 5.0)
     if isinstance(store, SqliteStore):
         return SiteStore(store)
     store.close()
-    raise ConfigError(f"the store {url!r} can hold queues, but not a site: use sqlite:///FILE or memory:")
+    raise ConfigError(f"the store {url!r} can keep queues, but not a site: use sqlite:///FILE or memory:")

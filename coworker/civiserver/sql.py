@@ -36,7 +36,7 @@ class Free(NamedTuple):
 
     queue: str
     op: str
-    bound: int
+    until: int
     rest: Group
 
 
@@ -172,7 +172,7 @@ def find_free(query: Query) -> Free | None:
     """
     if query.aggregate or not query.limit or query.order not in ((), _BY_WEIGHT):
         return None
-    queue, bound, rest = None, None, []
+    queue, until, rest = None, None, []
     for part in query.where.parts:
         if (
             isinstance(part, Comparison)
@@ -180,23 +180,23 @@ def find_free(query: Query) -> Free | None:
             and queue is None
         ):
             queue = part.value
-        elif isinstance(part, Group) and bound is None and (found := _free_bound(part)) is not None:
-            bound = found
+        elif isinstance(part, Group) and until is None and (found := _free_until(part)) is not None:
+            until = found
         else:
             rest.append(part)
-    if queue is None or bound is None or bound.value is None:
+    if queue is None or until is None or until.value is None:
         return None
-    return Free(queue, bound.op, bound.value, Group("AND", tuple(rest)))
+    return Free(queue, until.op, until.value, Group("AND", tuple(rest)))
 
 
-def _free_bound(group: Group) -> Comparison | None:
+def _free_until(group: Group) -> Comparison | None:
     if group.op != "OR" or len(group.parts) != 2:
         return None
-    for null, bound in (group.parts, group.parts[::-1]):
-        if not isinstance(null, Comparison) or not isinstance(bound, Comparison):
+    for null, until in (group.parts, group.parts[::-1]):
+        if not isinstance(null, Comparison) or not isinstance(until, Comparison):
             return None
-        if null.field.name == bound.field.name == "release_time" and null.op in ("IS NULL", "IS EMPTY"):
-            return bound if bound.op in ("<", "<=") else None
+        if null.field.name == until.field.name == "release_time" and null.op in ("IS NULL", "IS EMPTY"):
+            return until if until.op in ("<", "<=") else None
     return None
 
 
@@ -204,8 +204,8 @@ def _first_free(query: Query, free: Free) -> Statement:
     """Read shortly and in order from both indexes, instead of once through everything that is leased."""
     values: list[Any] = []
     parts = []
-    for clause, bound in (("release_time IS NULL", []), (f"release_time {free.op} ?", [free.bound])):
-        values += [free.queue, *bound]
+    for clause, until in (("release_time IS NULL", []), (f"release_time {free.op} ?", [free.until])):
+        values += [free.queue, *until]
         rest = condition_sql(free.rest, values)
         values.append(query.limit + query.offset)
         parts.append(

@@ -1,8 +1,8 @@
 """The protocol's standard input and output, kept apart from the task's.
 
-What a task prints must never look like an answer. With a responsePrefix it may go to the same output, before
+What a task prints must never pass for an answer. With a responsePrefix it may go to the same output, before
 the prefixed answer, as PHP's noise does; without one it is sent to standard error. And what a task starts
-must hold neither: a child that outlives the task would keep the client waiting for the end of the file.
+must keep neither: a child that outlives the task would keep the client waiting for the end of the file.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Streams:
 
     def read_line(self, limit: int) -> bytes | None:
         """Return the next line without LF, or `limit` bytes of a longer one; None at the end of the input."""
-        looked = 0
+        searched = 0
         while True:
-            end = self._buffer.find(b"\n", looked, limit)
+            end = self._buffer.find(b"\n", searched, limit)
             if end >= 0:
                 return self._take(end, end + 1)
             if len(self._buffer) >= limit:
                 return self._take(limit, limit)
-            looked = len(self._buffer)
+            searched = len(self._buffer)
             chunk = os.read(self._input, _READ_SIZE)
             if not chunk:
-                return self._take(looked, looked) if looked else None
+                return self._take(searched, searched) if searched else None
             self._buffer += chunk
 
     def write(self, data: bytes) -> None:

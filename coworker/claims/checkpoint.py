@@ -1,6 +1,6 @@
 """The file of a site with what the master alone knows of open claims: handed items, settlements, renewals.
 
-Each child keeps a journal of what it holds (`journal`). This file is written anew and renamed into place,
+Each child keeps a journal of what it claimed (`journal`). This file is written anew and renamed into place,
 before a child is given the order that lets it forget, and before the journal of a dead one is removed.
 """
 
@@ -40,7 +40,7 @@ class LostIntent(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All that the file holds. `renewed`: claims whose rows may show other leases than their first one.
+    """All that the file says. `renewed`: claims whose rows may show other leases than their first one.
 
     A renewal that was asked for at T and not answered is written as Lease(inf, T): it may have begun since.
     `crashes`: {queue: {item: [count, at]}}, see master.crash_counts.

@@ -224,8 +224,8 @@ class _Parser:
     def _answered(self, claim: str, items: list[Any], lease: list[Any], begun: list[str]) -> ClaimAnswered:
         if self._sent is None:
             raise ValueError("an answer without a claim")
-        (held,) = self._clock.leases([lease])
-        answered = ClaimAnswered(str(claim), self._sent, unpack(items), held, list(map(str, begun)))
+        (ours,) = self._clock.leases([lease])
+        answered = ClaimAnswered(str(claim), self._sent, unpack(items), ours, list(map(str, begun)))
         self._sent = None
         self._named.add(answered.claim)
         return answered

@@ -45,13 +45,13 @@ def demo(tasks: int, workers: int, as_json: bool) -> None:
     console = display.make_console()
     try:
         if as_json:
-            report = play(tasks, workers, display.Silence())
-            click.echo(json.dumps(report.to_json(), indent=2))
+            summary = play(tasks, workers, display.Silence())
+            click.echo(json.dumps(summary.to_json(), indent=2))
         else:
             display.introduce(console, tasks, workers)
-            report = play(tasks, workers, display.make_audience(console))
-            display.show_report(console, report)
+            summary = play(tasks, workers, display.make_audience(console))
+            display.show_summary(console, summary)
     except Interrupted as interrupted:
         click.echo(f"coworker demo: {interrupted}", err=True)
         sys.exit(interrupted.exit_code)
-    sys.exit(ExitCode.OK if report.passed else ExitCode.FAILED)
+    sys.exit(ExitCode.OK if summary.passed else ExitCode.FAILED)

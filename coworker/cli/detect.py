@@ -23,7 +23,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 def detect(cwd: Path | None, *, as_json: bool) -> None:
     """Say which CiviCRM site this directory belongs to, and how it would be started.
 
-    Looks at files from the directory upwards, as `coworker run` without --pipe does; starts nothing.
+    Sees files from the directory upwards, as `coworker run` without --pipe does; starts nothing.
     CIVICRM_BOOT, CIVICRM_SETTINGS and HTTP_HOST are honoured.
 
     \b

@@ -21,8 +21,8 @@ Serve CiviCRM's pipe protocol from a queue store, in Python.
 
 One request a line on standard input, one answer a line on standard output, until the input ends.
 Queues and items are those of CiviCRM (APIv4 Queue and QueueItem); tasks are Python callables
-"module:function", called as function(ctx, *arguments). They are looked for in the current directory and
-where Python looks for modules. Try it:
+"module:function", called as function(ctx, *arguments). They are sought in the current directory and
+where Python finds modules. Try it:
 
 \b
   echo '["Queue","get",{"checkPermissions":false}]' |
@@ -36,7 +36,7 @@ A task is an item with data {"callback": "module:function", "arguments": [...], 
   '["QueueItem","create",{"checkPermissions":false,"values":{"queue_name":"a",
     "data":{"callback":"builtins:id"}}}]'
 
-What memory: holds ends with the process; for a daemon, whose pipes share it, use a file.
+What memory: keeps ends with the process; for a daemon, whose pipes share it, use a file.
 
 \b
 FLAGS says what the welcome line tells, one letter each (default vtl):

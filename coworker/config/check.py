@@ -31,7 +31,7 @@ def resolve(setting: Setting, given: Given, environ: Mapping[str, str]) -> Any:
     if setting.kind is Kind.BOOLEAN:
         return _boolean(given)
     if setting.kind in (Kind.INTEGER, Kind.NUMBER):
-        return _bounded(setting, _number(setting, given))
+        return _in_range(setting, _number(setting, given))
     return _text(setting, given, environ)
 
 
@@ -48,7 +48,7 @@ def show(value: Any) -> str:
     return "a table" if isinstance(value, dict) else "a list" if isinstance(value, list) else "a date or time"
 
 
-def bounds(setting: Setting) -> str:
+def allowed(setting: Setting) -> str:
     """Return what a value may be, in words: the range or the choices; "" for anything."""
     if setting.choices:
         return ", ".join(setting.choices)
@@ -80,10 +80,10 @@ def _number(setting: Setting, given: Given) -> float:
     raise ValueError(f"must be {setting.kind.value}{unit}, not {show(value)}")
 
 
-def _bounded(setting: Setting, value: float) -> float:
+def _in_range(setting: Setting, value: float) -> float:
     if setting.low is not None and setting.high is not None and not setting.low <= value <= setting.high:
         unit = f" {setting.unit}" if setting.unit else ""
-        raise ValueError(f"{show(value)} is out of bounds, it must be {bounds(setting)}{unit}")
+        raise ValueError(f"{show(value)} is out of range, it must be {allowed(setting)}{unit}")
     return value
 
 
@@ -100,14 +100,14 @@ def _text(setting: Setting, given: Given, environ: Mapping[str, str]) -> str | P
     if setting.kind is Kind.CHOICE and text not in setting.choices:
         name = nearest(text, setting.choices)
         hint = f', did you mean "{name}"?' if name else ""
-        raise ValueError(f"{show(raw)} is none of {bounds(setting)}{hint}")
+        raise ValueError(f"{show(raw)} is none of {allowed(setting)}{hint}")
     if setting.kind is Kind.VERSION and not _VERSION.fullmatch(text):
         raise ValueError(f'{show(raw)} is not a version (like "6.4" or "5.51.0")')
     if setting.kind is Kind.URL:
         read_address(text)
     if setting.kind is Kind.FILE:
         return text if text == "-" else str(_path(text, given.base, environ))
-    if setting.kind is Kind.REMOTE_PATH:
+    if setting.kind is Kind.PATH_ELSEWHERE:
         return Path(text)
     if setting.kind is Kind.PATH:
         return _path(text, given.base, environ)

@@ -98,7 +98,7 @@ class _Values:
             setting = find(key)
             if setting:
                 if setting.kind is Kind.DIRECTORY and (*key[:2], "ssh") in draft.values:
-                    setting = replace(setting, kind=Kind.REMOTE_PATH)
+                    setting = replace(setting, kind=Kind.PATH_ELSEWHERE)
                 try:
                     self.values[key] = resolve(setting, given, environ)
                 except ValueError as error:
@@ -138,7 +138,7 @@ class _Values:
             self._check_site(name)
         for low, high in NOT_ABOVE:
             for name in draft.sites or [""]:
-                self._check_order(name, low, high)
+                self._check_pair(name, low, high)
 
     def _check_site(self, name: str) -> None:
         key = ("sites", name)
@@ -169,7 +169,7 @@ class _Values:
             message = f"{dotted(key)}: pipe is missing, the command to start"
             self.draft.problems.append(Problem(origin, message))
 
-    def _check_order(self, site: str, low: str, high: str) -> None:
+    def _check_pair(self, site: str, low: str, high: str) -> None:
         """Note when the first of two settings of a site (without one: the defaults) is above the second."""
         smaller, larger = self._effective(site, low), self._effective(site, high)
         if smaller is None or larger is None or smaller[1] <= larger[1]:

@@ -23,6 +23,6 @@ _REMOTE = re.compile(
 )
 
 
-def looks_remote(command: str) -> bool:
+def seems_remote(command: str) -> bool:
     """Whether a shell line starts its PHP on another machine or in a container."""
     return _REMOTE.search(command) is not None

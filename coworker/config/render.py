@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from textwrap import wrap
 
-from coworker.config.check import bounds, show
+from coworker.config.check import allowed, show
 from coworker.config.table import SECTIONS, SETTINGS, Setting, env_name
 
 _SAMPLE_HEAD = """\
@@ -139,7 +139,7 @@ def _comment(text: str) -> str:
 
 def _described(setting: Setting) -> str:
     unit = f" In {setting.unit}." if setting.unit else ""
-    choices = f" One of {bounds(setting)}." if setting.choices else ""
+    choices = f" One of {allowed(setting)}." if setting.choices else ""
     fallback = f" Default: {setting.fallback}." if setting.fallback else ""
     return f"{setting.help}{choices}{unit}{fallback}"
 
@@ -150,7 +150,7 @@ def _shown(setting: Setting) -> str:
 
 def _facts(setting: Setting) -> str:
     """Return the list below a setting's help."""
-    kind = setting.kind.value if not setting.choices else "one of " + bounds(setting)
+    kind = setting.kind.value if not setting.choices else "one of " + allowed(setting)
     default = "none, it must be given" if setting.required else setting.fallback
     if setting.default is not None:
         default = f"`{_shown(setting)}`"
@@ -159,7 +159,7 @@ def _facts(setting: Setting) -> str:
     facts = {
         "Type": f"{kind}, {setting.unit}" if setting.unit else kind,
         "Default": default,
-        "Bounds": "" if setting.choices else bounds(setting),
+        "Range": "" if setting.choices else allowed(setting),
         "Environment": f"`{env_name(tuple(setting.name.split('.')))}`",
         "Reload": setting.reload.value,
     }

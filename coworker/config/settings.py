@@ -1,4 +1,4 @@
-"""The frozen values that the rest of the program is handed. Their defaults come from the table."""
+"""The frozen values that the rest of the program is given. Their defaults come from the table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.table import BY_NAME, Kind
 
 POLL_LIMIT, WEB_POLL_LIMIT = 1.0, 5.0  # seconds
@@ -136,10 +136,10 @@ class SiteSettings:
 
     @property
     def is_remote(self) -> bool:
-        """Whether its PHP runs out of our reach: as was said, else as the connection looks (rule 9)."""
+        """Whether its PHP runs out of our reach: as was said, else as the connection seems (rule 9)."""
         if self.channels[1] == "web":
             return True
-        return looks_remote(self.pipe) if self.remote is None else self.remote
+        return seems_remote(self.pipe) if self.remote is None else self.remote
 
     def for_domain(self, number: int | None) -> SiteSettings:
         """Return the site with the pipe of this domain in place of its own; None: as it is."""

@@ -30,7 +30,7 @@ class Kind(str, Enum):
     VERSION = "a version"
     PATH = "a path"
     DIRECTORY = "an existing directory"
-    REMOTE_PATH = "a path on another host"
+    PATH_ELSEWHERE = "a path on another host"
     FILE = 'a path, or "-"'
 
 
@@ -44,7 +44,7 @@ class OnReload(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The declaration of one setting. `low` and `high` are bounds, both allowed themselves."""
+    """The declaration of one setting. `low` and `high` are limits, both allowed themselves."""
 
     name: str
     kind: Kind
@@ -151,12 +151,12 @@ SETTINGS: tuple[Setting, ...] = (
     _whole("workers.min_idle", 1, 0, 1000, "Workers that stay when there is no work."),
     _whole(
         "workers.max_memory", 512, 0, 1_000_000_000,
-        "A worker whose pipe and its children hold more than this after a batch is replaced. 0: no limit.",
+        "A worker whose pipe and its children take more than this after a batch is replaced. 0: no limit.",
         unit="MiB", reload=OnReload.NEW_WORKERS,
     ),
     _whole(
         "workers.hard_memory", 1024, 0, 1_000_000_000,
-        "A pipe that holds more than this, with its children, is killed with its task. 0: no limit.",
+        "A pipe that takes more than this, with its children, is killed with its task. 0: no limit.",
         unit="MiB", reload=OnReload.NEW_WORKERS,
     ),
     _seconds("workers.task_timeout", 1800, 0.1, "A task that takes longer is killed."),

@@ -21,7 +21,7 @@ from coworker.model import ExitStatus
 
 GRACEFUL_TIMEOUT = 5  # seconds; no task of the demo takes that long
 STOP_TIMEOUT = GRACEFUL_TIMEOUT + 5.0  # seconds from TERM until the daemon must be gone
-HURRY_INTERVAL = 0.1  # seconds between looks whether a second Ctrl-C has come
+HURRY_INTERVAL = 0.1  # seconds between checks whether a second Ctrl-C has come
 LINGER_TIMEOUT = 5.0  # seconds in which processes end by themselves that lost their daemon
 TAIL_LINES = 8
 _PR_SET_PDEATHSIG = 1

@@ -21,7 +21,7 @@ class WorkerSeen:
 
 
 class DaemonLog:
-    """The daemon's log, read on from where the last look ended.
+    """The daemon's log, read on from where reading last ended.
 
     `workers`: by number, those that are there. `outcomes`: by item id, one outcome for each try.
     """

@@ -16,7 +16,7 @@ from rich.text import Text
 from coworker.demo.daemon_log import WorkerSeen
 from coworker.demo.plan import QUEUES
 from coworker.demo.play import Audience, DemoProgress
-from coworker.demo.report import Line, Report
+from coworker.demo.summary import Line, Summary
 
 PLAIN_INTERVAL = 2.0  # seconds between two lines where there is no terminal
 WORKERS_SHOWN = 8
@@ -54,7 +54,7 @@ class Bars:
     """A bar for each queue and a line for each worker, redrawn in place and gone at the end."""
 
     def __init__(self, console: Console) -> None:
-        # Drawn by our own loop: a thread of rich's could hold a lock while the daemon is being forked.
+        # Drawn by our own loop: a thread of rich's could have a lock while the daemon is being forked.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def show(self, progress: DemoProgress) -> None:
@@ -140,23 +140,23 @@ def _say_done(worker: WorkerSeen) -> str:
     return f"{worker.done:,} done" if worker.done else ""
 
 
-def show_report(console: Console, report: Report) -> None:
+def show_summary(console: Console, summary: Summary) -> None:
     """Show the closing table, and the verdict under it."""
     gap = 2 if console.width >= WIDE else 1
     table = Table(
         box=box.SIMPLE, padding=(0, 0, 0, gap), pad_edge=False, show_edge=False, show_footer=True,
         header_style="bold", footer_style="bold",
     )  # fmt: skip
-    table.add_column("\nqueue", report.total.name, style="cyan", no_wrap=True)
-    for name, footer in zip(_COLUMNS, _cells(report.total), strict=True):
+    table.add_column("\nqueue", summary.total.name, style="cyan", no_wrap=True)
+    for name, footer in zip(_COLUMNS, _cells(summary.total), strict=True):
         header = name if "\n" in name else f"\n{name}"
         table.add_column(header, footer, justify="right", no_wrap=True)
-    for line in report.lines:
+    for line in summary.lines:
         table.add_row(line.name, *_cells(line))
     console.print()
     console.print(table)
     console.print()
-    for text in _verdict(report, ascii_only=console.options.ascii_only):
+    for text in _verdict(summary, ascii_only=console.options.ascii_only):
         console.print(text, soft_wrap=True)
 
 
@@ -176,19 +176,19 @@ def _alarm(number: int) -> Text:
     return Text(f"{number:,}", style="bold red" if number else "green")
 
 
-def _verdict(report: Report, *, ascii_only: bool) -> list[Text]:
+def _verdict(summary: Summary, *, ascii_only: bool) -> list[Text]:
     good, bad = ("OK:", "FAILED:") if ascii_only else ("✓", "✗")
-    total = report.total.tally
+    total = summary.total.tally
     facts = (
-        f"{_count(total.tasks, 'task')} in {report.seconds:.1f} s, {_count(report.workers, 'worker')}, "
-        f"{report.recycled} recycled, {total.lost} lost, {total.run_twice} run twice"
+        f"{_count(total.tasks, 'task')} in {summary.seconds:.1f} s, {_count(summary.workers, 'worker')}, "
+        f"{summary.recycled} recycled, {total.lost} lost, {total.run_twice} run twice"
     )
-    if report.passed:
+    if summary.passed:
         head = Text(f"{good} every task ended as it was made to", "bold green")
     else:
         head = Text(f"{bad} not every task ended as it was made to", "bold red")
     lines = [head, Text(f"  {facts}")]
-    lines += [Text(f"  {problem}", "red") for problem in report.problems]
-    if report.directory is not None:
-        lines.append(Text(f"  the store and the logs are in {report.directory}"))
+    lines += [Text(f"  {problem}", "red") for problem in summary.problems]
+    if summary.directory is not None:
+        lines.append(Text(f"  the store and the logs are in {summary.directory}"))
     return lines

@@ -13,7 +13,7 @@ MIN_REQUESTS = 25  # a worker that did less is not worth replacing
 
 @dataclass(frozen=True, slots=True)
 class QueuePlan:
-    """A queue and its tasks. `callback` is a function of demo.tasks; it gets `arguments` behind the journal.
+    """A queue and its tasks. `callback` is a function of demo.tasks; it gets `arguments` behind the diary.
 
     `tries`: how often each task is begun until it ends for good; `contacts`: whom the tasks run as, in turn.
     """

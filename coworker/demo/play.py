@@ -13,16 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Protocol
 
-from coworker.demo import journal
+from coworker.demo import diary
 from coworker.demo.daemon import Daemon, DemoError
 from coworker.demo.daemon_log import DaemonLog, WorkerSeen
 from coworker.demo.plan import QUEUES, choose_max_requests, count_runs, share_out
-from coworker.demo.report import Report, make_report
 from coworker.demo.site import DemoSite
+from coworker.demo.summary import Summary, make_summary
 from coworker.demo.verdict import Facts, judge
 from coworker.errors import CoworkerError
 
-LOOK_INTERVAL = 0.1  # seconds
+CHECK_INTERVAL = 0.1  # seconds
 PATIENCE = 30.0  # seconds without any progress until we give up
 BACKSTOP, BACKSTOP_PER_TASK = 60.0, 0.2  # seconds; the daemon ends by itself then, should we be no more
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,7 +66,7 @@ class Audience(Protocol):
         """Take leave: the demo is over, well or not."""
 
 
-def play(tasks: int, workers: int, audience: Audience) -> Report:
+def play(tasks: int, workers: int, audience: Audience) -> Summary:
     """Run the demo in a temporary directory, which stays only if something went wrong.
 
     Raises Interrupted, or DemoError when it could not be carried through.
@@ -78,8 +78,8 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
             raise DemoError(f"no temporary directory to be had: {error}") from error
         keep = True
         try:
-            report = _Play(folder, tasks, workers, received).run(audience)
-            keep = not report.passed
+            summary = _Play(folder, tasks, workers, received).run(audience)
+            keep = not summary.passed
         except (Interrupted, BrokenPipeError, SystemExit):  # nobody reads on: rich makes an exit of it
             keep = False
             raise
@@ -88,7 +88,7 @@ def play(tasks: int, workers: int, audience: Audience) -> Report:
         finally:
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
-        return replace(report, directory=folder) if keep else report
+        return replace(summary, directory=folder) if keep else summary
 
 
 @contextmanager
@@ -130,7 +130,7 @@ class _Play:
         self._last: tuple[dict[str, int], int] | None = None
         self._last_change = 0.0
 
-    def run(self, audience: Audience) -> Report:
+    def run(self, audience: Audience) -> Summary:
         """Run from the first task to the verdict; whatever happens, the daemon is stopped."""
         self.site.fill(QUEUES, list(self.counts.values()))
         try:
@@ -156,29 +156,29 @@ class _Play:
             if not left:
                 return
             self._check_progress(left, now)
-            time.sleep(LOOK_INTERVAL)
+            time.sleep(CHECK_INTERVAL)
 
     def _check_progress(self, left: dict[str, int], now: float) -> None:
         tasks = sum(left.values())
         if self.daemon.exit_status is not None:
             end = self.daemon.describe_end()
             raise DemoError(f"the daemon ended ({end}) with {tasks} tasks left.{self.daemon.tail()}")
-        journal_size = self.site.journal.stat().st_size if self.site.journal.exists() else 0
-        if (left, journal_size) != self._last:
-            self._last, self._last_change = (left, journal_size), now
+        diary_size = self.site.diary.stat().st_size if self.site.diary.exists() else 0
+        if (left, diary_size) != self._last:
+            self._last, self._last_change = (left, diary_size), now
         elif now > self._last_change + PATIENCE:
             raise DemoError(
                 f"nothing moved for {PATIENCE:.0f} s with {tasks} tasks left.{self.daemon.tail()}"
             )
 
-    def _judge(self, problems: list[str]) -> Report:
+    def _judge(self, problems: list[str]) -> Summary:
         self.log.read()
-        entries = journal.read(self.site.journal)
+        entries = diary.read(self.site.diary)
         linear = {queue.name for queue in QUEUES if queue.linear}
         verdict = judge(Facts(self.site.expected, entries, self.site.left(), self.log.outcomes, linear))
         self.site.close()
         verdict.problems.extend(problems)
-        return make_report(
+        return make_summary(
             verdict,
             entries,
             names=list(self.counts),

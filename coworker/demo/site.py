@@ -23,7 +23,7 @@ class DemoSite:
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'site.db'}"
-        self.journal = folder / "tasks.log"
+        self.diary = folder / "tasks.log"
         self.expected: dict[str, Expected] = {}
         self.enqueued: dict[str, float] = {}
         self._site = open_site(self.url)
@@ -38,7 +38,7 @@ class DemoSite:
 
     def _push(self, queue: QueuePlan, count: int) -> None:
         callback = f"coworker.demo.tasks:{queue.callback}"
-        arguments = [str(self.journal), *queue.arguments]
+        arguments = [str(self.diary), *queue.arguments]
         contacts = [queue.contacts[number % len(queue.contacts)] for number in range(count)]
         tasks = [
             Task(callback, arguments, f"{queue.name} {number}", _run_as(contact))

@@ -8,14 +8,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coworker.demo.journal import OK, START, JournalEntry
+from coworker.demo.diary import OK, START, DiaryEntry
 from coworker.demo.plan import Expected
 
 NAMED = 5  # so many items of a problem are named
 
 
 @dataclass(slots=True)
-class Attempt:
+class Try:
     """One call of a task. `succeeded` None: it never came to an end."""
 
     run_count: int
@@ -39,13 +39,13 @@ class Tally:
 class Facts(NamedTuple):
     """What is known at the end: what was wanted, what ran, what is left, what the daemon says of it.
 
-    `expected` and `reported` (an outcome for each try, in any order) are by item id; `linear` names queues.
+    `expected` and `logged` (an outcome for each try, in any order) are by item id; `linear` names queues.
     """
 
     expected: Mapping[str, Expected]
-    entries: Sequence[JournalEntry]
+    entries: Sequence[DiaryEntry]
     left: AbstractSet[str]
-    reported: Mapping[str, Sequence[str]]
+    logged: Mapping[str, Sequence[str]]
     linear: AbstractSet[str] = frozenset()
 
 
@@ -59,16 +59,16 @@ class DemoVerdict:
 
 def judge(facts: Facts) -> DemoVerdict:
     """Count, and name everything that is not as it was made to be."""
-    attempts = _collect(facts.entries)
+    by_item = _collect(facts.entries)
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
     faults: defaultdict[str, list[str]] = defaultdict(list)
     for item, expected in facts.expected.items():
-        tries = attempts.get(item, [])
-        fate = _fate(tries, expected, left=item in facts.left)
-        _count(tallies[expected.queue], tries, fate, twice=_ran_twice(tries, expected))
-        for fault in _find_faults(tries, expected, fate, facts.reported.get(item, ())):
+        tries = by_item.get(item, [])
+        ending = _ending(tries, expected, left=item in facts.left)
+        _count(tallies[expected.queue], tries, ending, twice=_ran_twice(tries, expected))
+        for fault in _find_faults(tries, expected, ending, facts.logged.get(item, ())):
             faults[fault].append(f"{expected.queue} {item}")
-    faults["run, though nobody made them"] = [item for item in attempts if item not in facts.expected]
+    faults["run, though nobody made them"] = [item for item in by_item if item not in facts.expected]
     faults["still in the store"] = sorted(facts.left)
     problems = [_describe(fault, items) for fault, items in faults.items() if items]
     for queue in sorted(facts.linear):
@@ -76,22 +76,22 @@ def judge(facts: Facts) -> DemoVerdict:
     return DemoVerdict(dict(tallies), problems)
 
 
-def _collect(entries: Sequence[JournalEntry]) -> dict[str, list[Attempt]]:
-    """Return the attempts of each item, in order; an end belongs to the last beginning in its process."""
-    attempts: dict[str, list[Attempt]] = {}
+def _collect(entries: Sequence[DiaryEntry]) -> dict[str, list[Try]]:
+    """Return the tries of each item, in order; an end belongs to the last beginning in its process."""
+    by_item: dict[str, list[Try]] = {}
     for entry in entries:
-        tries = attempts.setdefault(entry.item, [])
+        tries = by_item.setdefault(entry.item, [])
         if entry.what == START:
-            tries.append(Attempt(entry.run_count, entry.contact, entry.pid))
+            tries.append(Try(entry.run_count, entry.contact, entry.pid))
             continue
         begun = next((a for a in reversed(tries) if a.pid == entry.pid and a.succeeded is None), None)
         if begun is not None:
             begun.succeeded = entry.what == OK
-    return attempts
+    return by_item
 
 
-def _fate(tries: Sequence[Attempt], expected: Expected, *, left: bool) -> str:
-    """Return the fate: OK and failed are ends; whatever came to none of them is lost."""
+def _ending(tries: Sequence[Try], expected: Expected, *, left: bool) -> str:
+    """Return how the task ended: ok and failed are ends; whatever came to none of them is lost."""
     if left or not tries or tries[-1].succeeded is None:
         return "lost"
     if tries[-1].succeeded:
@@ -99,33 +99,31 @@ def _fate(tries: Sequence[Attempt], expected: Expected, *, left: bool) -> str:
     return "failed" if len(tries) >= expected.tries else "lost"
 
 
-def _ran_twice(tries: Sequence[Attempt], expected: Expected) -> bool:
-    numbers = [attempt.run_count for attempt in tries]
+def _ran_twice(tries: Sequence[Try], expected: Expected) -> bool:
+    numbers = [each.run_count for each in tries]
     return len(numbers) > expected.tries or len(set(numbers)) < len(numbers)
 
 
-def _count(tally: Tally, tries: Sequence[Attempt], fate: str, *, twice: bool) -> None:
+def _count(tally: Tally, tries: Sequence[Try], ending: str, *, twice: bool) -> None:
     tally.tasks += 1
     tally.retried += max(0, len(tries) - 1)
     tally.run_twice += twice
-    setattr(tally, fate, getattr(tally, fate) + 1)
+    setattr(tally, ending, getattr(tally, ending) + 1)
 
 
-def _find_faults(
-    tries: Sequence[Attempt], expected: Expected, fate: str, reported: Sequence[str]
-) -> list[str]:
+def _find_faults(tries: Sequence[Try], expected: Expected, ending: str, logged: Sequence[str]) -> list[str]:
     faults = []
-    if fate == "lost":
+    if ending == "lost":
         faults.append("lost")
-    elif (fate == "ok") != expected.succeeds or len(tries) < expected.tries:
+    elif (ending == "ok") != expected.succeeds or len(tries) < expected.tries:
         faults.append("ended otherwise than made to")
     if _ran_twice(tries, expected):
         faults.append("run twice")
-    if any(attempt.contact != expected.contact for attempt in tries):
+    if any(each.contact != expected.contact for each in tries):
         faults.append("run under a wrong identity")
-    # Sorted: a retry at once may be reported by another worker before the first one has reported its try.
-    if sorted(reported) != sorted(_outcomes(expected)):
-        faults.append("reported by the daemon otherwise than made to end")
+    # Sorted: a retry at once may be logged by another worker before the first one has logged its try.
+    if sorted(logged) != sorted(_outcomes(expected)):
+        faults.append("logged by the daemon otherwise than made to end")
     return faults
 
 

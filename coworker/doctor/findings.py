@@ -20,7 +20,7 @@ SIGNS = {Mark.OK: "✓", Mark.WARNING: "!", Mark.BAD: "✗"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `advice` says what to do, if anything; `site` "" is the daemon's."""
+    """One line of the result. `advice` says what to do, if anything; `site` "" is the daemon's."""
 
     mark: Mark
     check: str

@@ -13,7 +13,7 @@ from pathlib import Path
 from coworker.civi.detect import NoSiteError, detect
 from coworker.civi.launch import expand, shell_directory, uses_adapter
 from coworker.config.connection import warnings
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.doctor.findings import Findings, bad, doubtful, good
 from coworker.master.daemon import PID_FILE
@@ -25,7 +25,7 @@ LEAST_LEASE = 16  # seconds: shorter ones cannot be renewed in time
 
 
 def check_settings(config: Config) -> Findings:
-    """Report the settings. The file was read already, or nobody would call this."""
+    """Show the settings. The file was read already, or nobody would call this."""
     names = ", ".join(str(file) for file in config.files) or "none: command line and environment"
     yield good("settings", f"{names}; sites {', '.join(site.name for site in config.sites)}")
     for site, text in warnings(config):
@@ -48,7 +48,7 @@ def check_directories(config: Config) -> Findings:
 
 
 def _running(file: Path) -> str:
-    """Return the pid of the daemon that holds this lock; "" if nobody does."""
+    """Return the pid of the daemon that has this lock; "" if nobody does."""
     try:
         with file.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -71,7 +71,7 @@ def check_user(config: Config) -> Findings:
 
 def check_files(site: SiteSettings, environ: Mapping[str, str]) -> Findings:
     """Check whether CiviCRM's caches belong to who would write them."""
-    if site.ssh is not None or not site.needs_pipe or looks_remote(site.pipe):
+    if site.ssh is not None or not site.needs_pipe or seems_remote(site.pipe):
         return
     try:
         found = detect(site.cwd or shell_directory(environ), environ)

@@ -20,7 +20,7 @@ from coworker.civi import launch
 from coworker.civi.connection import SiteClient
 from coworker.civi.features import SiteFeatures, Welcome, active_queues, probe
 from coworker.civi.queues import claim
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import SiteSettings
 from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, good
 from coworker.errors import CallError, SiteError
@@ -245,7 +245,7 @@ def _timed(check: str, seconds: float) -> Finding:
 
 
 def _check_probe(site: SiteSettings) -> Findings:
-    """Report what only PHP itself can tell, where the adapter can run beside the site's pipe."""
+    """Show what only PHP itself can tell, where the adapter can run beside the site's pipe."""
     facts = _probe(site)
     if facts is None:
         return
@@ -263,7 +263,7 @@ def _check_probe(site: SiteSettings) -> Findings:
 
 
 def _probe(site: SiteSettings) -> dict[str, Any] | None:
-    local = site.needs_pipe and site.ssh is None and not looks_remote(site.pipe)
+    local = site.needs_pipe and site.ssh is None and not seems_remote(site.pipe)
     if not local:
         return None
     line = site.pipe if launch.uses_adapter(site.pipe) else "MINIPIPE"

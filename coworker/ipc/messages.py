@@ -323,7 +323,7 @@ class SettleFailed(NamedTuple):
 
 
 class MemoryHigh(NamedTuple):
-    """The pipe holds so much memory (MiB) that another should take its place."""
+    """The pipe takes so much memory (MiB) that another should take its place."""
 
     mebibytes: int
 
@@ -338,7 +338,7 @@ class Inspected(NamedTuple):
 
 
 class InspectFailed(NamedTuple):
-    """The rows of the claim could not be looked at now."""
+    """The rows of the claim could not be inspected now."""
 
     claim: str
     message: str

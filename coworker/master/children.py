@@ -26,9 +26,9 @@ from coworker.unix.signals import SignalInbox, blocked, for_child
 from coworker.unix.sockets import Channel
 
 CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
-BACKLOG_INTERVAL = 0.05  # seconds between tries to send to a child that does not read
-REAP_INTERVAL = 1.0  # seconds between looks for dead children while one has closed its socket
-LAST_READS = 64  # of what a dead child said: more than a socket holds
+BACKLOG_INTERVAL = 0.05  # seconds between attempts to send to a child that does not read
+REAP_INTERVAL = 1.0  # seconds between checks for dead children while one has closed its socket
+LAST_READS = 64  # of what a dead child said: more than a socket takes
 
 ChildMain = Callable[[Channel, SignalInbox], None]  # what runs in the child
 
@@ -147,7 +147,7 @@ def _in_child(main: ChildMain, sock: socket.socket, signals: Collection[int]) ->
     """Run `main` and exit. Nothing of the master's is cleaned up here: it is the master's."""
     status = 1
     try:
-        # The descriptors of the master and of the other children: a lock or a socket held here would
+        # The descriptors of the master and of the other children: a lock or a socket kept here would
         # outlive the master.
         keep = sock.fileno()
         os.closerange(3, keep)

@@ -75,7 +75,7 @@ class Fetches:
         return orders
 
     def fetched(self, report: m.Fetched, control: int, now: float) -> None:
-        """Note that a fetch has ended; what it got was handed on."""
+        """Note that a fetch has ended; what it got was handed off."""
         self.asked.remove((report.queue, control))
         self.dispatch.fetched(report.queue, got=report.got, failed=report.failed, now=now)
 
@@ -181,7 +181,7 @@ class ControlOrders:
             self._ask(queues.look(now, free=free, control=control.id, remembered=remembered), now)
 
     def _ask(self, order: m.Order, now: float, rows: int = 0) -> None:
-        """Send control an order. The time that it may take grows with the rows that it has to look at."""
+        """Send control an order. The time that it may take grows with the rows that it has to read."""
         control = self.roster.control()
         if control is not None:
             self.effects.send(control, order)
@@ -202,8 +202,8 @@ class ControlOrders:
         again = take(control, report, now)
         pending = self.dispatch.settler.settlements.pending.values()
         asked = [entry for entry in pending if entry.asked == control.id]
-        looks = self.deadlines.asked(control.id) or self.dispatch.queues.looks.asked == control.id
-        busy = bool(asked or looks or self.fetches.asked or self.tokens.asked)
+        reads = self.deadlines.asked(control.id) or self.dispatch.queues.looks.asked == control.id
+        busy = bool(asked or reads or self.fetches.asked or self.tokens.asked)
         rows = sum(len(entry.ids) for entry in asked)
         self.deadlines.control_answered(control, now, rows, busy=busy)
         return again

@@ -253,7 +253,7 @@ class Deadlines:
     ) -> bool:
         """Note how far the worker has come. False if the task that it runs has had all its time."""
         there, timing = frozenset(report.ids), record.timing
-        left = sum(entry.item.id in there for entry in claim.held_by(record.id))
+        left = sum(entry.item.id in there for entry in claim.at_worker(record.id))
         if left < timing.running_left:
             timing.running_left = left
             timing.task_deadline = now + self.settings.task_timeout(claim.queue.name)

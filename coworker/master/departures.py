@@ -52,7 +52,7 @@ class Departures:
         path = child_file(self.claims, record.life.pid, record.id)
         try:
             for report in unsaid(reading.read_child(path, record.life.log), record):
-                if (still := held(report, record, self.dispatch.ledger)) is not None:
+                if (still := without_gone(report, record, self.dispatch.ledger)) is not None:
                     hear(record, still, now)
         except FileNotFoundError:
             return  # the child died before it had a journal
@@ -131,12 +131,12 @@ def unsaid(records: Iterable[reading.Record], worker: WorkerRecord) -> list[Unsa
     return said
 
 
-def held(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
-    """The report without items that the worker, as far as was heard, holds no more; None if it is void."""
+def without_gone(report: Unsaid, worker: WorkerRecord, ledger: Ledger) -> Unsaid | None:
+    """The report without items that the worker, as far as was heard, has no more; None if it is void."""
     if not isinstance(report, m.RunSent | m.NotBegun):
         return report
     claim = ledger.claims.get(report.claim)
     if claim is None:
         return None
-    mine = {entry.item.id for entry in claim.held_by(worker.id)}
+    mine = {entry.item.id for entry in claim.at_worker(worker.id)}
     return report._replace(ids=[each for each in report.ids if each in mine])

@@ -50,7 +50,7 @@ class Dispatch:
 
         `workers` are all that count for max_per_identity. A worker that gets an order is removed from `free`.
         """
-        orders = self._hand_over(free, now, workers)
+        orders = self._place_handed(free, now, workers)
         self.crowded = self._crowded(workers)
         while claim and free and not self.settings.is_hybrid:
             state = self.next_queue(free, now)
@@ -66,7 +66,7 @@ class Dispatch:
             orders.append((worker, work))
         return orders
 
-    def _hand_over(
+    def _place_handed(
         self, free: list[WorkerRecord], now: float, workers: Sequence[WorkerRecord]
     ) -> list[tuple[WorkerRecord, Order]]:
         """Orders for the groups of handed items that wait, as far as there are workers for them."""
@@ -181,7 +181,7 @@ class Dispatch:
         sent, unsent = (ids, []) if report.begun else ([], ids)
         self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         part = Unsettled(sent, unsent, report.message, blameless=report.blameless, begun=report.noted)
-        self.settler.settle(claim, Place.HELD, part._replace(by_itself=not report.blameless))
+        self.settler.settle(claim, Place.AT_WORKER, part._replace(by_itself=not report.blameless))
         if not report.begun or report.noted == []:
             self.queues.claim_failed(queue, report.message, now)
 
@@ -223,8 +223,8 @@ class Dispatch:
             self.queues.left(work.queue, demand=True)
         if work.claiming is not None:
             self.settler.lose(self.queues.info(work.claiming), work.claiming_at, now, end.cause)
-        for claim, held in self.ledger.held_by(worker.id):
-            sent = in_running_order([entry.item.id for entry in held if entry.begun])
-            unsent = [entry.item.id for entry in held if not entry.begun]
+        for claim, entries in self.ledger.at_worker(worker.id):
+            sent = in_running_order([entry.item.id for entry in entries if entry.begun])
+            unsent = [entry.item.id for entry in entries if not entry.begun]
             part = end._replace(sent=sent, unsent=unsent, begun=noted(claim.id), out_of_sight=worker.remote)
-            self.settler.settle(claim, Place.HELD, part)
+            self.settler.settle(claim, Place.AT_WORKER, part)

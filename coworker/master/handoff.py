@@ -1,4 +1,4 @@
-"""Items whose claimer may not run them: handed to a worker of their identity, or refused and given back.
+"""Items whose claimer may not run them: handed off for a worker of their identity, or refused and given back.
 
 They wait in groups of one claim and one identity. What no worker took in time goes back to its queue; what no
 pipe of the site could ever run goes back for a minute, with an alert (identity rule 7).
@@ -59,7 +59,7 @@ class Handoff:
     def hand_off(self, worker: int, claim_id: str, ids: Sequence[str], now: float) -> None:
         """Take items that the worker hands off: they wait, in groups of one identity."""
         groups: dict[Identity, list[Item]] = {}
-        for item in self.ledger.hand(claim_id, ids, worker):
+        for item in self.ledger.hand_off(claim_id, ids, worker):
             groups.setdefault(item.identity, []).append(item)
         claim = self.ledger.claims[claim_id]
         for identity, items in groups.items():
@@ -109,7 +109,7 @@ class Handoff:
         for group in list(self.groups):
             self.give_back(group)
 
-    def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.HELD) -> None:
+    def refuse(self, claim_id: str, ids: Sequence[str], reason: str, place: Place = Place.AT_WORKER) -> None:
         """Give back items that no pipe can run as it is set up: they must not be deleted for our mistake."""
         claim = self.ledger.claims[claim_id]
         level = "debug" if reason in self._told else "error"

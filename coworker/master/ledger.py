@@ -1,6 +1,6 @@
 """Every claim that is known to have brought items and has not ended. Each item ends exactly once (rule 13).
 
-An item is HELD by the worker that will run it, HANDED while the master looks for a worker of its identity,
+An item is AT_WORKER until that has run it, HANDED while the master seeks a worker of its identity,
 or SETTLING while control finds out what became of it. This is only a book: nothing here waits or sends.
 """
 
@@ -17,7 +17,7 @@ from coworker.model import Item, Lease, QueueInfo
 class Place(str, Enum):
     """Where an open item is."""
 
-    HELD = "held"
+    AT_WORKER = "at a worker"
     HANDED = "handed"
     SETTLING = "settling"
 
@@ -54,8 +54,8 @@ class Claim:
         """When the claim was answered (monotonic seconds)."""
         return self.leases[0].at
 
-    def held_by(self, worker: int) -> list[Entry]:
-        return [e for e in self.entries.values() if e.place is Place.HELD and e.worker == worker]
+    def at_worker(self, worker: int) -> list[Entry]:
+        return [e for e in self.entries.values() if e.place is Place.AT_WORKER and e.worker == worker]
 
 
 class Ledger:
@@ -79,23 +79,23 @@ class Ledger:
             raise IllegalMoveError(f"claim {claim_id} is open already")
         claim = Claim(claim_id, queue, leases, leases[-1].at - leases[-1].seconds)
         for item in items:
-            claim.entries[item.id] = Entry(item, Place.HELD, worker, begun=item.id in begun)
+            claim.entries[item.id] = Entry(item, Place.AT_WORKER, worker, begun=item.id in begun)
         self.claims[claim_id] = claim
         return claim
 
-    def hand(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
+    def hand_off(self, claim_id: str, ids: Iterable[str], worker: int) -> list[Item]:
         """Have these wait for another worker, since this one cannot run them. Returns them."""
-        return [entry.item for entry in self._move(claim_id, ids, Place.HELD, Place.HANDED, worker)]
+        return [entry.item for entry in self._move(claim_id, ids, Place.AT_WORKER, Place.HANDED, worker)]
 
     def give(self, claim_id: str, ids: Iterable[str], worker: int) -> None:
         """Give handed items to this worker."""
-        for entry in self._move(claim_id, ids, Place.HANDED, Place.HELD, None):
+        for entry in self._move(claim_id, ids, Place.HANDED, Place.AT_WORKER, None):
             entry.worker = worker
             entry.given = True
 
     def begin(self, claim_id: str, ids: Iterable[str], worker: int, *, begun: bool = True) -> Claim:
         """Note that the worker is sending these to its pipe; or, unless `begun`, that not a byte went out."""
-        for entry in self._move(claim_id, ids, Place.HELD, Place.HELD, worker):
+        for entry in self._move(claim_id, ids, Place.AT_WORKER, Place.AT_WORKER, worker):
             entry.begun = begun
         return self.claims[claim_id]
 
@@ -129,7 +129,7 @@ class Ledger:
         ended = 0
         for item_id in ids:
             entry = claim.entries.get(item_id)
-            if entry is not None and entry.place is Place.HELD and entry.worker == worker:
+            if entry is not None and entry.place is Place.AT_WORKER and entry.worker == worker:
                 del claim.entries[item_id]
                 self.changed = self.changed or entry.given
                 ended += 1
@@ -152,9 +152,9 @@ class Ledger:
             self.changed = True
             self._drop_if_empty(claim)
 
-    def held_by(self, worker: int) -> list[tuple[Claim, list[Entry]]]:
+    def at_worker(self, worker: int) -> list[tuple[Claim, list[Entry]]]:
         """What the worker has in hand, claim by claim in batch order."""
-        return [(claim, held) for claim in self.claims.values() if (held := claim.held_by(worker))]
+        return [(claim, its) for claim in self.claims.values() if (its := claim.at_worker(worker))]
 
     def _move(
         self, claim_id: str, ids: Iterable[str], source: Place, target: Place, worker: int | None

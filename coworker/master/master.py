@@ -123,7 +123,7 @@ class Master:
         return any(site.dirty for site in self._all_sites())
 
     def _all_sites(self) -> list[Site]:
-        """The sites in force, then those that a reload tries or has removed."""
+        """The sites in force, then those that a reload tests or has removed."""
         tried = self._reload.sites.values() if self._reload else ()
         return [*{id(s): s for s in (*self.sites.values(), *tried, *self._leaving.values())}.values()]
 

@@ -13,7 +13,7 @@ from coworker.unix.proc import Process, is_another, is_running
 from coworker.unix.process_group import group_is_empty, signal_group
 
 INTERVAL = 0.02  # seconds between checks whether a killed process group is empty
-PATIENCE = 10.0  # seconds until a group that survives KILL is reported, and a stop or start waits no longer
+PATIENCE = 10.0  # seconds until a group that survives KILL is logged, and a stop or start waits no longer
 
 
 @dataclass(slots=True, eq=False)

@@ -142,7 +142,7 @@ class OldClaims:
             if items:
                 opened = dispatch.ledger.open(f"old.{number}", claim.queue, 0, items, (), claim.leases)
                 for part in claim.parts():
-                    settler.settle(opened, Place.HELD, part, recovered=True)
+                    settler.settle(opened, Place.AT_WORKER, part, recovered=True)
         for old in self.lost:
             until = old.until or max(old.since, min(now, old.since + patience))
             settler.lose(old.queue, old.since, until, old.cause, recovered=True)

@@ -1,4 +1,4 @@
-"""New settings after HUP: canaries try them at each site before they are in force (process rule 8).
+"""New settings after HUP: canaries test them at each site before they are in force (process rule 8).
 
 When all have said hello `Master` puts the settings in force, and the next decisions roll the other children.
 """

@@ -220,8 +220,8 @@ class LifeReports:
             self.staff.on_canary(record, report.message)
         elif not told_to_go:
             wait = min(report.retry_after, LONGEST_WAIT)
-            begun = record.started_at
-            self.health.boot_failed(report.message, now, begun=begun, retry_after=wait)
+            started = record.started_at
+            self.health.boot_failed(report.message, now, started=started, retry_after=wait)
         return True
 
     def _site_state(self, record: WorkerRecord, report: m.SiteState, now: float) -> bool:
@@ -255,7 +255,7 @@ class LifeReports:
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.work.done:
             # Control boots, but is of no use: back off all the same.
-            self.health.boot_failed(report.message, now, begun=record.started_at)
+            self.health.boot_failed(report.message, now, started=record.started_at)
         return True
 
     def _note(self, record: WorkerRecord, report: m.Note, _now: float) -> bool:

@@ -44,7 +44,7 @@ class Roster:
         return [record for record in self._records.values() if record.role is role]
 
     def workers(self) -> list[WorkerRecord]:
-        """The workers, without canaries, which only try new settings."""
+        """The workers, without canaries, which only test new settings."""
         return [record for record in self.of(Role.WORKER) if not record.life.canary]
 
     def control(self) -> WorkerRecord | None:
@@ -106,7 +106,7 @@ class Roster:
         record.life.max_age = min(record.life.max_age or inf, max_age)
 
     def enlist_canaries(self, generation: int) -> None:
-        """Make the canaries workers, the first of this generation: what they tried is in force."""
+        """Make the canaries workers, the first of this generation: what they tested is in force."""
         for record in self._records.values():
             if record.life.canary:
                 record.life.canary = False

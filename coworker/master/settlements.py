@@ -11,16 +11,16 @@ from coworker.master.ledger import Claim
 from coworker.model import QueueInfo, Unsettled
 from coworker.policy.backoff import delay
 
-RETRY_BASE, RETRY_CAP = 0.5, 5.0  # seconds between tries when the site answers with an error
-ENOUGH_TRIES = 3  # after so many nothing waits for a settlement any more
-WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between looks at what may still run where we cannot see it
+RETRY_BASE, RETRY_CAP = 0.5, 5.0  # seconds between attempts when the site answers with an error
+ENOUGH_TIMES = 3  # after so many nothing waits for a settlement any more
+WATCH_BASE, WATCH_CAP = 1.0, 30.0  # seconds between checks of what may still run where we cannot see it
 
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
     """Something that control must end. `asked`: the control that was asked and has not answered."""
 
-    tries: int = 0
+    attempts: int = 0
     not_before: float = 0.0  # monotonic seconds
     asked: int | None = None
     recovered: bool = False  # a former daemon left it
@@ -78,7 +78,7 @@ class Settlements:
 
     def recovering(self) -> bool:
         """Whether something that a former daemon left must still be settled, unless the site refuses that."""
-        return any(entry.recovered and entry.tries < ENOUGH_TRIES for entry in self.pending.values())
+        return any(entry.recovered and entry.attempts < ENOUGH_TIMES for entry in self.pending.values())
 
     def due(self, now: float) -> list[tuple[int, Settlement | LostClaim]]:
         """Those that may be asked now. Each is sent once to one control, until that answers or is gone."""
@@ -99,9 +99,9 @@ class Settlements:
         """Note that the site answered with an error; control is asked again later."""
         entry = self.pending.get(ref)
         if entry is not None:
-            entry.tries += 1
+            entry.attempts += 1
             entry.asked = None
-            entry.not_before = now + delay(entry.tries, rng, base=RETRY_BASE, cap=RETRY_CAP)
+            entry.not_before = now + delay(entry.attempts, rng, base=RETRY_BASE, cap=RETRY_CAP)
         return entry
 
     def watch(self, ref: int, ids: list[str], now: float, rng: Random) -> None:
@@ -109,9 +109,9 @@ class Settlements:
         entry = self.pending[ref]
         if isinstance(entry, Settlement):
             entry.part = entry.part._replace(sent=ids, unsent=[])
-        entry.tries += 1
+        entry.attempts += 1
         entry.asked = None
-        entry.not_before = now + delay(entry.tries, rng, base=WATCH_BASE, cap=WATCH_CAP)
+        entry.not_before = now + delay(entry.attempts, rng, base=WATCH_BASE, cap=WATCH_CAP)
 
     def close(self, ref: int) -> Settlement | LostClaim | None:
         """Drop what is settled, or cannot be."""

@@ -58,7 +58,7 @@ class Settler:
         self._ledger.changed = True
 
     def remember(self, queue: str, ids: Iterable[str], now: float) -> None:
-        """Remember items whose rows may be left, and look as if they were still leased to us."""
+        """Remember items whose rows may be left, and seem to be still leased to us."""
         self._ended.update(((queue, item_id), now) for item_id in ids)
         if len(self._ended) > MANY:
             self._ended = {key: at for key, at in self._ended.items() if at > now - REMEMBERED}
@@ -121,7 +121,7 @@ class Settler:
         unknown = [item_id for item_id, fate, _ in report.fates if fate == Fate.UNKNOWN.value]
         over = [item_id for item_id, fate, _ in report.fates if fate != Fate.UNKNOWN.value]
         for item_id, fate, text in report.fates:
-            if fate != Fate.UNKNOWN.value or not entry.tries:
+            if fate != Fate.UNKNOWN.value or not entry.attempts:
                 self._log.event(
                     "warning", "settled", queue=queue, item=item_id, fate=fate, cause=entry.cause,
                     detail=text or None,
@@ -137,7 +137,7 @@ class Settler:
             self.settlements.close(report.ref)
 
     def _count_crashes(self, entry: Settlement, report: Settled, queue: str) -> None:
-        """Count the workers that each item brought down, and report those not called again (rule 15)."""
+        """Count the workers that each item brought down, and log those not called again (rule 15)."""
         fates = {item_id: fate for item_id, fate, _ in report.fates}
         part, may_be = entry.part, suspects(entry.part, entry.queue)
         spared = next((each for each in may_be if fates.get(each) == Fate.GIVEN_BACK.value), None)
@@ -164,7 +164,7 @@ class Settler:
             return
         fields = {"queue": entry.queue.name, "items": ",".join(entry.ids) or None, "reason": report.message}
         if not report.final:
-            self._log.event("warning" if entry.tries == 1 else "debug", "settle_failed", **fields)
+            self._log.event("warning" if entry.attempts == 1 else "debug", "settle_failed", **fields)
             return
         self.settlements.close(report.ref)
         if isinstance(entry, Settlement):
@@ -174,7 +174,7 @@ class Settler:
             "error", "left_leased", **fields, lease_seconds=entry.queue.lease_time, cause=entry.cause
         )
 
-    def report_open(self) -> None:
+    def log_open(self) -> None:
         """Log what could not be settled in time: the next start will settle it."""
         what = "the next start settles it, if that comes before its lease ends"
         for claim in self._ledger.claims.values():
@@ -225,7 +225,7 @@ def _might_take(claiming: Iterable[Assignment], lost: LostClaim) -> bool:
 
 def _only_ours(claim: Claim) -> list[Item]:
     """The items of a claim that no child's journal names any more, or perhaps not yet."""
-    return [e.item for e in claim.entries.values() if e.given or e.place is not Place.HELD]
+    return [e.item for e in claim.entries.values() if e.given or e.place is not Place.AT_WORKER]
 
 
 def _leases(claim: Claim) -> list[Lease]:

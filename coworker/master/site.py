@@ -69,7 +69,7 @@ class Site:
         self.settings = settings
         self.effects = effects
         self.phase = MasterPhase.RUNNING
-        self.dirty = True  # something happened that `decide` must look at
+        self.dirty = True  # something happened that `decide` must deal with
         self.on_trial = on_trial
         self.roster = Roster(log)
         self.pipe_groups = PipeGroups()
@@ -126,7 +126,7 @@ class Site:
         self.happened(again=True)
 
     def _time_is_up(self, record: WorkerRecord, now: float) -> None:
-        """Deal with a child that is late, or that control is to look after now."""
+        """Deal with a child that is late, or whose batch control is to inspect now."""
         if not self.deadlines.not_yet(record, now):
             self.watchdog.next_rung(record, now)
             self.dispatch.queues.looks.lost(record.id, now)
@@ -171,9 +171,9 @@ class Site:
         return self.winding_up.over and len(self.roster) == 0 and not self.pipe_groups.groups
 
     def forget(self) -> None:
-        """Save and report what is open, which stays in the journal, and wake for this empty site no more."""
+        """Save and log what is open, which stays in the journal, and wake for this empty site no more."""
         self.dispatch.settler.save(self.checkpoint)
-        self.dispatch.settler.report_open()
+        self.dispatch.settler.log_open()
         for kind in ("site", "look"):
             self.effects.timers.cancel((kind, self))
 

@@ -37,10 +37,10 @@ class SiteHealth:
         """Whether boots have failed so often that nothing is claimed (process rule 7)."""
         return self.breaker.is_open
 
-    def boot_failed(self, message: str, now: float, *, begun: float, retry_after: float = 0.0) -> None:
-        """Back off after a boot, `begun` then, that failed. `retry_after`: seconds that the site asks for."""
+    def boot_failed(self, message: str, now: float, *, started: float, retry_after: float = 0.0) -> None:
+        """Back off after a boot, `started` then, failed. `retry_after`: seconds that the site asks for."""
         before = self.breaker
-        self.breaker = before.failed(now, message, self._rng, begun=begun)
+        self.breaker = before.failed(now, message, self._rng, started=started)
         if retry_after:
             later = max(self.breaker.next_boot_at, now + retry_after)
             self.breaker = replace(self.breaker, next_boot_at=later)
@@ -84,7 +84,7 @@ class SiteHealth:
         outdated = site_health.is_stale(seen) and self._rolled_for != state.database
         if outdated:
             self._rolled_for = state.database or ""
-            self._renewing(f"the database is of version {state.database}, the code that runs of {state.code}")
+            self._outdated(f"the database is of version {state.database}, the code that runs of {state.code}")
         self._tell(before, now)
         if self.settings.watch_code and state.digest:
             self._compare(state, now)
@@ -118,9 +118,9 @@ class SiteHealth:
             return False
         digest, what, _ = self._new
         self._digest, self._new = digest, None
-        self._renewing(f"code changed: {what}" if what else "code changed")
+        self._outdated(f"code changed: {what}" if what else "code changed")
         return True
 
-    def _renewing(self, why: str) -> None:
+    def _outdated(self, why: str) -> None:
         what = "all workers are replaced, one after the other"
         self._log.event("notice", "renewing", reason=why, what=what)

@@ -124,7 +124,7 @@ class Staff:
             try:
                 self.boot(role, self.settings, now, boot_domain=domain)
             except OSError as error:
-                self.health.boot_failed(f"cannot fork: {error.strerror}", now, begun=now)
+                self.health.boot_failed(f"cannot fork: {error.strerror}", now, started=now)
                 break
 
     def boot(
@@ -222,7 +222,7 @@ class Staff:
         self.watchdog.forget(record)
         if was is S.BOOTING and not record.life.canary:
             message = f"the child ended while it booted ({status})"
-            self.health.boot_failed(message, now, begun=record.started_at)
+            self.health.boot_failed(message, now, started=record.started_at)
 
     def next_at(self, now: float) -> float:
         """When something changes by itself: an age or an idle time is reached, or a boot is due."""

@@ -11,7 +11,7 @@ Action = Callable[[float], object]  # it is given the time, in monotonic seconds
 class Timers:
     """Actions by key, at monotonic seconds. Setting one is cheap, for it happens twice in each batch.
 
-    `next_at` is a lower bound: when a timer was moved back, the loop may wake once for nothing.
+    `next_at` may be early: when a timer was moved back, the loop may wake once for nothing.
     """
 
     def __init__(self) -> None:

@@ -35,9 +35,9 @@ class Breaker:
     def is_open(self) -> bool:
         return self.open_since is not None
 
-    def failed(self, now: float, reason: str, rng: Random, *, begun: float) -> Breaker:
-        """The breaker after a boot that was `begun` then has failed now."""
-        if begun < self.failed_at:
+    def failed(self, now: float, reason: str, rng: Random, *, started: float) -> Breaker:
+        """The breaker after a boot that was `started` then has failed now."""
+        if started < self.failed_at:
             return replace(self, reason=reason)
         failures = self.failures + 1
         since = self.open_since

@@ -73,9 +73,9 @@ def crowded(records: Iterable[WorkerRecord], limit: int) -> frozenset[Identity]:
 
 
 def hint(last: Identity | None, waited: float, full: Collection[Identity]) -> Identity | None:
-    """The identity that a queue's next items probably have: its `last` ones'; None: any worker may try.
+    """The identity that a queue's next items probably have: its `last` ones'; None: any worker may have it.
 
-    Behind items of a contact at its limit (`full`) there may be those of others: in the end any may try.
+    Behind items of a contact at its limit (`full`) there may be those of others: in the end any may have it.
     """
     return None if last in full and waited >= STARVING else last
 

@@ -8,7 +8,7 @@ from coworker.policy.scheduling import QueueState
 
 SHARE = 0.02  # of the time, at most, is spent on looks
 EMPTY_PATIENCE = 2  # orders in a row that found nothing before a queue counts as paused
-EMPTY_DELAY = 1.0  # seconds between tries at such a queue
+EMPTY_DELAY = 1.0  # seconds between claims from such a queue
 
 
 def interval(look_seconds: float, poll_interval: float, poll_interval_max: float) -> float:

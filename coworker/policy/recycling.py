@@ -1,4 +1,4 @@
-"""When a worker has served long enough, or holds too much memory. Limits get jitter (process rule 4)."""
+"""When a worker has served long enough, or takes too much memory. Limits get jitter (process rule 4)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class MemoryVerdict(str, Enum):
     KILL = "kill"
 
 
-def judge_memory(held: int, *, max_memory: int, hard_memory: int) -> MemoryVerdict:
-    """What to do with a worker whose pipe holds so much; all in MiB, and a limit of 0 is no limit."""
-    if hard_memory and held > hard_memory:
+def judge_memory(used: int, *, max_memory: int, hard_memory: int) -> MemoryVerdict:
+    """What to do with a worker whose pipe takes so much; all in MiB, and a limit of 0 is no limit."""
+    if hard_memory and used > hard_memory:
         return MemoryVerdict.KILL
-    return MemoryVerdict.RETIRE if max_memory and held > max_memory else MemoryVerdict.KEEP
+    return MemoryVerdict.RETIRE if max_memory and used > max_memory else MemoryVerdict.KEEP

@@ -2,11 +2,11 @@
 
 Fates of an item:
  finished      the row is gone: the task ended, with an outcome that nobody heard
- left          CiviCRM settled it already, or somebody else has it: it is not ours any more
+ left          CiviCRM dealt with it already, or somebody else has it: it is not ours any more
  given_back    never begun, or ended by us at a stop: its try is restored, it may be claimed again
  try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
  try_counted   begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
- unknown       begun where nobody can see whether it still runs: to be looked at again (rule 9)
+ unknown       begun where nobody can see whether it still runs: it is watched (rule 9)
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _ours(rows: list[RowSeen], claim: OpenClaim) -> frozenset[str]:
     """The rows that are still under this claim's lease.
 
     A claim leases all its rows to one moment (contract A5). So a row that might show this lease, but ends
-    later, has been freed for a retry and claimed by somebody else. This does not hold for renewals.
+    later, has been freed for a retry and claimed by somebody else. This is not so for renewals.
     """
     first, *renewed = claim.leases
     claimed = [row for row in rows if under_our_lease(row, [first], claim.queue.lease_time)]

@@ -43,5 +43,5 @@ def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
 
 
 def is_stale(seen: Observed) -> bool:
-    """Whether the process that looked was booted before an upgrade: the database is newer than its code."""
+    """Whether the process that saw this was booted before an upgrade: the database is newer than its code."""
     return bool(seen.code and seen.database and age_key(seen.database) > age_key(seen.code))

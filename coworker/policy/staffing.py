@@ -62,7 +62,7 @@ def plan(wanted: Wanted, members: list[Member]) -> Plan:
     if not wanted.overlap:
         missing = wanted.count - len(staying)
     booting = sum(m.state is WorkerState.BOOTING for m in staying)
-    # A child that retires still holds its memory; without overlap it also holds its place.
+    # A child that retires still has its memory; without overlap it also has its place.
     leaving = len(members) - len(present) + len(going)
     room = wanted.count + (wanted.boot_budget if wanted.overlap else 0) - len(staying) - leaving
     boot = min(missing, wanted.boot_budget - booting, room) if wanted.may_boot else 0
@@ -95,8 +95,8 @@ def _retire_surplus(wanted: Wanted, fresh: list[Member]) -> list[tuple[int, Reti
     surplus = len(fresh) - wanted.count
     if surplus <= 0:
         return []
-    order = sorted(fresh, key=_dispensable)
-    return [(m.id, wanted.surplus_reason) for m in order[:surplus]]
+    ranked = sorted(fresh, key=_dispensable)
+    return [(m.id, wanted.surplus_reason) for m in ranked[:surplus]]
 
 
 def _dispensable(member: Member) -> tuple[int, float]:

@@ -21,7 +21,7 @@ from coworker.unix.process_group import group_is_empty, signal_group
 _RESTORED_BY_SUBPROCESS = {signal.SIGPIPE, signal.SIGXFSZ}
 
 _KILL_WAIT = 5.0  # seconds: a process in an uninterruptible system call outlives its KILL
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds between looks whether it has ended
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds between checks whether it has ended
 
 
 class Command:
@@ -66,7 +66,7 @@ class Command:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
             self.reaped = True
-            self._process.returncode = 0  # so that subprocess does not look for it
+            self._process.returncode = 0  # so that subprocess does not wait for it
             return True
         if pid:
             self.reaped = True
@@ -115,7 +115,7 @@ class Command:
 
 
 def _wait_until(condition: Callable[[], bool], drainer: Poller, seconds: float) -> bool:
-    # Not every system has a descriptor that tells the end of a process: look again, ever more seldom.
+    # Not every system has a descriptor that tells the end of a process: check again, ever more seldom.
     deadline = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE
     while not condition():

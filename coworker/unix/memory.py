@@ -1,4 +1,4 @@
-"""How much memory a process and its children hold, and whether the kernel killed somebody for it."""
+"""How much memory a process and its children take, and whether the kernel killed somebody for it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def prepare_directory(path: Path, setting: str, mode: int = 0o750) -> list[Path]
 
 
 class LockFile:
-    """A file that is locked for this process and holds its pid.
+    """A file that is locked for this process and contains its pid.
 
     Raises SetupError when another daemon has it (with its pid), or when it cannot be written.
     """
@@ -66,10 +66,10 @@ class LockFile:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
+            owner = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._fd)
             raise SetupError(
-                f"another coworker (pid {holder}) already uses {self.path.parent}; "
+                f"another coworker (pid {owner}) already uses {self.path.parent}; "
                 "stop it first, or give this one its own run_dir and state_dir"
             ) from None
 

@@ -53,7 +53,7 @@ class Poller:
         """Poll once and run the callbacks of what is ready; return whether anything was.
 
         None waits for ever, 0 or less does not wait. Never returns before `seconds` for rounding.
-        What a callback raises passes through; the descriptors not served then are reported next time.
+        What a callback raises passes through; the descriptors not served then are served next time.
         """
         if seconds is None:
             ready = self._poll.poll()
@@ -62,7 +62,7 @@ class Poller:
         else:
             ready = self._poll.poll(math.ceil(min(seconds * 1000, _LONGEST)))
         for fd, events in ready:
-            # An earlier callback of this round may have unregistered it: look it up now.
+            # An earlier callback of this round may have unregistered it: find it now.
             if events & _READABLE and (callback := self._readers.get(fd)) is not None:
                 callback()
             if events & _WRITABLE and (callback := self._writers.get(fd)) is not None:

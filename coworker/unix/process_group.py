@@ -35,7 +35,7 @@ def _only_zombies(group: int) -> bool:
     """Whether /proc shows members of the group and all of them dead. Without a Linux /proc: False."""
     try:
         states = [state for state, member_of in _processes() if member_of == group]
-    except OSError:  # no descriptor is free to look: nothing is proved
+    except OSError:  # no descriptor is free to read it: nothing is proved
         return False
     # Nothing visible proves nothing: /proc may hide the processes of others (hidepid).
     return bool(states) and all(state in "ZX" for state in states)

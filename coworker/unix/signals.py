@@ -23,7 +23,7 @@ class SignalInbox:
         self._writer.setblocking(False)
         for number in numbers:
             signal.signal(number, self._note)
-        # A full pipe already wakes the loop: nothing to warn about.
+        # A full socket already wakes the loop: nothing to warn about.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ class SignalInbox:
 
 @contextlib.contextmanager
 def blocked(numbers: Iterable[int]) -> Iterator[None]:
-    """Hold these signals back, as around a fork, where the child must not run the parent's handlers."""
+    """Block these signals, as around a fork, where the child must not run the parent's handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, set(numbers))
     try:
         yield

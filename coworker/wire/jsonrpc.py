@@ -18,7 +18,7 @@ _EXCERPT = 200  # characters of an odd answer that an error message shows
 def request(method: str, params: Any, ident: int) -> bytes:
     """Encode one call as one line of ASCII, without its newline. `params` must be a list or a dict.
 
-    Raises ValueError or TypeError for what JSON cannot hold.
+    Raises ValueError or TypeError for what JSON cannot express.
     """
     return _encode({"jsonrpc": "2.0", "method": method, "params": params, "id": ident}).encode("ascii")
 
@@ -49,7 +49,7 @@ def parse_answer(line: bytes, ident: int) -> Any:
 
 
 def parse_batch(line: bytes, idents: Sequence[int]) -> list[Any | CallError]:
-    """Return what the answer to a batch holds for each id, in the order of `idents`: a result or a CallError.
+    """Return what the answer to a batch says for each id, in the order of `idents`: a result or a CallError.
 
     Raises EmptyAnswerError and ProtocolError as `parse_answer` does: these spoil the whole batch.
     """
@@ -63,7 +63,7 @@ def parse_batch(line: bytes, idents: Sequence[int]) -> list[Any | CallError]:
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that a line holds; None for anything else."""
+    """Return the JSON object in a line; None for anything else."""
     if not line.lstrip().startswith(b"{"):
         return None  # without the cost of an attempt: there may be a megabyte of such lines
     try:

@@ -79,7 +79,7 @@ class Tail:
 class AnswerFramer:
     """What tells a pipe's answers from what tasks print: an answer is `prefix`, bytes, newline (contract A1).
 
-    Everything before a prefix is noise, whatever it looks like; its last `noise_limit` bytes are kept.
+    Everything before a prefix is noise, whatever it is; its last `noise_limit` bytes are kept.
     With an empty prefix (until `set_prefix`) every line is an answer.
     """
 
@@ -90,14 +90,14 @@ class AnswerFramer:
         self._max_answer = max_answer
         self._noise = Tail(noise_limit)
         self._inside = False  # after a prefix, before its newline
-        self._pieces: list[bytes] = []  # of the answer begun
+        self._pieces: list[bytes] = []  # of the unfinished answer
         self._size = 0
         self._carry = b""  # what may be the first part of a prefix
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what was read and return the answers that it completes.
 
-        Raises ProtocolError for an answer above `max_answer` bytes; what was held of it becomes noise.
+        Raises ProtocolError for an answer above `max_answer` bytes; what was kept of it becomes noise.
         """
         if self._carry:
             data = self._carry + data
@@ -110,22 +110,22 @@ class AnswerFramer:
                 continue
             newline = data.find(b"\n", position)
             if newline < 0:
-                self._hold(data[position:])
+                self._keep(data[position:])
                 break
-            self._hold(data[position:newline])
+            self._keep(data[position:newline])
             answers.append(self._release())
             position = newline + 1
         return answers
 
     def set_prefix(self, prefix: bytes) -> None:
-        """Expect `prefix` from now on, also in the line begun."""
-        begun = self._release() if self._inside else self._carry
+        """Expect `prefix` from now on, also in the unfinished line."""
+        rest = self._release() if self._inside else self._carry
         self._carry = b""
         self._prefix = prefix
-        self.feed(begun)  # a begun line has no newline, so no answer can come of it
+        self.feed(rest)  # an unfinished line has no newline, so no answer can come of it
 
     def end_of_file(self) -> None:
-        """Count what was begun and will never be whole as noise."""
+        """Count what will never be whole as noise."""
         if self._inside:
             self._noise.add(self._release())
         self._noise.add(self._carry)
@@ -161,7 +161,7 @@ class AnswerFramer:
             start += 1
         return len(data)
 
-    def _hold(self, piece: bytes) -> None:
+    def _keep(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > self._max_answer:
@@ -169,9 +169,9 @@ class AnswerFramer:
             raise ProtocolError(f"an answer is longer than {self._max_answer} bytes")
 
     def _release(self) -> bytes:
-        """Leave the answer begun, and return it."""
-        begun = b"".join(self._pieces)
+        """Leave the unfinished answer, and return it."""
+        answer = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
         self._inside = False
-        return begun
+        return answer

@@ -116,7 +116,7 @@ def test_what_the_site_prints_while_it_boots_goes_to_stderr(tmp_path):
     assert "Undefined variable" in stderr
 
 
-def test_no_site_tells_where_it_looked(tmp_path):
+def test_no_site_tells_where_it_searched(tmp_path):
     need("php")
     status, lines, stderr = minipipe(tmp_path)
     assert (status, lines) == (12, [])

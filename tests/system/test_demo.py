@@ -234,12 +234,12 @@ def execute(home, statement):
 
 def test_a_task_that_vanishes_makes_it_fail(here):
     deed = partial(execute, here, "DELETE FROM civicrm_queue_item WHERE id = 2")
-    report = play(40, 2, Saboteur(deed))
-    assert not report.passed
-    assert (report.total.tally.lost, report.total.tally.run_twice) == (1, 0)
-    assert "lost: 1 (fast 2)" in report.problems
-    assert report.directory is not None
-    assert report.directory.is_dir()
+    summary = play(40, 2, Saboteur(deed))
+    assert not summary.passed
+    assert (summary.total.tally.lost, summary.total.tally.run_twice) == (1, 0)
+    assert "lost: 1 (fast 2)" in summary.problems
+    assert summary.directory is not None
+    assert summary.directory.is_dir()
 
 
 def test_a_task_that_is_run_twice_makes_it_fail(here):
@@ -249,9 +249,9 @@ def test_a_task_that_is_run_twice_makes_it_fail(here):
     )
     slow = {"QUEUES": (QueuePlan("slow", "", 100, "nap", (2.0,)),)}
     with mock.patch.multiple("coworker.demo.play", **slow):
-        report = play(1, 2, Saboteur(deed, when=lambda progress: any(here.glob("*/tasks.log"))))
-    assert not report.passed
-    assert report.total.tally.run_twice == 1
+        summary = play(1, 2, Saboteur(deed, when=lambda progress: any(here.glob("*/tasks.log"))))
+    assert not summary.passed
+    assert summary.total.tally.run_twice == 1
 
 
 def test_a_daemon_that_hangs_makes_it_fail(here, monkeypatch):

@@ -158,7 +158,7 @@ def test_what_waits_for_a_full_contact_is_not_claimed_again_and_again(site, daem
     wait_until(lambda: site.started() == [held], "one runs")
     waiting = site.push("b", "empty", times=3, run_as=100)
     others = site.push("b", "empty", times=1)
-    running.event("settled", fate="given_back")  # handed on, and nobody may take it
+    running.event("settled", fate="given_back")  # handed off, and nobody may take it
     site.push("a", "empty", times=30)
     running.event("task_done", count=30, queue="a")
     assert len(running.events("settled")) <= 8

@@ -9,7 +9,7 @@ from support.evidence import run_once
 from support.processes import alive
 from support.tables import settings, site_table
 
-LIMITS = {"max_memory": 90, "hard_memory": 160}  # MiB; a pipe of the Python site holds about 30
+LIMITS = {"max_memory": 90, "hard_memory": 160}  # MiB; a pipe of the Python site takes about 30
 
 
 def test_a_pipe_that_grew_is_replaced_after_its_batch_and_its_task_ends_well(site, daemon, gate):

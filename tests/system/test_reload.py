@@ -170,7 +170,7 @@ def test_a_refused_file_changes_nothing_and_its_repair_is_taken(site, daemon):
     cases = {
         "syntax": (good + "\n[logs\n", "expected ']'"),
         "unknown key": (good.replace("count", "cuont"), 'did you mean "count"?'),
-        "out of bounds": (good.replace("count = 2", "count = 0"), "out of bounds"),
+        "out of range": (good.replace("count = 2", "count = 0"), "out of range"),
         "no site": ("", "no site"),
         "not UTF-8": (b"\xff", "UTF-8"),
     }

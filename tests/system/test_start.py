@@ -38,9 +38,9 @@ BAD_FILES = {
         f"{SITE}[workers]\nmax_request = 1\n",
         'c.toml:6: workers.max_request: unknown setting, did you mean "max_requests"?',
     ),
-    "a value out of bounds": (
+    "a value out of range": (
         f"{SITE}[workers]\ncount = 0\n",
-        "c.toml:6: workers.count: 0 is out of bounds, it must be 1 to 1000",
+        "c.toml:6: workers.count: 0 is out of range, it must be 1 to 1000",
     ),
     "two sites of one name": (
         SITE + SITE,

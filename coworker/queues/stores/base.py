@@ -1,4 +1,4 @@
-"""What a queue store can do: it keeps items and hands them out atomically. The rules of queues are not here.
+"""What a queue store can do: it keeps items and gives them atomically. The rules of queues are not here.
 
 Times are seconds since the epoch, ids are integers. Every method raises StoreError when the store cannot be
 used, and leaves nothing half done: one method, one transaction.
@@ -42,7 +42,7 @@ class NewItem(NamedTuple):
 
 
 class StoredItem(NamedTuple):
-    """An item as a claim or a fetch hands it out. `data` is its JSON text; `run_count` counts this claim."""
+    """An item as a claim or a fetch gives it. `data` is its JSON text; `run_count` counts this claim."""
 
     id: int
     data: str | None
@@ -58,7 +58,7 @@ class Statistics(NamedTuple):
 
 
 class Abilities(NamedTuple):
-    """What a store may be unable to do: to count the items of a queue, and to hand them out in order."""
+    """What a store may be unable to do: to count the items of a queue, and to give them in order."""
 
     statistics: bool = True
     order: bool = True
@@ -125,7 +125,7 @@ class QueueStore(ABC):
 
     @abstractmethod
     def relinquish(self, queue: str, ids: Sequence[int], release_time: int | None) -> None:
-        """Give items back that were not attempted: end their leases and take the tries back."""
+        """Give items back that were not begun: end their leases and restore their tries."""
 
     @abstractmethod
     def statistics(self, queue: str) -> Statistics:

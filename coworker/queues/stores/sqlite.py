@@ -168,6 +168,6 @@ class SqliteStore(QueueStore):
     def reset(self, queue: str) -> int:
         return self.file.change("DELETE FROM civicrm_queue_item WHERE queue_name = ?", [queue]).rowcount
 
-    def many_expired(self, queue: str, bound: int) -> bool:
-        """Whether so many items were free before `bound` that reading in order is quicker than sorting."""
-        return bool(self.file.rows(_EXPIRED, [queue, bound]))
+    def many_expired(self, queue: str, until: int) -> bool:
+        """Whether so many items were free before `until` that reading in order is quicker than sorting."""
+        return bool(self.file.rows(_EXPIRED, [queue, until]))

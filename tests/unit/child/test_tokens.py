@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from coworker.child import tokens
-from coworker.child.tokens import LIFETIME, PATIENCE, PAUSE, RENEWED_AFTER, Tokens, issue
+from coworker.child.tokens import LIFETIME, PATIENCE, PAUSE, STALE_AFTER, Tokens, issue
 from coworker.errors import CallError
 from coworker.ipc import messages as m
 
@@ -44,10 +44,10 @@ def test_one_is_good_for_some_time_and_then_another_is_asked_for(world):
     world.answers = [good("one"), good("two")]
     assert world.tokens.of(100) == "one"
     got_at = world.now
-    world.now = got_at + RENEWED_AFTER - 0.1
+    world.now = got_at + STALE_AFTER - 0.1
     assert world.tokens.of(100) == "one"
     assert len(world.asked) == 1
-    world.now = got_at + RENEWED_AFTER
+    world.now = got_at + STALE_AFTER
     assert world.tokens.of(100) == "two"
     assert world.now < got_at + LIFETIME
 

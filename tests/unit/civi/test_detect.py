@@ -181,7 +181,7 @@ def test_the_ssh_that_is_built(tmp_path):
     assert "ControlMaster" not in ssh_command(tmp_path, run_dir="/" + "x" * 100)
 
 
-def test_a_directory_on_another_host_is_not_looked_for_here(tmp_path):
+def test_a_directory_on_another_host_is_not_sought_here(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text("[sites.a]\nssh = 'web1'\ncwd = '/no/such/directory/here'\n")
     (site,) = launch.complete(load(file, (), {}, euid=1000), {}).sites

@@ -103,6 +103,6 @@ def test_a_store_that_is_not_a_database_is_a_mistake_in_the_settings(monkeypatch
 
     broker = Broker()
     monkeypatch.setattr(site_store, "open_store", lambda url, **_: broker)
-    with pytest.raises(ConfigError, match="can hold queues, but not a site"):
+    with pytest.raises(ConfigError, match="can keep queues, but not a site"):
         open_site("amqp://localhost")
     assert broker.closed

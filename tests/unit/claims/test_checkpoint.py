@@ -25,9 +25,9 @@ def checkpoint(tmp_path):
 def test_what_only_the_master_knows_survives(checkpoint):
     ledger, settler, book, path = checkpoint
     claim = ledger.open("7.1", QUEUE, 7, ITEMS, ["1"], [LEASE])
-    ledger.hand("7.1", ["2"], 7)
+    ledger.hand_off("7.1", ["2"], 7)
     part = Unsettled(["1"], [], "SIGKILL", stopped_by_us=True, delay=60)
-    settler.settle(claim, Place.HELD, part)
+    settler.settle(claim, Place.AT_WORKER, part)
     settler.lose(QUEUE, 3.0, 4.0, "died")
     settler.crash_counts.count("q", "9")
     settler.save(book)
@@ -43,7 +43,7 @@ def test_what_only_the_master_knows_survives(checkpoint):
 def test_its_file_is_gone_when_there_is_nothing_to_keep(checkpoint):
     ledger, settler, book, path = checkpoint
     ledger.open("7.1", QUEUE, 7, ITEMS[:1], (), [LEASE])
-    ledger.hand("7.1", ["1"], 7)
+    ledger.hand_off("7.1", ["1"], 7)
     settler.save(book)
     assert path.exists()
     ledger.settle("7.1", ["1"], Place.HANDED)

@@ -78,7 +78,7 @@ def test_a_file_of_an_unknown_version_is_set_aside_and_named(path):
 def test_the_files_of_the_version_before_are_read(checkpoint):
     ledger, settler, book, path = checkpoint
     claim = ledger.open("7.1", QUEUE, 7, ITEMS[:1], ["1"], [LEASE])
-    settler.settle(claim, Place.HELD, Unsettled(["1"], [], "SIGTERM", stopped_by_us=True, delay=60))
+    settler.settle(claim, Place.AT_WORKER, Unsettled(["1"], [], "SIGTERM", stopped_by_us=True, delay=60))
     settler.save(book)
     mark, _, head = json.loads(path.read_text())
     old = {"sent": [1], "unsent": [], "ours": 1, "delay": "60", "blameless": 0, "out_of_sight": True}

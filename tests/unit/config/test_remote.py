@@ -2,7 +2,7 @@
 
 import pytest
 
-from coworker.config.remote import looks_remote
+from coworker.config.remote import seems_remote
 from coworker.config.settings import SiteSettings
 
 REMOTE = [
@@ -49,12 +49,12 @@ LOCAL = [
 
 @pytest.mark.parametrize("command", REMOTE)
 def test_remote(command):
-    assert looks_remote(command)
+    assert seems_remote(command)
 
 
 @pytest.mark.parametrize("command", LOCAL)
 def test_local(command):
-    assert not looks_remote(command)
+    assert not seems_remote(command)
 
 
 def test_what_was_said_beats_the_guess():

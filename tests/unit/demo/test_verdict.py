@@ -2,9 +2,9 @@
 
 import pytest
 
-from coworker.demo.journal import FAILED, OK, START, JournalEntry
+from coworker.demo.diary import FAILED, OK, START, DiaryEntry
 from coworker.demo.plan import QUEUES, Expected, choose_max_requests, share_out
-from coworker.demo.report import make_report, percentile
+from coworker.demo.summary import make_summary, percentile
 from coworker.demo.verdict import Facts, judge
 
 EXPECTED = {
@@ -15,7 +15,7 @@ EXPECTED = {
     "5": Expected("linear"),
     "6": Expected("linear"),
 }
-REPORTED = {
+LOGGED = {
     "1": ["ok"],
     "2": ["retry", "retry", "ok"],
     "3": ["retry", "delete"],
@@ -29,11 +29,11 @@ def call(item, end=OK, run_count=1, contact=None, pid=7):
     """The two lines of one call; `end` None: it never came to its end."""
     queue = EXPECTED[item].queue if item in EXPECTED else "fast"
     whats = [START] if end is None else [START, end]
-    return [JournalEntry(what, item, queue, contact, pid, run_count, 0.0) for what in whats]
+    return [DiaryEntry(what, item, queue, contact, pid, run_count, 0.0) for what in whats]
 
 
 def good():
-    """A journal by item in which all is as it should be."""
+    """A diary by item in which all is as it should be."""
     return {
         "1": call("1"),
         "2": call("2", FAILED) + call("2", FAILED, 2) + call("2", OK, 3),
@@ -44,9 +44,9 @@ def good():
     }
 
 
-def verdict(journal, *, left=(), reported=REPORTED):
-    entries = [entry for each in journal.values() for entry in each]
-    return judge(Facts(EXPECTED, entries, set(left), reported, {"linear"}))
+def verdict(diary, *, left=(), logged=LOGGED):
+    entries = [entry for each in diary.values() for entry in each]
+    return judge(Facts(EXPECTED, entries, set(left), logged, {"linear"}))
 
 
 def totals(found):
@@ -131,12 +131,12 @@ def test_a_task_that_nobody_made():
 
 
 def test_what_the_daemon_says_is_compared():
-    found = verdict(good(), reported=REPORTED | {"1": [], "3": ["delete", "delete"]})
-    assert found.problems == ["reported by the daemon otherwise than made to end: 2 (fast 1, failing 3)"]
+    found = verdict(good(), logged=LOGGED | {"1": [], "3": ["delete", "delete"]})
+    assert found.problems == ["logged by the daemon otherwise than made to end: 2 (fast 1, failing 3)"]
 
 
 def test_a_retry_may_be_reported_before_the_try_before_it():
-    assert verdict(good(), reported=REPORTED | {"3": ["delete", "retry"]}).problems == []
+    assert verdict(good(), logged=LOGGED | {"3": ["delete", "retry"]}).problems == []
 
 
 def test_a_linear_queue_out_of_order():
@@ -181,16 +181,16 @@ def test_percentiles_are_by_nearest_rank():
 
 def test_the_report_says_what_was_found():
     entries = [
-        JournalEntry(START, "1", "fast", None, 7, 1, 100.5),
-        JournalEntry(OK, "1", "fast", None, 7, 1, 101.0),
+        DiaryEntry(START, "1", "fast", None, 7, 1, 100.5),
+        DiaryEntry(OK, "1", "fast", None, 7, 1, 101.0),
     ]
     expected = {"1": Expected("fast"), "2": Expected("fast")}
     found = judge(Facts(expected, entries, frozenset(), {"1": ["ok"]}))
-    report = make_report(
+    summary = make_summary(
         found, entries, names=["fast", "slow"], enqueued={"fast": 99.0, "slow": 99.0}, started=100.0,
         workers=4, recycled=3,
     )  # fmt: skip
-    shown = report.to_json()
+    shown = summary.to_json()
     assert not shown["passed"]
     assert (shown["tasks"], shown["ok"], shown["lost"], shown["run_twice"]) == (2, 1, 1, 0)
     assert (shown["seconds"], shown["recycled"], shown["tasks_per_second"]) == (1.0, 3, 1.0)

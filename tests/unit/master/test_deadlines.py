@@ -147,7 +147,7 @@ def test_an_answer_about_a_claim_that_is_over_changes_nothing():
 
 def test_what_was_handed_on_keeps_its_lease_too():
     bench = Bench(count=2, lease_time=40)
-    bench.ledger.hand("1.1", ["2"], 1)
+    bench.ledger.hand_off("1.1", ["2"], 1)
     (order,) = bench.due(30.0)
     assert order.ids == ["1", "2"]
 

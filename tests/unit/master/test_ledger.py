@@ -21,7 +21,7 @@ def ledger():
 
 
 def begun(ledger, worker):
-    return {e.item.id: e.begun for _, held in ledger.held_by(worker) for e in held}
+    return {e.item.id: e.begun for _, entries in ledger.at_worker(worker) for e in entries}
 
 
 def test_items_of_the_bound_identity_are_begun_with_the_claim(ledger):
@@ -39,7 +39,7 @@ def test_an_unbound_workers_items_are_begun_when_it_says_so():
 def test_a_claim_is_closed_when_its_last_item_ended(ledger):
     assert ledger.end("1.1", ["a", "c"], 1) == 2
     assert list(ledger.claims["1.1"].entries) == ["b"]
-    ledger.hand("1.1", ["b"], 1)
+    ledger.hand_off("1.1", ["b"], 1)
     ledger.give("1.1", ["b"], 2)
     assert begun(ledger, 2) == {"b": False}
     assert ledger.end("1.1", ["b"], 2) == 1
@@ -57,9 +57,9 @@ def test_an_outcome_counts_once_and_only_from_the_worker_that_holds_the_item(led
     "move",
     [
         lambda ledger: ledger.open("1.1", QUEUE, 1, [], (), [Lease(0.0)]),
-        lambda ledger: ledger.hand("1.1", ["b"], 2),
-        lambda ledger: ledger.hand("1.1", ["x"], 1),
-        lambda ledger: ledger.hand("9.9", ["a"], 1),
+        lambda ledger: ledger.hand_off("1.1", ["b"], 2),
+        lambda ledger: ledger.hand_off("1.1", ["x"], 1),
+        lambda ledger: ledger.hand_off("9.9", ["a"], 1),
         lambda ledger: ledger.give("1.1", ["a"], 2),
         lambda ledger: ledger.begin("1.1", ["a"], 2),
         lambda ledger: ledger.settle("1.1", ["a"], Place.HANDED),
@@ -96,33 +96,33 @@ class Life(RuleBasedStateMachine):
             [str(n) for n in range(size)],
             [Lease(0.0)],
         )
-        self.places |= {(claim, str(n)): (Place.HELD, worker) for n in range(size)}
+        self.places |= {(claim, str(n)): (Place.AT_WORKER, worker) for n in range(size)}
 
     @rule(data=st.data())
     def done(self, data):
-        if key := self.some(data, Place.HELD):
+        if key := self.some(data, Place.AT_WORKER):
             assert self.ledger.end(key[0], [key[1]], self.places[key][1]) == 1
             del self.places[key]
 
     @rule(data=st.data())
     def handed(self, data):
-        if key := self.some(data, Place.HELD):
-            self.ledger.hand(key[0], [key[1]], self.places[key][1])
+        if key := self.some(data, Place.AT_WORKER):
+            self.ledger.hand_off(key[0], [key[1]], self.places[key][1])
             self.places[key] = (Place.HANDED, None)
 
     @rule(data=st.data(), worker=st.integers(1, 3))
     def given(self, data, worker):
         if key := self.some(data, Place.HANDED):
             self.ledger.give(key[0], [key[1]], worker)
-            self.places[key] = (Place.HELD, worker)
+            self.places[key] = (Place.AT_WORKER, worker)
 
     @rule(worker=st.integers(1, 3))
     def lost(self, worker):
-        for claim, held in self.ledger.held_by(worker):
-            ids = [entry.item.id for entry in held]
-            self.ledger.settle(claim.id, ids, Place.HELD)
+        for claim, entries in self.ledger.at_worker(worker):
+            ids = [entry.item.id for entry in entries]
+            self.ledger.settle(claim.id, ids, Place.AT_WORKER)
             for item in ids:
-                assert self.places[claim.id, item] == (Place.HELD, worker)
+                assert self.places[claim.id, item] == (Place.AT_WORKER, worker)
                 self.places[claim.id, item] = (Place.SETTLING, None)
 
     @rule(data=st.data())
@@ -133,13 +133,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data(), worker=st.integers(1, 3))
     def a_stranger_cannot_end_an_item(self, data, worker):
-        if (key := self.some(data, Place.HELD)) and self.places[key][1] != worker:
+        if (key := self.some(data, Place.AT_WORKER)) and self.places[key][1] != worker:
             assert self.ledger.end(key[0], [key[1]], worker) == 0
 
     @invariant()
     def nothing_is_forgotten(self):
         known = {
-            (claim.id, item): (entry.place, entry.worker if entry.place is Place.HELD else None)
+            (claim.id, item): (entry.place, entry.worker if entry.place is Place.AT_WORKER else None)
             for claim in self.ledger.claims.values()
             for item, entry in claim.entries.items()
         }

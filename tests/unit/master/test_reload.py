@@ -42,7 +42,7 @@ class World:
     def down(self, *names):
         for name in names:
             for now in (2.0, 3.0, 4.0):
-                self.sites[name].health.boot_failed("no PHP", now, begun=now)
+                self.sites[name].health.boot_failed("no PHP", now, started=now)
 
     def reload(self, sites=None, **changes):
         """A reload of the same sites with other settings, begun at 5.0."""

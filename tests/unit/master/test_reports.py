@@ -106,7 +106,7 @@ def test_a_claim_is_known_from_when_it_is_sent_until_it_is_answered_or_was_not_s
     world.say(m.Claiming("q", 2.2), world.claimed("7"))
     assert world.worker.work.claiming is None
     assert world.worker.work.claims == 1
-    assert (world.entry().place, world.entry().begun) == (Place.HELD, True)
+    assert (world.entry().place, world.entry().begun) == (Place.AT_WORKER, True)
 
 
 def test_what_a_worker_claims_is_timed_and_what_control_fetches_is_not(world):
@@ -234,7 +234,7 @@ def booting(world):
 
 def test_who_says_hello_is_ready_and_the_site_is_up_again(world):
     for begun in (2.1, 2.2, 2.3):
-        world.site.health.boot_failed("no PHP", begun, begun=begun)
+        world.site.health.boot_failed("no PHP", begun, started=begun)
     assert world.site.health.is_down
     newcomer = booting(world)
     assert world.say(m.Ready("6.13.3", 0.7, domain=3), who=newcomer)
@@ -260,7 +260,7 @@ def test_control_says_whether_rows_can_be_looked_at_and_given_back(world):
 def test_a_canary_that_is_ready_proves_nothing_of_the_settings_in_force(world):
     heard = []
     world.site.staff.on_canary = lambda record, error: heard.append((record.id, error))
-    world.site.health.boot_failed("no PHP", 2.1, begun=2.1)
+    world.site.health.boot_failed("no PHP", 2.1, started=2.1)
     first, second = (
         world.site.staff.boot(Role.WORKER, world.site.settings, world.now, canary=True) for _ in range(2)
     )

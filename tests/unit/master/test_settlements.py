@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from coworker.master.ledger import Ledger
-from coworker.master.settlements import ENOUGH_TRIES, RETRY_CAP, WATCH_CAP, LostClaim, Settlement, Settlements
+from coworker.master.settlements import ENOUGH_TIMES, RETRY_CAP, WATCH_CAP, LostClaim, Settlement, Settlements
 from coworker.model import Item, Lease, QueueInfo, Unsettled
 
 QUEUE = QueueInfo("q")
@@ -62,7 +62,7 @@ def test_a_site_that_refuses_is_asked_again_after_some_seconds_at_most(book):
 def test_nobody_waits_for_ever_for_what_a_former_daemon_left(book):
     assert not book.recovering()
     book.pending[2].recovered = True
-    for _ in range(ENOUGH_TRIES):
+    for _ in range(ENOUGH_TIMES):
         assert book.recovering()
         book.failed(2, 10.0, Random(1))
     assert not book.recovering()

@@ -264,7 +264,7 @@ class Life(RuleBasedStateMachine):
         waiting = {item_id for group in self.site.dispatch.handoff.groups for item_id in group.ids}
         assert waiting == {item_id for item_id, entry in entries if entry.place is Place.HANDED}
         if not self.site.pipe_groups.groups:
-            holders = {entry.worker for _, entry in entries if entry.place is Place.HELD}
+            holders = {entry.worker for _, entry in entries if entry.place is Place.AT_WORKER}
             assert all(self.site.roster.get(worker) is not None for worker in holders)
 
 

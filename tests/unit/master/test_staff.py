@@ -142,7 +142,7 @@ def test_a_child_that_ends_while_it_boots_is_a_failed_boot_and_one_that_was_told
 
 def test_a_canary_holds_up_no_boot_of_a_site_that_tries_one_at_a_time(bench):
     crew = bench(count=1)
-    crew.health.boot_failed("no PHP", 1.0, begun=1.0)
+    crew.health.boot_failed("no PHP", 1.0, started=1.0)
     now = crew.health.breaker.next_boot_at
     crew.staff.boot(Role.WORKER, crew.staff.settings, now, canary=True)
     crew.reconcile(now)
@@ -317,7 +317,7 @@ def test_the_next_moment_is_an_age_an_idle_time_or_a_boot(bench):
     crew.reconcile(12.0)
     assert crew.staff.target == 1
     assert crew.staff.next_at(12.0) == oldest, "who stays may be idle"
-    crew.health.boot_failed("no PHP", 13.0, begun=12.0)
+    crew.health.boot_failed("no PHP", 13.0, started=12.0)
     assert crew.staff.next_at(13.0) == crew.health.breaker.next_boot_at
 
 

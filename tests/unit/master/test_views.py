@@ -24,7 +24,7 @@ def test_a_site_that_is_worked(world):
 def test_a_site_that_is_down_says_since_when_and_why(world):
     _, site, _ = world
     for now in (10.0, 20.0, 30.0):
-        site.health.boot_failed("no PHP", now, begun=now)
+        site.health.boot_failed("no PHP", now, started=now)
     status = views.status(site)
     assert (status.down_since, status.down_reason) == (30.0, "no PHP")
     site.health.boot_succeeded(40.0)
@@ -53,7 +53,7 @@ def test_children_queues_and_claims(world):
     assert [state.info.name for state in view.queues] == ["q"]
     assert view.queues[0].handed == 1
     held, handed = view.claims
-    assert (held.claim, held.place, held.worker, held.items) == ("2.1", Place.HELD, worker.id, ("7",))
+    assert (held.claim, held.place, held.worker, held.items) == ("2.1", Place.AT_WORKER, worker.id, ("7",))
     assert (handed.place, handed.items) == (Place.HANDED, ("8",))
     assert held.lease_until == 2.0 + 3600
 

@@ -26,7 +26,7 @@ def test_choose_prefers_who_knows_the_queue_then_the_identity_then_an_unbound_on
     assert matching.choose(every, "q", None) is knows
     assert matching.choose(every, "q", A) is same
     assert matching.choose([other, unbound, knows], "q", A) is unbound
-    assert matching.choose([other], "q", A) is None, "it would only claim to hand on"
+    assert matching.choose([other], "q", A) is None, "it would only claim to hand off"
     assert matching.choose([other], "q", None) is other
     assert matching.choose([], "q", A) is None
 

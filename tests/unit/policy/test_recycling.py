@@ -41,7 +41,7 @@ def test_expired(given, now, expected):
 
 
 @pytest.mark.parametrize(
-    ("held", "limits", "verdict"),
+    ("used", "limits", "verdict"),
     [
         (100, (100, 200), MemoryVerdict.KEEP),
         (101, (100, 200), MemoryVerdict.RETIRE),
@@ -52,5 +52,5 @@ def test_expired(given, now, expected):
         (9999, (100, 0), MemoryVerdict.RETIRE),
     ],
 )
-def test_how_much_memory_is_too_much(held, limits, verdict):
-    assert judge_memory(held, max_memory=limits[0], hard_memory=limits[1]) is verdict
+def test_how_much_memory_is_too_much(used, limits, verdict):
+    assert judge_memory(used, max_memory=limits[0], hard_memory=limits[1]) is verdict

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from coworker.demo.journal import START, JournalEntry
+from coworker.demo.diary import START, DiaryEntry
 from coworker.demo.verdict import DemoVerdict, Tally
 
 MIN_SPAN = 0.1  # seconds; a rate over less says nothing
@@ -30,7 +30,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Summary:
     """The numbers of one run. `seconds`: from the start of the daemon to the end of the last task."""
 
     lines: list[Line]
@@ -61,17 +61,17 @@ class Report:
         }
 
 
-def make_report(
+def make_summary(
     verdict: DemoVerdict,
-    entries: Sequence[JournalEntry],
+    entries: Sequence[DiaryEntry],
     *,
     names: Sequence[str],
     enqueued: Mapping[str, float],
     started: float,
     workers: int,
     recycled: int,
-) -> Report:
-    """Make the report. `names`: queues in order; `enqueued` and `started` as `JournalEntry.at`."""
+) -> Summary:
+    """Make the summary. `names`: queues in order; `enqueued` and `started` as `DiaryEntry.at`."""
     waits = _find_waits(entries, enqueued)
     lines = []
     for name in names:
@@ -82,7 +82,7 @@ def make_report(
     total = Tally(*(sum(column) for column in zip(*(_counts(line.tally) for line in lines), strict=True)))
     seconds = max((entry.at for entry in entries), default=started) - started
     everything = [wait for each in waits.values() for wait in each]
-    return Report(
+    return Summary(
         lines, _line("all", total, seconds, everything), seconds, workers, recycled, list(verdict.problems)
     )
 
@@ -93,7 +93,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
-def _find_waits(entries: Sequence[JournalEntry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
+def _find_waits(entries: Sequence[DiaryEntry], enqueued: Mapping[str, float]) -> dict[str, list[float]]:
     waits: defaultdict[str, list[float]] = defaultdict(list)
     seen = set()
     for entry in entries:

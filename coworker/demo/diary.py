@@ -18,8 +18,8 @@ START, OK, FAILED = "start", "ok", "failed"
 _NOBODY = "system"
 
 
-class JournalEntry(NamedTuple):
-    """One line of the journal. `what` is START, OK or FAILED; `at` is in seconds of the monotonic clock."""
+class DiaryEntry(NamedTuple):
+    """One line of the diary. `what` is START, OK or FAILED; `at` is in seconds of the monotonic clock."""
 
     what: str
     item: str
@@ -42,7 +42,7 @@ def _open(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
-def read(path: Path) -> list[JournalEntry]:
+def read(path: Path) -> list[DiaryEntry]:
     """Return every whole line, in the order of writing. Without a file nothing ran."""
     try:
         text = path.read_text()
@@ -51,7 +51,7 @@ def read(path: Path) -> list[JournalEntry]:
     return [_parse(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _parse(line: str) -> JournalEntry:
+def _parse(line: str) -> DiaryEntry:
     what, item, queue, who, pid, run_count, at = line.split()
     contact = None if who == _NOBODY else int(who)
-    return JournalEntry(what, item, queue, contact, int(pid), int(run_count), float(at))
+    return DiaryEntry(what, item, queue, contact, int(pid), int(run_count), float(at))
