@@ -8,8 +8,7 @@ from contextlib import suppress
 import psutil
 from support.daemon import wait_until
 
-from chaos.judge import Kill
-from chaos.world import lock
+from chaos.world import hide, lock
 
 WEIGHTS = {
     "kill_pipe": 6,
@@ -24,7 +23,9 @@ WEIGHTS = {
     "stop": 2,
     "stop_fast": 1,
     "second": 3,
+    "pause": 1,
     "site_locked": 1,
+    "site_cut": 2,
     "site_down": 1,
 }
 BAD = [b"[workers\n", b"[workers]\ncount = 'x'\n", b"[sites.other]\npipe = 'exit 3'\n", b""]
@@ -47,10 +48,8 @@ class Faults:
         name = self.rng.choices(list(self.weights), list(self.weights.values()))[0]
         self.counts[name] += 1
         self.note(name)
-        begin = time.time()
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
             getattr(self, name)()
-        self.world.kills.append(Kill(begin, time.time()))
 
     def note(self, name, what=""):
         self.log.append((time.time(), name, what))
@@ -137,6 +136,19 @@ class Faults:
             self.second_one.kill_all()
             self.second_left, self.second_one = self.second_one, None
             self.second()  # its claims end by its own restart
+
+    def pause(self):
+        """All of it stands still, as in a virtual machine that sleeps."""
+        tree = [psutil.Process(self.main.pid), *self.main.tree()]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in tree:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            if number == signal.SIGSTOP:
+                time.sleep(self.rng.uniform(0.5, 4.0))
+
+    def site_cut(self):
+        hide(self.world.site, self.rng.uniform(0.1, 1.0))
 
     def site_locked(self):
         lock(self.world.site.store, self.rng.uniform(0.5, 2.0))

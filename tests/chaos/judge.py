@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,6 @@ class Story:
     kind: str
     attempts: list[Attempt] = field(default_factory=list)
     gone: bool = False
-    cut_off: int = 0  # tries that count: a kill came between the claim and the first word of the task
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Between `begin` and `end` something was killed, frozen or locked."""
-
-    begin: float
-    end: float
 
 
 @dataclass(frozen=True)
@@ -75,32 +65,6 @@ def read_log(lines):
     return dict(found)
 
 
-IN_FLIGHT = 0.3  # seconds at most from a claim, or the end of the item before, to the first word of a task
-
-
-def cut_off(audit, attempts, kills, ends=()):
-    """How many claims of an item were paid for with a try though its task never said a word.
-
-    `audit` are the (time, event, tries, release_time) of its row, `ends` the times at which items of its
-    queue ended. Only kills right after the claim may do that, or right after an item before it in its batch
-    ended: whether a task that was sent has begun is not to be seen from outside.
-    """
-    claims = [
-        (at, tries)
-        for (_, _, before, _), (at, event, tries, _) in pairwise([(0, "", 0, None), *audit])
-        if event == "update" and tries == before + 1
-    ]
-    found = 0
-    for (at, tries), (until, following) in pairwise([*claims, (float("inf"), None)]):
-        spoke = any(at - 0.05 <= attempt.start < until for attempt in attempts)
-        counted = following is None or following > tries
-        turns = [at, *(end for end in ends if at < end < until)]  # when it may have been sent, or begun
-        near = any(kill.begin - IN_FLIGHT <= turn <= kill.end for kill in kills for turn in turns)
-        if not spoke and counted and near:
-            found += 1
-    return found
-
-
 def last_of_their_pipes(stories):
     """{(item, index)} of attempts that were their pipe's last: it may have been killed in them."""
     last = {}
@@ -126,7 +90,7 @@ def _judge(story, policy, stops, last):
     if not story.gone:
         yield "stuck", "its row is still there"
         return
-    if not attempts and not story.cut_off:
+    if not attempts:
         yield "lost", "deleted, and never begun"
         return
     excused = sum(_given_back(attempt, stops) for attempt in attempts)
@@ -143,7 +107,7 @@ def _judge(story, policy, stops, last):
         interrupted = any((story.id, index) in last for index, _ in enumerate(attempts))
         if interrupted and policy.crash_limit:
             enough = min(enough, policy.crash_limit)
-        if len(attempts) + story.cut_off < enough:
+        if len(attempts) < enough:
             yield "burnt", f"begun {len(attempts)} times, though its queue allows {enough}"
 
 

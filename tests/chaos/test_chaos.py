@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.judge import Attempt, Kill, Policy, Stop, Story, cut_off, judge, read_log
+from chaos.judge import Attempt, Policy, Stop, Story, judge, read_log
 from chaos.run import explain, run
 
 POLICY = {"q": Policy(retry_limit=1), "once": Policy()}
@@ -27,7 +27,7 @@ BESIDE = Story("8", "q", "nap", [Attempt(1, "d", 3.0, 4.0)], gone=True)  # pipe 
         pytest.param([story(CUT, AGAIN)], [], id="killed, and run again as its queue allows"),
         pytest.param([story(ENDED, gone=False)], ["stuck"], id="its row is left"),
         pytest.param([story()], ["lost"], id="deleted unrun"),
-        pytest.param([story(queue="once", cut_off=1)], [], id="killed before it said a word"),
+        pytest.param([story(queue="once")], ["lost"], id="deleted, though it never said a word"),
         pytest.param([story(CUT, AGAIN, queue="once")], ["doubled"], id="its queue allows no retry"),
         pytest.param([story(ENDED, AGAIN), BESIDE], ["doubled"], id="it had ended, in a pipe that lived"),
         pytest.param(
@@ -52,17 +52,6 @@ def test_what_a_stop_ended_is_given_back():
     assert words(twice, stops=[Stop("d", 1.5, 2.0)]) == []
     assert words(twice, stops=[Stop("other", 1.5, 2.0)]) == ["doubled"]
     assert words(twice, stops=[Stop("d", 0.1, 0.9)]) == ["doubled"]
-
-
-def test_a_try_without_a_word_is_excused_by_a_kill_right_after_the_claim_or_the_item_before_only():
-    claim, settled = (10.0, "update", 1, 30), (11.0, "update", 1, 11)
-    assert cut_off([claim, settled], [], [Kill(10.1, 10.2)]) == 1
-    assert cut_off([claim, settled], [], [Kill(11.0, 11.2)]) == 0
-    assert cut_off([claim, settled], [Attempt(1, "d", 10.01)], [Kill(10.1, 10.2)]) == 0
-    assert cut_off([claim, settled], [], [Kill(10.6, 10.7)], ends=[10.5]) == 1
-    assert cut_off([claim, settled], [], [Kill(10.6, 10.7)], ends=[9.0]) == 0
-    given_back = [claim, (11.0, "update", 0, None), (12.0, "update", 1, 32)]
-    assert cut_off(given_back, [Attempt(1, "d", 12.01, 13.0)], [Kill(10.1, 10.2)]) == 0
 
 
 def test_the_log_is_read_by_pipes():

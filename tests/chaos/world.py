@@ -3,7 +3,6 @@
 import random
 import sqlite3
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import psutil
@@ -13,7 +12,7 @@ from support.processes import alive
 from support.site import Site
 from support.tables import site_table, table
 
-from chaos.judge import Policy, Stop, Story, cut_off, read_log
+from chaos.judge import Policy, Stop, Story, read_log
 
 LEASE = 20  # seconds; what is left leased ends this soon
 WORKERS = {
@@ -60,7 +59,6 @@ class World:
     php: bool = False  # a PHP site behind MINIPIPE in place of the Python site
     stories: dict = field(default_factory=dict)
     stops: list = field(default_factory=list)
-    kills: list = field(default_factory=list)
     starts: int = 0
 
     def __post_init__(self):
@@ -105,9 +103,7 @@ class World:
             return
         limit = QUEUES["abort"][1]["retry_limit"]
         for item, (tries, _) in self.site.rows("abort").items():
-            begun = any(words[1] == item for words in self.site.written() if words[0] == "start")
-            # Never begun, it may have been cut off right before: the judge will tell. It blocks the queue.
-            if tries > limit + (0 if begun else 3) and not self._leased(item):
+            if tries > limit and not self._leased(item):
                 self.site.execute("DELETE FROM civicrm_queue_item WHERE id = ?", int(item))
         self.site.execute("UPDATE civicrm_queue SET status = 'active' WHERE name = 'abort'")
 
@@ -158,12 +154,8 @@ class World:
         left = self.site.rows()
         for item, attempts in read_log(lines).items():
             self.stories[item].attempts = attempts
-        ends = defaultdict(list)  # queue → when items of it ended
-        for story in self.stories.values():
-            ends[story.queue] += [attempt.end for attempt in story.attempts if attempt.end is not None]
         for item, story in self.stories.items():
             story.gone = item not in left
-            story.cut_off = cut_off(self.audit(item), story.attempts, self.kills, ends[story.queue])
         limit = WORKERS["crash_limit"]
         policies = {name: Policy(s.get("retry_limit", 0), limit) for name, (_, s) in QUEUES.items()}
         return list(self.stories.values()), policies, self.stops
@@ -203,6 +195,13 @@ class ChaosDaemon(Daemon):
         """What it left in its state_dir."""
         folder = self.folder / "state"
         return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) if folder.exists() else []
+
+
+def hide(site, seconds):
+    """The database fails every statement meanwhile, as when its server is restarted."""
+    site.execute("ALTER TABLE civicrm_queue_item RENAME TO hidden")
+    time.sleep(seconds)
+    site.execute("ALTER TABLE hidden RENAME TO civicrm_queue_item")
 
 
 def lock(store, seconds):

@@ -137,8 +137,6 @@ class TaskHandler {
       if ($item->data->run($this->context($item)) === false) {
         throw new CRM_Core_Exception('Queue task returned false');
       }
-      Store::rows('DELETE FROM civicrm_queue_item WHERE id = ?', [$item->id]);
-      return 'ok';
     }
     catch (Throwable $error) {
       if ($error instanceof Error && self::before('6.2')) {
@@ -146,6 +144,8 @@ class TaskHandler {
       }
       return $this->failed($item, $error, $retries + 1 > $item->run_count ? 'retry' : $this->queue['error']);
     }
+    Store::rows('DELETE FROM civicrm_queue_item WHERE id = ?', [$item->id]);
+    return 'ok';
   }
 
   public function context($item) {

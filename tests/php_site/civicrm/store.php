@@ -43,6 +43,15 @@ class Store {
   }
 
   private static function query($sql, $values, $mode) {
+    try {
+      return self::answer($sql, $values, $mode);
+    }
+    catch (Exception $error) {
+      throw new CRM_Core_Exception('DB Error: ' . $error->getMessage());
+    }
+  }
+
+  private static function answer($sql, $values, $mode) {
     $statement = self::$db->prepare($sql);
     foreach (array_values($values) as $place => $value) {
       $statement->bindValue($place + 1, $value);
