@@ -76,6 +76,7 @@ class Control(Body):
                 adapter.close()
 
     def _look(self, order: m.Look) -> None:
+        self.looker.browser_runs.trust(order.known)
         try:
             found, seconds = self.looker.look(order.skip)
         except CallError as error:

@@ -19,6 +19,7 @@ from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import watcher
+from coworker.civi.launch import settings_are_fresh
 from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
@@ -148,7 +149,7 @@ def _boot(
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
         adapter = adapter_of(birth.site, poller)
-        probe = _probe(birth.site, client, welcome.version)
+        probe = _probe(birth.site, client, welcome.version, imports=looker.features.user_jobs)
         body = Control(*common, looker, claimer, probe, adapter)
         gives_back = body.gives_back
         title.say("")
@@ -170,10 +171,11 @@ def _boot(
     return body
 
 
-def _probe(site: SiteSettings, client: SiteClient, version: str) -> SiteProbe:
+def _probe(site: SiteSettings, client: SiteClient, version: str, *, imports: bool) -> SiteProbe:
     local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not seems_remote(site.pipe)
     digest = watcher(site.cwd) if local else None
-    probe = SiteProbe(client, version, digest, masked=client.masks_errors)
+    fresh = settings_are_fresh(site)
+    probe = SiteProbe(client, version, digest, masked=client.masks_errors, imports=imports, fresh=fresh)
     probe.read_settings()
     return probe
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from coworker.civi.browser_runs import SETTING, is_on
 from coworker.civi.connection import SiteClient
 from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
@@ -19,25 +20,29 @@ MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail th
 class SiteProbe:
     """The state of the site. `digest`, for local files, gives (digest, what changed since control booted).
 
-    `masked`: the version is the database's own, as over HTTP, where nobody sees the code's.
+    `masked`: the version is the database's own, as over HTTP, where nobody sees the code's. `imports`: the
+    site has imports. `fresh`: it answers with the settings of now, not with those of its boot.
     """
 
     client: SiteClient
     version: str
     digest: Callable[[], tuple[str, str]] | None
     masked: bool
+    imports: bool
+    fresh: bool
     _next_at: float = 0.0
     _last: SiteState | None = None
     _environment: str | None = None
     _maintenance: bool | None = None
+    _background: bool | None = None
 
     def seconds(self) -> float:
         """The seconds until the state of the site is to be read again."""
         return max(0.0, self._next_at - time.monotonic())
 
     def read_settings(self) -> None:
-        """Read the settings, once: each process caches them, and never sees others than those of its boot."""
-        known = ["environment"]
+        """Read the settings: but for some, each process answers with those of its boot, for ever."""
+        known = ["environment", *([SETTING] if self.imports else [])]
         if version_key(self.version) >= MAINTENANCE_SINCE:
             known.append("core_maintenance_mode")
         try:
@@ -48,13 +53,18 @@ class SiteProbe:
             return  # they cannot be seen, so they delay nothing
         self._environment = values.get("environment") or None
         self._maintenance = _is_on(values.get("core_maintenance_mode"))
+        self._background = bool(_is_on(values.get(SETTING))) if self.imports else None
 
     def observe(self) -> SiteState | None:
         """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
         self._next_at = time.monotonic() + PROBE_EVERY
+        if self.fresh and self._last is not None:
+            self.read_settings()
         digest, what = self.digest() if self.digest is not None else ("", "")
         code = None if self.masked else self.version
-        now = SiteState(self._environment, self._maintenance, code, self._database(), digest, what)
+        now = SiteState(
+            self._environment, self._maintenance, code, self._database(), digest, what, self._background
+        )
         if now == self._last:
             return None
         self._last = now
@@ -70,4 +80,4 @@ class SiteProbe:
 
 def _is_on(value: object) -> bool | None:
     """Whether a setting is on. `inherit` is off: it leaves it to the CMS, which nobody asks here."""
-    return None if value is None else str(value) in ("1", "True")
+    return None if value is None else is_on(value)

@@ -47,26 +47,32 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SiteFeatures:
-    """What this CiviCRM can do beyond 5.51 (contract A3). `agent`: Queue has that field."""
+    """What this CiviCRM can do beyond 5.51 (contract A3). `agent`: Queue has that field.
+
+    `user_jobs`: it has imports, which a browser may run. The Python site has none.
+    """
 
     queue_item: bool
     agent: bool
+    user_jobs: bool = True
 
 
 def probe(client: Api) -> SiteFeatures:
     """Find out what the site can do."""
     if client.masks_errors and client.welcome is not None:  # what does not exist is refused like all else
         return SiteFeatures(queue_item=version_key(client.welcome.version) >= QUEUE_ITEM_SINCE, agent=False)
-    fields, items = client.api4_batch(
+    fields, items, jobs = client.api4_batch(
         [
             ("Queue", "getFields", {"select": ["name"]}),
             ("QueueItem", "get", {"select": ["id"], "limit": 1}),
+            ("UserJob", "get", {"select": ["id"], "limit": 1}),
         ]
     )
     if isinstance(items, CallError) and not does_not_exist(str(items)):
         raise items
     names = [field["name"] for field in rows_or_raise(fields)]
-    return SiteFeatures(queue_item=not isinstance(items, CallError), agent="agent" in names)
+    has_jobs = not isinstance(jobs, CallError) or not does_not_exist(str(jobs))
+    return SiteFeatures(not isinstance(items, CallError), agent="agent" in names, user_jobs=has_jobs)
 
 
 def active_queues(client: Api, features: SiteFeatures | None = None) -> dict[str, QueueInfo]:

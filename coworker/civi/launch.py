@@ -52,6 +52,14 @@ def uses_adapter(command: str) -> bool:
     return _MINIPIPE.search(command) is not None
 
 
+def settings_are_fresh(site: SiteSettings) -> bool:
+    """Whether control is answered with the site's settings of now: over HTTP, and by MINIPIPE.
+
+    Any other process answers with the settings of its boot.
+    """
+    return site.channels[0] == "web" or (uses_adapter(site.pipe) and not seems_remote(site.pipe))
+
+
 def lines(found: Found, flags: str = FLAGS) -> dict[str, str]:
     """Return every shell line that starts a pipe of this site, by the program it needs (contract C)."""
     url = f" --url={shlex.quote(found.url)}" if found.url else ""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
+from coworker.civi.browser_runs import BrowserRuns
 from coworker.civi.features import (
     Api,
     ApiCall,
@@ -39,6 +40,7 @@ class Looker:
     def __init__(self, client: Api) -> None:
         self.failed: dict[str, str] = {}  # queue → why the last look at it failed
         self.with_rows: frozenset[str] | None = None  # the queues that had rows at the last look, if known
+        self.browser_runs = BrowserRuns(client)
         self._client = client
         self._features: SiteFeatures | None = None
         self._has_queue_run = True  # until it is found missing
@@ -64,6 +66,8 @@ class Looker:
         began = time.monotonic()
         self.failed.clear()
         found = self._look_at_rows(skip) if self.has_queue_item else self._ask_queues(skip)
+        if found and self.features.user_jobs:
+            found = self.browser_runs.without(found)
         return LookResult(found, time.monotonic() - began)
 
     def _look_at_rows(self, skip: Collection[str]) -> list[QueueInfo]:

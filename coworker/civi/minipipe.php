@@ -83,6 +83,7 @@ function coworker_main($arguments) {
   else {
     coworker_tell_failures($arguments['payload']);
     coworker_note_beginnings();
+    coworker_listen();
     Civi::pipe($arguments['flags']);
   }
 }
@@ -413,17 +414,17 @@ function coworker_note_beginnings() {
   }
   if (!coworker_note(sprintf('opened %.6F', hrtime(true) / 1e9))) {
     fwrite(STDERR, "MINIPIPE: $path cannot be written: what tasks begin is not noted\n");
+    unset($GLOBALS['coworker_begun']);
     return;
   }
   coworker_declare_task();
-  coworker_listen();
 }
 
 /** Whether the line was written. After one that was not written whole nothing is. */
 function coworker_note($line) {
   $whole = $GLOBALS['coworker_begun'] && @fwrite($GLOBALS['coworker_begun'], "$line\n") === strlen($line) + 1;
   if (!$whole) {
-    $GLOBALS['coworker_begun'] = null;
+    $GLOBALS['coworker_begun'] = false;
   }
   return $whole;
 }
@@ -439,17 +440,31 @@ function coworker_note_begun($id) {
 
 /** Also after each task: one that installs an extension may have made the dispatcher anew. */
 function coworker_listen() {
-  foreach (array('civi.api.prepare' => 'coworker_before_call', 'hook_civicrm_queueRun_task' => 'coworker_before_tasks') as $name => $listener) {
+  $listeners = array('civi.api.prepare' => 'coworker_before_call');
+  if (isset($GLOBALS['coworker_begun'])) {
+    $listeners['hook_civicrm_queueRun_task'] = 'coworker_before_tasks';
+  }
+  foreach ($listeners as $name => $listener) {
     if (Civi::dispatcher()->getListenerPriority($name, $listener) === null) {
       Civi::dispatcher()->addListener($name, $listener, 5000);  // before CiviCRM's handler, which has 0
     }
   }
 }
 
-/** Runners other than `task` have hooks of their own: the first batch for one makes us listen there, too. */
+/** CiviCRM answers with the settings of its boot; whoever asks us is to learn those of now. */
 function coworker_before_call($event) {
   $request = $event->getApiRequest();
-  if ($request['version'] != 4 || $request['entity'] !== 'Queue' || $request['action'] !== 'runItems') {
+  if ($request['version'] == 4 && $request['entity'] === 'Setting' && $request['action'] === 'get') {
+    coworker_try(function () { Civi::settings()->loadValues(); });
+  }
+  elseif ($request['version'] == 4 && $request['entity'] === 'Queue' && $request['action'] === 'runItems') {
+    coworker_listen_to_runner($request);
+  }
+}
+
+/** Runners other than `task` have hooks of their own: the first batch for one makes us listen there, too. */
+function coworker_listen_to_runner($request) {
+  if (!isset($GLOBALS['coworker_begun'])) {
     return;
   }
   $runner = coworker_try(function () use ($request) {

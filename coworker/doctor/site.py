@@ -165,7 +165,7 @@ def _check_features(site: SiteSettings, features: SiteFeatures, queues: dict[str
 
 
 def _check_state(site: SiteSettings, client: SiteClient, welcome: Welcome) -> Findings:
-    probe = SiteProbe(client, welcome.version, None, masked=client.masks_errors)
+    probe = SiteProbe(client, welcome.version, None, masked=client.masks_errors, imports=False, fresh=False)
     probe.read_settings()
     state = probe.observe()
     held = holds(Observed(*state[:4]), allow_non_production=site.allow_non_production) if state else []
@@ -180,7 +180,7 @@ def _check_state(site: SiteSettings, client: SiteClient, welcome: Welcome) -> Fi
     if _is_on(values.get("queue_paused")):
         yield doubtful("queue_paused", "is on: claims come back empty", "unset it to go on")
     if "enableBackgroundQueue" in values and not _is_on(values["enableBackgroundQueue"]):
-        text = "is off: imports still run in the browser"
+        text = "is off: imports run in the browser, and their queues are left alone"
         yield doubtful("enableBackgroundQueue", text, "turn it on in CiviCRM's settings")
 
 

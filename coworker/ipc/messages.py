@@ -18,10 +18,14 @@ from coworker.model import Lease, QueueInfo, Unsettled
 
 
 class Look(NamedTuple):
-    """Control: find the queues with work, but those in `skip`; say which `remembered` ones have no rows."""
+    """Control: find the queues with work, but those in `skip`; say which `remembered` ones have no rows.
+
+    `known`: queues that had work before this control came.
+    """
 
     skip: list[str]
     remembered: Sequence[str] = ()
+    known: Sequence[str] = ()
 
 
 class Work(NamedTuple):
@@ -183,6 +187,7 @@ class SiteState(NamedTuple):
     database: str | None
     digest: str  # changes with the files of the code
     what: str  # the first of them that changed since this control booted
+    background: bool | None = None  # whether imports run in the background; None: there are none
 
 
 class NotClaimed(NamedTuple):

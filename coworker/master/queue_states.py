@@ -16,6 +16,7 @@ from coworker.model import Identity, QueueInfo
 from coworker.policy import backoff, polling, scheduling
 from coworker.policy.scheduling import QueueState
 
+MOST_KNOWN = 1000  # queues whose names a new control is told
 LOOK_BASE, LOOK_CAP = 1.0, 30.0  # seconds between looks that the site refuses
 
 
@@ -65,6 +66,8 @@ class QueueStates:
         self.clock = 0.0
         self._states: dict[str, QueueState] = {}
         self._skipped: Collection[str] = ()
+        self._known: dict[str, None] = {}  # queues that had work, the newest last
+        self._told = 0  # the control that knows them
         self._log = log
         self._rng = rng
 
@@ -89,7 +92,9 @@ class QueueStates:
         self.looks.asked = control
         skip = polling.skip(self._states.values(), now, free, self.settings.poll_interval)
         self._skipped = frozenset(skip)
-        return Look(skip, list(remembered))
+        known = list(self._known) if control != self._told else []
+        self._told = control
+        return Look(skip, list(remembered), known)
 
     def work_found(self, report: WorkFound, now: float) -> None:
         """Note the queues that control saw with work; all others but those it was to skip have none."""
@@ -97,7 +102,11 @@ class QueueStates:
         pause = polling.interval(report.seconds, settings.poll_interval, settings.poll_limit)
         self.looks.answered(now + pause)
         for info in report.queues:
+            self._known.pop(info.name, None)
+            self._known[info.name] = None
             self._put(scheduling.found(self._state(info), info, self.clock))
+        for name in list(self._known)[:-MOST_KNOWN]:
+            del self._known[name]
         found = {info.name for info in report.queues}
         for name, state in list(self._states.items()):
             if name not in found and name not in self._skipped:

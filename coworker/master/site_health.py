@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import inf
 from random import Random
 
+from coworker.civi.launch import settings_are_fresh
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import SiteState
 from coworker.log import EventLog
@@ -30,6 +31,7 @@ class SiteHealth:
         self._rng = rng
         self._digest = ""  # of the code that the workers have
         self._new: tuple[str, str, float] | None = None  # other code: digest, what changed, and since when
+        self._background: bool | None = None  # whether imports run in the background
         self._rolled_for = ""  # the version of the database that the workers were replaced for
 
     @property
@@ -73,8 +75,9 @@ class SiteHealth:
     @property
     def fresh_every(self) -> float:
         """The seconds after which control is replaced, to see the site's settings afresh."""
-        passing = any(hold.passing for hold in self.holds)
-        return site_health.FRESH_WHILE_HELD if passing else site_health.FRESH_EVERY
+        if any(hold.passing for hold in self.holds):
+            return site_health.FRESH_WHILE_HELD
+        return site_health.FRESH_EVERY if settings_are_fresh(self.settings) else site_health.FRESH_ELSEWHERE
 
     def noticed(self, state: SiteState, now: float) -> bool:
         """Take what control saw. Whether all who booted before are to be replaced because of it."""
@@ -86,6 +89,7 @@ class SiteHealth:
             self._rolled_for = state.database or ""
             self._outdated(f"the database is of version {state.database}, the code that runs of {state.code}")
         self._tell(before, now)
+        self._tell_of_imports(state.background)
         if self.settings.watch_code and state.digest:
             self._compare(state, now)
         return outdated
@@ -99,6 +103,16 @@ class SiteHealth:
             self.held_since = now
         elif before and not self.holds:
             self._log.event("notice", "site_free", held_seconds=round(now - self.held_since, 1))
+
+    def _tell_of_imports(self, background: bool | None) -> None:
+        """Say once who runs imports, and again when that changes (contract D5)."""
+        if background is False and self._background is not False:
+            what = "their queues are left alone: a browser runs them"
+            why = "CiviCRM's setting enableBackgroundQueue is off"
+            self._log.event("notice", "imports_left_alone", reason=why, what=what)
+        elif background and self._background is False:
+            self._log.event("notice", "imports_taken", reason="enableBackgroundQueue is on")
+        self._background = background
 
     def _compare(self, state: SiteState, now: float) -> None:
         if not self._digest:

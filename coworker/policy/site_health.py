@@ -7,7 +7,8 @@ from typing import NamedTuple
 from coworker.version import age_key
 
 CODE_STABLE_AFTER = 10.0  # seconds for which code must have stayed as it is: a deployment takes its time
-FRESH_EVERY = 120.0  # seconds: settings are cached by each process, so control is replaced as often
+FRESH_EVERY = 120.0  # seconds after which control is replaced, whatever it may have missed
+FRESH_ELSEWHERE = 60.0  # the same where each process answers with the settings of its boot
 FRESH_WHILE_HELD = 15.0  # the same while a hold may end any moment
 
 

@@ -5,19 +5,20 @@ from coworker.errors import CallError
 NO_QUEUE_ITEM = CallError(
     "API (QueueItem, get) does not exist (or the extension it belongs to is not enabled)."
 )
+NO_USER_JOB = CallError("API (UserJob, get) does not exist (or the extension it belongs to is not enabled).")
 NO_QUEUE_RUN = CallError("Api Queue run version 4 does not exist.")
 LOST = CallError("DB Error: no database selected")
 NOW = "2026-11-21 18:37:27"
 
 
 class Site:
-    """Answers from a table of functions by (entity, action), and keeps what was asked."""
+    """Answers from a table of functions by (entity, action), and keeps what was asked. It has no imports."""
 
     masks_errors = False
     welcome = None
 
     def __init__(self, **answers):
-        self.answers = answers
+        self.answers = {"UserJob_get": NO_USER_JOB, **answers}
         self.asked = []
         self.exchanges = 0
 

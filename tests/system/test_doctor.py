@@ -65,7 +65,12 @@ SITES = {
     "copy": ({"environment": "Staging"}, {}, ("state", BAD), "allow_non_production"),
     "upgrade": ({"database_version": "6.12.0"}, {}, ("state", BAD), "an upgrade of the site is pending"),
     "paused": ({"queue_paused": 1}, {}, ("queue_paused", WARNING), "claims come back empty"),
-    "browser": ({"enableBackgroundQueue": 0}, {}, ("enableBackgroundQueue", WARNING), "imports still run in"),
+    "browser": (
+        {"enableBackgroundQueue": 0},
+        {},
+        ("enableBackgroundQueue", WARNING),
+        "their queues are left alone",
+    ),
     "no lock": ({"grants": ["GRANT SELECT ON x.*"]}, {}, ("LOCK TABLES", BAD), "no claim would work"),
     "claims fail": ({"claim_error": "DB Error: lock"}, {}, ("claim", BAD), "is refused: DB Error: lock"),
     "before 6.4": (

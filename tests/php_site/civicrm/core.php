@@ -18,13 +18,14 @@ class Fake {
   public static $contact = null;
   public static $boot;
   private static $bag = [];
+  private static $is_fresh = false;
 
   public static function config($name, $fresh = true) {
     $defaults = [
       'version' => '6.13.3', 'database_version' => null, 'domain' => 1, 'domains' => [1], 'hosts' => [], 'queue_item' => true,
       'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'site_key' => null, 'claim_error' => null, 'boot_output' => '',
       'boot_notice' => false, 'boot_fatal' => false, 'boot_exit' => null, 'boot_seconds' => 0,
-      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
+      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'user_jobs' => [], 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],
     ];
     $config = $fresh ? self::read() : self::$boot;
@@ -41,9 +42,15 @@ class Fake {
   /** What Setting.set has stored, else what the test says. Unless fresh, as it was when first asked for. */
   public static function setting($name, $fresh = false) {
     if (!$fresh) {
-      return array_key_exists($name, self::$bag) ? self::$bag[$name] : self::$bag[$name] = self::stored($name, false);
+      return array_key_exists($name, self::$bag) ? self::$bag[$name] : self::$bag[$name] = self::stored($name, self::$is_fresh);
     }
     return self::stored($name, true);
+  }
+
+  /** From now on settings are as they are in the database. */
+  public static function reload() {
+    self::$bag = [];
+    self::$is_fresh = true;
   }
 
   private static function stored($name, $fresh) {
@@ -113,6 +120,10 @@ class Civi {
     return new class {
       public function get($name) {
         return Fake::setting($name);
+      }
+
+      public function loadValues() {
+        Fake::reload();
       }
     };
   }

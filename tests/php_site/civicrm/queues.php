@@ -93,6 +93,18 @@ class FakeApi {
     }, $ids);
   }
 
+  /** The setting `user_jobs` is {id: queue's name, null before it has one}. */
+  private function userjob_get($params) {
+    $rows = [];
+    foreach (Fake::config('user_jobs') as $id => $queue) {
+      $rows[] = ['id' => (int) $id, 'queue_id.name' => $queue];
+    }
+    foreach (isset($params['where']) ? $params['where'] : [] as list($field, , $names)) {
+      $rows = array_filter($rows, function ($row) use ($field, $names) { return in_array($row[$field], $names, true); });
+    }
+    return array_values($rows);
+  }
+
   private function contact_get($params) {
     return Fake::$contact === null ? [] : [['id' => Fake::$contact]];
   }

@@ -19,7 +19,7 @@ class World:
         self.database = "6.13.3"
         self.digest = ("one", "")
         monkeypatch.setattr(site_probe, "time", SimpleNamespace(monotonic=lambda: self.now))
-        given = {"masked": False, "digest": lambda: self.digest, **more}
+        given = {"masked": False, "digest": lambda: self.digest, "imports": False, "fresh": False, **more}
         self.probe = SiteProbe(self, version, **given)
 
     def api4(self, entity, action, params):

@@ -10,13 +10,13 @@ from coworker.model import QueueInfo
 
 class TestFeatures:
     def test_of_6_13(self):
-        site = Site(Queue_getFields=[{"name": "id"}, {"name": "name"}], QueueItem_get=[])
-        assert probe(site) == SiteFeatures(queue_item=True, agent=False)
+        site = Site(Queue_getFields=[{"name": "id"}, {"name": "name"}], QueueItem_get=[], UserJob_get=[])
+        assert probe(site) == SiteFeatures(queue_item=True, agent=False, user_jobs=True)
         assert site.exchanges == 1
 
     def test_of_5_77(self):
         site = Site(Queue_getFields=[{"name": "id"}], QueueItem_get=NO_QUEUE_ITEM)
-        assert probe(site) == SiteFeatures(queue_item=False, agent=False)
+        assert probe(site) == SiteFeatures(queue_item=False, agent=False, user_jobs=False)
 
     def test_a_lost_database_is_no_missing_feature(self):
         with pytest.raises(CallError, match="DB Error"):

@@ -13,7 +13,7 @@ from coworker.model import Lease, QueueInfo, Unsettled
 
 INFO = QueueInfo("q", "SqlParallel", 5, 600, 1, 60, "abort")
 EVERY = [
-    m.Look(["a", "b c"], ["d"]),
+    m.Look(["a", "b c"], ["d"], ["e"]),
     m.Work(QueueInfo("import/1", "Sql"), 0.5, 3, bind=False),
     m.Run("1.2", INFO, [Lease(1.5, 0.1)], [[100, None, ["7"]]]),
     m.Settle(1, INFO, [Lease(1.5, 0.1)], Unsettled(["1"], ["2"], "x", True, False, True, 60, ["1"])),
@@ -82,7 +82,7 @@ def test_every_kind_is_tried_here():
         b"[]",
         b'["Nonsense"]',
         b'["Look"]',
-        b'["Look",1,2,3]',
+        b'["Look",1,2,3,4]',
         b'["Fetch",3]',
         b'["Fetch",[[]]]',
         b"\xff",

@@ -7,7 +7,7 @@ from support.fake_master import FakeLog
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import SiteState
 from coworker.master.site_health import SiteHealth
-from coworker.policy.site_health import FRESH_EVERY, FRESH_WHILE_HELD, Observed
+from coworker.policy.site_health import FRESH_ELSEWHERE, FRESH_WHILE_HELD, Observed
 
 FINE = Observed("Production", False, "6.13.3", "6.13.3")
 
@@ -38,7 +38,7 @@ def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
     assert "maintenance" in bench.health.holds[0].reason
     assert not bench.see(3)
     assert not bench.health.held
-    assert bench.health.fresh_every == FRESH_EVERY
+    assert bench.health.fresh_every == FRESH_ELSEWHERE
     assert bench.lines == ["site_held", "site_free"]
 
 
