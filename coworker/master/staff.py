@@ -93,7 +93,7 @@ class Staff:
             stopping=control < 0,
             may_boot=control > 0 and self._may_boot(now),
         )
-        return staffing.plan(wanted, [_member(r, now) for r in self.roster.of(Role.CONTROL)])
+        return staffing.plan(wanted, [_member(r, now) for r in self.roster.controls()])
 
     def _plan_workers(self, now: float, stops: bool) -> Plan:
         settings = self.settings.workers
