@@ -161,7 +161,10 @@ class Staff:
         return record
 
     def adopt(self, settings: SiteSettings) -> None:
-        """Take the settings of a reload. The canary is the first of the new generation."""
+        """Take the settings of a reload. The canary is the first of the new generation.
+
+        All others are replaced, whether their settings have changed or not.
+        """
         self.settings = settings
         self.count = self.target = settings.workers.count
         self.bump_generation()
