@@ -3,7 +3,9 @@
 It has one JSON array a line. What is about to be sent is written before it is sent, so the file knows at
 least as much as the site; what has ended may come with a later line. It is cut back to its first line at
 each new order, and once it has grown while nothing is open (rule 10). It is not synced: it survives the
-daemon, not a power cut. `reading` reads it.
+daemon, not a power cut.
+
+`reading` reads it: a new kind of line needs its parser, and perhaps `departures.unsaid` and `recovery`.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ SETTINGS: tuple[Setting, ...] = (
         unit="items", reload=OnReload.NEW_WORKERS,
     ),
     _seconds(
-        "workers.max_age", 600, 0, "A worker is replaced at this age, give or take 10 %. 0: no limit.",
+        "workers.max_age", 600, 0, "A worker is replaced at this age, less up to 10 %. 0: no limit.",
         reload=OnReload.NEW_WORKERS,
     ),
     _seconds(

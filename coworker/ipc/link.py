@@ -52,7 +52,8 @@ class Link:
 
 
 class ChildLink(Link):
-    """The child's end. Reports are posted and leave together: at the next `flush`, or in passing (`tend`).
+    """The child's end. Reports are posted and leave together: at the next `flush`, or in passing (`tend`,
+    which the connection calls while it waits for the site).
 
     A child may die with reports that did not leave: what matters of them is in its journal, too. `inbox` has
     the orders not served yet. `on_readable` is the poller's callback, also in the midst of a call.

@@ -179,7 +179,10 @@ class TokenIssued(NamedTuple):
 
 
 class SiteState(NamedTuple):
-    """What control saw of the site."""
+    """What control saw of the site: sent at its boot, and when it has changed.
+
+    The first four fields are those of policy.site_health.Observed, in that order.
+    """
 
     environment: str | None
     maintenance: bool | None
@@ -299,7 +302,10 @@ class Ended(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """The order has ended. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
+    """The other half of Work, and of Run: the order has ended.
+
+    `why`: empty, slice, quota, handed, order (another order waits), failed, ran.
+    """
 
     queue: str
     why: str

@@ -149,6 +149,7 @@ class Master:
         recover(self._effects.claims, recoveries, self.sites, self.log)
 
     def _on_stop(self, name: str) -> None:
+        """Stop gracefully; a second time, end pipes now."""
         if self.phase.ends:
             self._halt(name)
             return
@@ -176,13 +177,15 @@ class Master:
         self._tell_sites(lambda site: site.stop(phase, now), self._all_sites())
 
     def _on_hup(self) -> None:
+        """Reload all sites, changed or not; a HUP that comes meanwhile, with a good file, replaces this.
+
+        Ignored while stopping. When the terminal is gone, it is a graceful stop.
+        """
         if self.phase.ends:
             return
         if self._terminal and not os.isatty(sys.stderr.fileno()):
             self._on_stop("HUP: the terminal is gone")
             return
-        if self._reload is not None:
-            self._reload.end(SUPERSEDED)
         try:
             config = self._load()
             Log.check(config.log.file)
@@ -190,6 +193,8 @@ class Master:
             for problem in str(error).splitlines():
                 self.log.event("error", "reload_refused", reason=problem)
             return
+        if self._reload is not None:
+            self._reload.end(SUPERSEDED)
         self.log.event("notice", "reloading", settings=self._name)
         sites = {
             s.name: self.sites.get(s.name) or Site(s, self._effects, on_trial=True) for s in config.sites

@@ -5,10 +5,10 @@ When all have said hello `Master` puts the settings in force, and the next decis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from coworker.config.settings import Config
+from coworker.config.settings import Config, SiteSettings
 from coworker.master.site import Site
 from coworker.model import RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
@@ -25,17 +25,18 @@ class Reload:
     over: bool = False
 
     def begin(self, old: dict[str, Site], now: float) -> None:
-        """Boot the canaries. Ends at once when there are none to wait for."""
+        """Boot the canaries: one for each pipe of each site that is not down, and one for control's own way.
+
+        Ends at once when there are none to wait for.
+        """
         new = {settings.name: settings for settings in self.config.sites}
         for name, site in self.sites.items():
             if name in old and site.health.is_down:
                 continue  # a site that is down has no veto
             site.staff.on_canary = self._on_canary
-            for boot_domain in (None, *(domain.number for domain in new[name].domains)):
+            for role, boot_domain in _tried(new[name]):
                 try:
-                    record = site.staff.boot(
-                        Role.WORKER, new[name], now, canary=True, boot_domain=boot_domain
-                    )
+                    record = site.staff.boot(role, new[name], now, canary=True, boot_domain=boot_domain)
                 except OSError as error:
                     self.end(f"site {name}: cannot fork: {error.strerror}")
                     return
@@ -66,3 +67,13 @@ class Reload:
             for record in site.roster:
                 if record.life.canary and record.life.state is not S.RETIRING:
                     site.staff.retire(record, RetireReason.RELOAD, now, at_once=True)
+
+
+def _tried(settings: SiteSettings) -> Iterator[tuple[Role, int | None]]:
+    """The role and domain of each canary of a site. Control's is needed where workers go another way."""
+    yield Role.WORKER, None
+    for domain in settings.domains:
+        yield Role.WORKER, domain.number
+    control, work = settings.channels
+    if control != work:
+        yield Role.CONTROL, None

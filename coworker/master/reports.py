@@ -197,17 +197,20 @@ class LifeReports:
             return False  # it was told to retire while it booted
         self.staff.ready(record, report.boot_seconds, now)
         self.deadlines.progressed(record, now)
-        if not record.life.canary:  # that proves only the settings to come
+        canary = record.life.canary  # then it proves only the settings to come
+        if not canary:
             self.health.boot_succeeded(now)
-        if report.gives_back is not None:
-            self.staff.roster.gives_back = report.gives_back
-        else:
+        if report.gives_back is None:
             self.staff.roster.pipe_ready(record, report.domain, notes=report.notes)
+        elif not canary:
+            self.staff.roster.gives_back = report.gives_back
         # Control is replaced every two minutes: that is nobody's news.
         routine = record.role is Role.CONTROL and len(self.staff.roster.of(Role.CONTROL)) > 1
         level = "debug" if routine else "info"
         record.life.log.event(level, "ready", version=report.version, boot_seconds=report.boot_seconds)
-        if record.life.canary:
+        if canary and record.role is Role.CONTROL:  # it takes no orders, so what it saw of the site is lost
+            self.staff.retire(record, RetireReason.RELOAD, now)
+        if canary:
             self.staff.on_canary(record, None)
         return True
 
@@ -253,7 +256,7 @@ class LifeReports:
             "error", "pipe_lost", cause=report.cause, queue=record.work.queue,
             identity=None if identity is None else str(identity), reason=report.message,
         )  # fmt: skip
-        if record.role is Role.CONTROL and not record.work.done:
+        if record.role is Role.CONTROL and not record.work.done and not record.life.canary:
             # Control boots, but is of no use: back off all the same.
             self.health.boot_failed(report.message, now, started=record.started_at)
         return True

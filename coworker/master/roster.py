@@ -47,9 +47,13 @@ class Roster:
         """The workers, without canaries, which only test new settings."""
         return [record for record in self.of(Role.WORKER) if not record.life.canary]
 
+    def controls(self) -> list[WorkerRecord]:
+        """The controls, without canaries."""
+        return [record for record in self.of(Role.CONTROL) if not record.life.canary]
+
     def control(self) -> WorkerRecord | None:
         """The control that takes orders: the newest, while another is on its way out."""
-        ready = [record for record in self.of(Role.CONTROL) if record.life.state is S.READY]
+        ready = [record for record in self.controls() if record.life.state is S.READY]
         return ready[-1] if ready else None
 
     def free_slot(self, role: Role) -> int:
@@ -106,8 +110,11 @@ class Roster:
         record.life.max_age = min(record.life.max_age or inf, max_age)
 
     def enlist_canaries(self, generation: int) -> None:
-        """Make the canaries workers, the first of this generation: what they tested is in force."""
-        for record in self._records.values():
+        """Make the canaries workers, the first of this generation: what they tested is in force.
+
+        One that tried control's way only leaves: it said hello and left before anybody asked it for anything.
+        """
+        for record in self.of(Role.WORKER):
             if record.life.canary:
                 record.life.canary = False
                 record.life.generation = generation

@@ -61,7 +61,7 @@ class WindingUp:
 class Site:
     """The parts of one site, and the step that is decided when something has happened.
 
-    `on_trial`: a reload wants to add this site, which has no child but its canary until that has said hello.
+    `on_trial`: a reload wants to add this site; its only children are canaries until all have said hello.
     """
 
     def __init__(self, settings: SiteSettings, effects: Effects, *, on_trial: bool = False) -> None:

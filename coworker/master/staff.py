@@ -93,7 +93,7 @@ class Staff:
             stopping=control < 0,
             may_boot=control > 0 and self._may_boot(now),
         )
-        return staffing.plan(wanted, [_member(r, now) for r in self.roster.of(Role.CONTROL)])
+        return staffing.plan(wanted, [_member(r, now) for r in self.roster.controls()])
 
     def _plan_workers(self, now: float, stops: bool) -> Plan:
         settings = self.settings.workers
@@ -161,7 +161,10 @@ class Staff:
         return record
 
     def adopt(self, settings: SiteSettings) -> None:
-        """Take the settings of a reload. The canary is the first of the new generation."""
+        """Take the settings of a reload. The canary is the first of the new generation.
+
+        All others are replaced, whether their settings have changed or not.
+        """
         self.settings = settings
         self.count = self.target = settings.workers.count
         self.bump_generation()

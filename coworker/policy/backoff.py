@@ -12,7 +12,10 @@ QUEUE_BASE, QUEUE_CAP = 1.0, 300.0  # seconds, for a queue whose claims fail (ru
 
 
 def delay(failures: int, rng: Random, *, base: float, cap: float) -> float:
-    """Seconds to wait after `failures` (1, 2, …) in a row: doubled each time, at most `cap`, less jitter."""
+    """Seconds to wait after `failures` (1, 2, …) in a row: doubled each time, at most `cap`, less jitter.
+
+    It is for boots, and also for looks, queues and settlements.
+    """
     full = min(cap, base * 2.0 ** min(failures - 1, 30))
     return full * (1.0 - 0.25 * rng.random())  # so the cap stays the longest wait
 

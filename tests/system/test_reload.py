@@ -122,6 +122,19 @@ def test_a_second_hup_while_the_first_is_tried_wins(site, daemon):
     assert len(running.events("reloaded")) == 1
 
 
+def test_a_second_hup_with_a_bad_file_leaves_the_first_one_under_way(site, daemon, gate):
+    running = start(daemon, site_table(site), count=1)
+    waits = f"while [ ! -e {gate} ]; do sleep 0.05; done; {site.command()}"
+    hup(running, settings(site_table(waits), count=2))
+    running.event("reloading")
+    hup(running, b"[")
+    running.event("reload_refused")
+    gate.touch()
+    running.event("reloaded")
+    wait_until(lambda: len(running.workers()) == 2, "two workers")
+    assert not running.events("reload_failed")
+
+
 def test_many_hups_at_once_end_in_one_set_of_new_workers(site, daemon):
     site.queue("a")
     running = start(daemon, site_table(site))

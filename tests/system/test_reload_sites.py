@@ -3,10 +3,12 @@
 import os
 import signal
 
+import pytest
 from support.daemon import wait_until
 from support.evidence import run_once
 from support.site import Site
 from support.tables import settings, site_table
+from support.ways import reached, token_file
 
 
 def start(daemon, *tables):
@@ -111,6 +113,30 @@ def test_one_bad_site_keeps_the_whole_new_file_out(site, other, daemon, tmp_path
     assert_runs_tasks(site)
     assert_runs_tasks(other)
     assert set(running.titles()) == old
+
+
+@pytest.mark.parametrize("way", ["pipe,web", "web,pipe"])
+def test_where_control_has_a_way_of_its_own_that_is_tried_too(tmp_path, daemon, way):
+    with reached(tmp_path, way) as (php_site, table):
+        running = start(daemon, table())
+        running.event("ready", count=2)
+        old = set(running.titles())
+        (tmp_path / "wrong").mkdir()
+        token = token_file(tmp_path / "wrong", "WRONG")
+        wrong, reason = {
+            "pipe,web": ({"pipe": "exit 3"}, "exit status 3"),
+            "web,pipe": ({"web_token_file": str(token)}, "refuses the credential"),
+        }[way]
+        hup(running, table(**wrong))
+        assert reason in running.event("reload_failed")["reason"]
+        wait_until(lambda: set(running.titles()) == old, "the end of the canaries")
+        assert_runs_tasks(php_site)
+        hup(running, table())
+        running.event("reloaded")
+        wait_until(lambda: not old & set(running.titles()), "the end of the old generation")
+        wait_until(lambda: len(running.titles()) == 2, "one control and one worker")
+        assert_runs_tasks(php_site, "r")
+        assert not running.events("boot_failed")
 
 
 def test_a_site_that_is_down_already_has_no_veto(site, daemon):

@@ -18,6 +18,7 @@ from coworker.config.settings import (
     WorkerSettings,
 )
 from coworker.config.table import BY_NAME, SECTIONS, SETTINGS, Kind, env_name, find
+from coworker.policy.recycling import JITTER
 
 ROOT = Path(__file__).parents[3]
 CLASSES = {
@@ -83,6 +84,11 @@ def test_find_nothing(key):
 @pytest.mark.parametrize("name", render.files())
 def test_the_generated_files_are_up_to_date(name):
     assert (ROOT / name).read_text(encoding="utf-8") == render.files()[name]
+
+
+@pytest.mark.parametrize("name", ["workers.max_requests", "workers.max_age"])
+def test_what_chance_may_take_off_a_limit_is_said_of_it(name):
+    assert f"less up to {round(100 * JITTER)} %" in BY_NAME[name].help
 
 
 def test_render_writes_and_compares(tmp_path, capsys):

@@ -11,9 +11,12 @@ from coworker.config.settings import Config, CoworkerSettings, DomainSettings, L
 from coworker.ipc import messages as m
 from coworker.master.reload import Reload
 from coworker.master.site import Site
-from coworker.model import ExitStatus
+from coworker.model import ExitStatus, Role
+from coworker.model import WorkerState as S
 
 READY = m.Ready("6.13.3", 0.5)
+STAGING = m.SiteState("Staging", None, None, None, "", "")
+CONTROL_READY = READY._replace(gives_back=False)
 HERE = Path("/nowhere")
 
 
@@ -55,6 +58,14 @@ class World:
 
     def canaries(self):
         return {(r.site, r.boot_domain): r for r in self.master.records if r.life.canary}
+
+    def hybrid(self):
+        """The canaries of site "a", control's last, in a reload in which control has a way of its own."""
+        del self.sites["b"]
+        self.reload(channel="pipe,web")
+        worker, control = (r for r in self.master.records if r.life.canary)
+        assert (worker.role, control.role) == (Role.WORKER, Role.CONTROL)
+        return worker, control
 
     def say(self, canary, report):
         self.sites[canary.site].heard(canary, report, 6.0)
@@ -176,3 +187,67 @@ def test_what_an_older_canary_says_means_nothing_to_a_newer_reload(world):
         if canary is not old:
             world.say(canary, READY)
     assert world.ends == ["superseded by another", None]
+
+
+@pytest.mark.parametrize(("channel", "count"), [("pipe", 1), ("web", 1), ("pipe,web", 2), ("web,pipe", 2)])
+def test_control_is_tried_where_its_way_is_another_than_the_workers(world, channel, count):
+    world.reload(channel=channel)
+    roles = [r.role for r in world.master.records if r.life.canary and r.site == "a"]
+    assert roles == [Role.WORKER, Role.CONTROL][:count]
+
+
+def test_a_control_that_fails_ends_it_and_is_no_failed_boot(world):
+    worker, control = world.hybrid()
+    world.say(worker, READY)
+    assert world.ends == []
+    world.say(control, m.BootFailed("no such command"))
+    assert world.ends == ["site a: no such command"]
+    assert world.sites["a"].health.breaker.failures == 0
+
+
+def test_a_control_whose_pipe_is_lost_while_it_boots_ends_it_and_is_no_failed_boot(world):
+    _, control = world.hybrid()
+    world.say(control, m.Failed("died", "the pipe closed its output"))
+    world.sites["a"].ended(control, ExitStatus(0), 6.0)
+    assert world.ends == ["site a: the pipe closed its output"]
+    assert world.sites["a"].health.breaker.failures == 0
+
+
+def test_a_control_that_was_tried_leaves_as_soon_as_it_has_said_hello_and_is_asked_nothing(world):
+    worker, control = world.hybrid()
+    site, acting = world.sites["a"], world.sites["a"].roster.control()
+    site.decide(5.5)
+    assert acting.life.state is S.READY, "one that boots replaces nobody"
+    world.say(control, CONTROL_READY)
+    world.say(control, STAGING)
+    assert world.ends == []
+    assert world.master.sent[-1] == (control.id, m.Retire("reload"))
+    assert site.roster.control() is acting
+    assert site.roster.gives_back, "what the acting one can do has not changed"
+    assert not site.health.held
+    site.ended(control, ExitStatus(0), 6.5)
+    site.decide(6.6)
+    assert acting.life.state is S.READY
+    world.say(worker, READY)
+    assert world.ends == [None]
+
+
+def test_after_a_reload_control_is_replaced_by_another_than_the_one_that_was_tried(world):
+    worker, control = world.hybrid()
+    site, acting = world.sites["a"], world.sites["a"].roster.control()
+    world.say(worker, READY)
+    world.say(control, CONTROL_READY)
+    site.adopt(replace(site.settings, channel="pipe,web"), site.phase)
+    assert site.roster.control() is acting
+    site.decide(7.0)
+    successor = world.master.records[-1]
+    assert (successor.role, successor.life.canary) == (Role.CONTROL, False)
+    site.heard(successor, CONTROL_READY, 7.5)
+    site.heard(successor, STAGING, 7.5)
+    assert site.health.held
+    assert not site.roster.gives_back
+    site.ended(control, ExitStatus(1), 7.6)
+    site.decide(8.0)
+    assert site.roster.control() is successor
+    assert (acting.life.state, successor.life.state) == (S.RETIRING, S.READY)
+    assert site.health.breaker.failures == 0
