@@ -30,7 +30,7 @@ class Master:
     def __init__(self, command, folder):
         birth = site_child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command), folder)
         body = partial(child.run, birth.name, partial(site_child.live, birth))
-        self.pid, channel = children._fork(body)
+        self.pid, channel = children._fork(body, ())
         self.link = Link(channel)
 
     def until(self, kind):

@@ -166,7 +166,7 @@ def test_new_log_settings_come_into_force(site, daemon, tmp_path):
 
 def test_a_setting_that_needs_a_restart_is_named(site, daemon, tmp_path):
     running = start(daemon, site_table(site))
-    running.file.write_text(running.file.read_text().replace("/run", "/elsewhere"))
+    running.file.write_text(running.file.read_text().replace('/run"', '/elsewhere"'))
     running.send(signal.SIGHUP)
     assert running.event("restart_needed")["setting"] == "coworker.run_dir"
     assert running.event("reloaded")
