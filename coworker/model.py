@@ -179,11 +179,13 @@ class QueueInfo(NamedTuple):
 class Lease(NamedTuple):
     """A lease of ours, which began within the `seconds` before `at` (monotonic seconds).
 
-    All processes of a machine have this clock, so another than the one that claimed may judge it.
+    All processes of a machine have this clock, so another than the one that claimed may judge it. `release`
+    is the release_time that its rows show, in the site's clock; None until it is known, "" if it cannot be.
     """
 
     at: float
     seconds: float = 0.0
+    release: str | None = None
 
 
 class Unsettled(NamedTuple):

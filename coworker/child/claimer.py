@@ -31,6 +31,7 @@ class Claimer:
     journal: Journal
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     _claims: int = 0
+    _release: str | None = None  # the release_time of the rows claimed last
 
     def claim(self, info: QueueInfo, asked_at: float) -> list[Item] | None:
         """Claim a batch; None if that failed. Raises if the pipe must go, or may have claimed anyhow."""
@@ -43,7 +44,7 @@ class Claimer:
             return None
         try:
             self.link.post(Claiming(queue, asked_at))
-            items = queues.claim(
+            items, self._release = queues.claim_batch(
                 self.client, queue, timeout=self.call_timeout, run_as_in_data=self.run_as_in_data
             )
         except CallError as error:
@@ -72,7 +73,7 @@ class Claimer:
         now = round(time.monotonic(), 6)
         self._claims += 1
         name = f"{self.child}.{self._claims}"
-        lease = Lease(now, round(now - asked_at, 6))
+        lease = Lease(now, round(now - asked_at, 6), self._release)
         self.journal.claimed(name, items, lease, begun=begun)
         self.link.post(Claimed(name, queue, pack(items), *lease))
         return name

@@ -11,6 +11,7 @@ from typing import Any
 from coworker.child import settle as settling
 from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
+from coworker.child.site_clock import SiteClock
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import issue
 from coworker.civi.adapter import AdapterRows
@@ -93,20 +94,20 @@ class Control(Body):
         rowless = [] if with_rows is None else [name for name in order.remembered if name not in with_rows]
         self.link.post(m.WorkFound(found, round(seconds, 6), rowless))
 
-    def _settle(self, order: Any, end: Callable[[RowStore, Any], list[list[str]]]) -> None:
+    def _settle(self, order: Any, end: Callable[[RowStore, Any, SiteClock], list[list[str]]]) -> None:
         if not self.gives_back:
             reason = "this CiviCRM has no QueueItem API (since 6.4), and its pipe is not MINIPIPE"
             self.link.post(m.SettleFailed(order.ref, reason, final=True))
             return
         self._report_rows(
-            lambda store: m.Settled(order.ref, end(store, order)),
+            lambda store: m.Settled(order.ref, end(store, order, self.probe.clock)),
             lambda why, final: m.SettleFailed(order.ref, why, final),
             f"settling a claim of {order.info.name}",
         )
 
     def _inspect(self, order: m.Inspect) -> None:
         self._report_rows(
-            lambda store: settling.inspect(store, order),
+            lambda store: settling.inspect(store, order, self.probe.clock),
             lambda why, _final: m.InspectFailed(order.claim, why),
             f"renewing leases of {order.info.name}",
         )

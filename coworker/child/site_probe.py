@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from coworker.child.site_clock import SiteClock
 from coworker.civi.browser_runs import SETTING, is_on
 from coworker.civi.connection import SiteClient
 from coworker.errors import CallError
@@ -30,6 +31,7 @@ class SiteProbe:
     masked: bool
     imports: bool
     fresh: bool
+    clock: SiteClock = field(default_factory=SiteClock)
     _next_at: float = 0.0
     _last: SiteState | None = None
     _environment: str | None = None
@@ -72,7 +74,9 @@ class SiteProbe:
 
     def _database(self) -> str | None:
         try:
-            rows = self.client.api4("Domain", "get", {"select": ["version"], "currentDomain": True})
+            wanted = {"select": ["version", "NOW() AS now"], "currentDomain": True}
+            rows = self.client.api4("Domain", "get", wanted)
+            self.clock.saw(rows[0].get("now"))
             return str(rows[0]["version"]) or None
         except (CallError, LookupError, TypeError):
             return self._last.database if self._last else None

@@ -440,7 +440,7 @@ function coworker_note_begun($id) {
 
 /** Also after each task: one that installs an extension may have made the dispatcher anew. */
 function coworker_listen() {
-  $listeners = array('civi.api.prepare' => 'coworker_before_call');
+  $listeners = array('civi.api.prepare' => 'coworker_before_call', 'civi.api.respond' => 'coworker_after_call');
   if (isset($GLOBALS['coworker_begun'])) {
     $listeners['hook_civicrm_queueRun_task'] = 'coworker_before_tasks';
   }
@@ -460,6 +460,40 @@ function coworker_before_call($event) {
   elseif ($request['version'] == 4 && $request['entity'] === 'Queue' && $request['action'] === 'runItems') {
     coworker_listen_to_runner($request);
   }
+  elseif ($request['version'] == 4 && $request['entity'] === 'Queue' && $request['action'] === 'claimItems') {
+    $GLOBALS['coworker_claim_sent'] = coworker_time();
+  }
+}
+
+/**
+ * Adds to the first item of a claim the release_time that all its rows show, if that is asked for: CiviCRM does not
+ * tell it, and without it a lease can be recognised by its age only, which is wrong once a clock was set.
+ */
+function coworker_after_call($event) {
+  $request = $event->getApiRequest();
+  if ($request['version'] != 4 || $request['entity'] !== 'Queue' || $request['action'] !== 'claimItems') {
+    return;
+  }
+  coworker_try(function () use ($event, $request) {
+    $items = $event->getResponse();
+    if (!count($items) || !in_array('release_time', (array) $request->getSelect(), true)) {
+      return;
+    }
+    $spec = Civi::queue($request->getQueue())->getSpec('lease_time');
+    $lease = (int) $spec ?: 3600;
+    $first = $items[0];
+    $first['release_time'] = date('Y-m-d H:i:s', $GLOBALS['coworker_claim_sent'] + $lease);
+    if ($first['release_time'] !== date('Y-m-d H:i:s', coworker_time() + $lease)) {
+      $first['release_time'] = CRM_Core_DAO::singleValueQuery('SELECT release_time FROM civicrm_queue_item WHERE id = %1',
+        array(1 => array((int) $first['id'], 'Integer')));
+    }
+    $items[0] = $first;
+  });
+}
+
+/** CiviCRM's clock, as its queues use it. */
+function coworker_time() {
+  return is_callable(array('CRM_Utils_Time', 'getTimeRaw')) ? CRM_Utils_Time::getTimeRaw() : time();
 }
 
 /** Runners other than `task` have hooks of their own: the first batch for one makes us listen there, too. */

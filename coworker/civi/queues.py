@@ -36,22 +36,40 @@ class Rows(NamedTuple):
     now: str | None
 
 
+class Batch(NamedTuple):
+    """The items of a claim, and the `release_time` that their rows show; None if the site does not say."""
+
+    items: list[Item]
+    release_time: str | None
+
+
 def claim(
     client: Api, queue: str, *, timeout: float | None = None, run_as_in_data: bool = False
 ) -> list[Item]:
+    """Claim as `claim_batch` does, and return only the items."""
+    return claim_batch(client, queue, timeout=timeout, run_as_in_data=run_as_in_data).items
+
+
+def claim_batch(
+    client: Api, queue: str, *, timeout: float | None = None, run_as_in_data: bool = False
+) -> Batch:
     """Claim up to batch_limit items; they are leased to us from now on.
 
-    Does not select `data`: the site could not encode some of it, and the claim would be lost (contract A3).
+    CiviCRM leaves out what it does not know of the selection; MINIPIPE adds release_time. `data` is not
+    selected: the site could not encode some of it, and the claim would be lost (contract A3).
     But before 5.56 that is where run_as is found: then `run_as_in_data`.
     Raises ProtocolError for an answer that does not name its items: they are leased all the same.
     """
-    select = ["id", "queue", "data" if run_as_in_data else "run_as"]
+    select = ["id", "queue", "data" if run_as_in_data else "run_as", "release_time"]
     rows = client.api4("Queue", "claimItems", {"queue": queue, "select": select}, timeout=timeout)
     try:
         if run_as_in_data:
-            return [Item(str(row["id"]), identity_of((row["data"] or {}).get("runAs"))) for row in rows]
-        return [Item(str(row["id"]), identity_of(row.get("run_as"))) for row in rows]
-    except (TypeError, KeyError, AttributeError) as error:
+            items = [Item(str(row["id"]), identity_of((row["data"] or {}).get("runAs"))) for row in rows]
+        else:
+            items = [Item(str(row["id"]), identity_of(row.get("run_as"))) for row in rows]
+        release_time = rows[0].get("release_time") if rows else None
+        return Batch(items, None if release_time is None else str(release_time))
+    except (TypeError, KeyError, AttributeError, LookupError) as error:
         raise ProtocolError(f"claimItems answered something odd: {rows!r}"[:300]) from error
 
 

@@ -107,6 +107,8 @@ class SessionApi:
                 elif name == "run_as" and run_as:
                     task = Task.from_data(data)
                     row["run_as"] = task.run_as if task else None
+                elif name == "release_time":
+                    row["release_time"] = QUEUE_ITEM.fields["release_time"].to_api(item.release_time)
             rows.append(row)
         return rows
 

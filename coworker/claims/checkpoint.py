@@ -40,7 +40,7 @@ class LostIntent(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All that the file says. `renewed`: claims whose rows may show other leases than their first one.
+    """All that the file says. `renewed`: claims of whose leases the journals do not know all.
 
     A renewal that was asked for at T and not answered is written as Lease(inf, T): it may have begun since.
     `crashes`: {queue: {item: [count, at]}}, see master.crash_counts.

@@ -17,7 +17,7 @@ from coworker.claims.beginnings import NOTES, Beginnings
 from coworker.claims.checkpoint import SITE, LostIntent, SavedClaim, Snapshot
 from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.messages import Ended, NotBegun, RunSent
-from coworker.ipc.packing import unpack, unpack_queue, unpack_unsettled
+from coworker.ipc.packing import unpack, unpack_lease, unpack_queue, unpack_unsettled
 from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.unix.proc import Process, boot_id, this_process
@@ -252,10 +252,10 @@ class _Clock:
         """These leases in our time. A renewal under way (see Snapshot) may have begun at any time since."""
         now = time.monotonic()
         return [
-            Lease(now, max(0.0, now - self.ours(seconds)))
-            if at in (None, inf)
-            else Lease(self.ours(at), float(seconds))
-            for at, seconds in values
+            Lease(now, max(0.0, now - self.ours(lease.seconds)))
+            if lease.at == inf
+            else lease._replace(at=self.ours(lease.at))
+            for lease in map(unpack_lease, values)
         ]
 
 

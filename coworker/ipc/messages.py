@@ -207,13 +207,17 @@ class Claiming(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The claim was answered at `at` (monotonic seconds) after `seconds`: its lease began in between."""
+    """The claim was answered at `at` (monotonic seconds) after `seconds`: its lease began in between.
+
+    `release`: the release_time of its rows, if the site says it.
+    """
 
     claim: str
     queue: str
     items: list[list[Any]]
     at: float
     seconds: float
+    release: str | None = None
 
 
 class HandedOff(NamedTuple):
@@ -346,6 +350,7 @@ class Inspected(NamedTuple):
     ids: list[str]
     at: float  # monotonic seconds; 0: it was not renewed, or not for all of them
     seconds: float
+    release: str = ""  # the release_time that all of them show now; "": there is no such
 
 
 class InspectFailed(NamedTuple):

@@ -50,8 +50,12 @@ def unpack_queue(values: Iterable[Any]) -> QueueInfo:
 
 def unpack_lease(values: Iterable[Any]) -> Lease:
     """The Lease whose values these are, in seconds."""
-    at, seconds = values
-    return Lease(float(at), float(seconds))
+    at, seconds, *release = values
+    return Lease(float(at), float(seconds), _text(release[0] if release else None))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 _LATER: list[Any] = [[], False, [], None, False]  # what an Unsettled of a version before lacks at its end

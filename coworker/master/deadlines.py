@@ -160,6 +160,9 @@ class Deadlines:
             if lease_end < timing.batch_deadline:
                 renew_at = claim.lease_from + timeouts.renew_after(lease_time)
                 timing.inspect_at = max(now, min(timing.inspect_at, renew_at))
+            if claim.leases[-1].release is None:
+                shown_at = claim.leases[-1].at + timeouts.SHOWN_AFTER
+                timing.inspect_at = max(now, min(timing.inspect_at, shown_at))
         task_deadline = timing.task_deadline if record.life.notes else inf
         self._watchdog.set_deadline(record, min(timing.deadline, timing.inspect_at, task_deadline))
 
@@ -236,8 +239,12 @@ class Deadlines:
             return []
         failed = claim.renewing is not None and not report.at
         if claim.renewing is not None:
-            lease = Lease(now, now - asked.at) if failed else Lease(report.at, report.seconds)
+            lease = Lease(report.at, report.seconds, report.release)
+            if failed:
+                lease = Lease(now, now - asked.at, "")
             self._ledger.renewed(claim, lease, certain=not failed)
+        elif claim.leases[-1].release is None:
+            self._ledger.shown(claim, report.release)
         overdue = []
         for record in _running(claim, records):
             if self._progress(record, claim, report, asked, now):
@@ -271,7 +278,7 @@ class Deadlines:
         if asked is None or claim is None:
             return
         if claim.renewing is not None:
-            self._ledger.renewed(claim, Lease(now, now - asked.at), certain=False)
+            self._ledger.renewed(claim, Lease(now, now - asked.at, ""), certain=False)
         for record in _running(claim, records):
             self._again(record, now)
 

@@ -152,7 +152,7 @@ class Dispatch:
         one_more = self.batch(worker, report.queue, identity, len(items), asked_at, can_join, now)
         says_so = worker.work.identity is None or worker.remote  # when it sends them: RunSent
         begun = [] if says_so else [item.id for item in mine]
-        lease = Lease(report.at, report.seconds)
+        lease = Lease(report.at, report.seconds, report.release)
         claim = self.ledger.open(
             report.claim, self.queues.info(report.queue), worker.id, items, begun, [lease]
         )

@@ -47,6 +47,7 @@ class Claim:
     leases: list[Lease]
     lease_from: float
     renewing: float | None = None
+    shown: bool = False  # control has read the release_time, which no journal has
     entries: dict[str, Entry] = field(default_factory=dict)
 
     @property
@@ -110,6 +111,12 @@ class Ledger:
         claim.leases = [claim.leases[0], *claim.leases[1:][-3:], lease]
         if certain:
             claim.lease_from = lease.at - lease.seconds
+        self.changed = True
+
+    def shown(self, claim: Claim, release: str) -> None:
+        """Note the release_time that the rows of the claim show, so that no clock matters any more."""
+        claim.leases[-1] = claim.leases[-1]._replace(release=release)
+        claim.shown = True
         self.changed = True
 
     def claimed_since(self, claim: Claim, item_id: str) -> bool:

@@ -199,7 +199,9 @@ class Settler:
                 for claim in claims
                 if (items := _only_ours(claim))
             ],
-            renewed=[(c.id, _leases(c)) for c in claims if len(c.leases) > 1 or c.renewing is not None],
+            renewed=[
+                (c.id, _leases(c)) for c in claims if len(c.leases) > 1 or c.renewing is not None or c.shown
+            ],
             settling=[(entry.claim.id, entry.part) for entry in self.settlements.of_claims()],
             lost=[
                 LostIntent(lost.queue, lost.since, lost.until, lost.cause)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
 
 from coworker.model import QueueInfo, Unsettled
 
 LEASE_MARGIN = 10  # seconds of lease that must be left for release_time to be touched (rule 6)
+ZONES = 900  # seconds that time zones are apart, or a multiple of that
 CLOCK_SLACK = 2  # seconds by which the end of our lease may be misjudged
 
 
@@ -38,13 +40,18 @@ class RowSeen:
     id: str
     run_count: int
     release_in: float | None
+    release_time: str | None = None
 
 
 class LeaseAge(NamedTuple):
-    """When a lease of ours began: between `ago` and `ago + within` seconds ago."""
+    """When a lease of ours began: between `ago` and `ago + within` seconds ago.
+
+    `release`: the release_time that its rows show, if that is known.
+    """
 
     ago: float
     within: float = 0.0
+    release: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +80,20 @@ class Verdict(NamedTuple):
 
 def under_our_lease(row: RowSeen, leases: Collection[LeaseAge], lease_time: int) -> bool:
     """Whether the row still shows the release_time that our claim, or a renewal, gave it (rule 3)."""
-    if row.release_in is None:
-        return False
-    ago = lease_time - row.release_in
-    return any(lease.ago - CLOCK_SLACK <= ago <= lease.ago + lease.within + CLOCK_SLACK for lease in leases)
+    return row.release_in is not None and any(_shows(row, lease, lease_time) for lease in leases)
+
+
+def _shows(row: RowSeen, lease: LeaseAge, lease_time: int) -> bool:
+    """Whether the row shows this lease: by its release_time if that is known, else by its age.
+
+    A clock that was set makes every age wrong. But two connections may show times in two zones.
+    """
+    if lease.release and row.release_time:
+        apart = datetime.fromisoformat(row.release_time) - datetime.fromisoformat(lease.release)
+        if apart.total_seconds() % ZONES or not apart:
+            return not apart
+    ago = lease_time - (row.release_in or 0.0)
+    return lease.ago - CLOCK_SLACK <= ago <= lease.ago + lease.within + CLOCK_SLACK
 
 
 def may_touch_release(row: RowSeen) -> bool:
@@ -169,7 +186,7 @@ def _counted(row: RowSeen, claim: OpenClaim) -> Verdict:
 
 
 def orphans(
-    rows: list[RowSeen], lease: LeaseAge, lease_time: int, named: Collection[str], *, sole: bool
+    rows: list[RowSeen], leases: Collection[LeaseAge], lease_time: int, named: Collection[str], *, sole: bool
 ) -> list[Verdict]:
     """Judge what a claim without an answer took (rule 7): rows under such a lease that no answer `named`.
 
@@ -178,7 +195,7 @@ def orphans(
     """
     verdicts = []
     for row in rows:
-        if row.id in named or row.run_count < 1 or not under_our_lease(row, [lease], lease_time):
+        if row.id in named or row.run_count < 1 or not under_our_lease(row, leases, lease_time):
             continue
         free = sole and may_touch_release(row)
         write = ("run_count", "release_time") if free else ("run_count",)

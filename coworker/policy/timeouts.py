@@ -31,6 +31,7 @@ LADDER_SECONDS = sum(PATIENCE.values())  # from the first rung for a child until
 PLACING_SHARE = 0.5  # of the usable lease, after which nobody begins handed items any more
 RENEWAL_SHARE = 0.5  # of a lease after which it is renewed
 RENEWAL_MARGIN = LEASE_MARGIN + CLOCK_SLACK + 3  # seconds that must be left: the answer takes some
+SHOWN_AFTER = 1.0  # seconds after which control reads the release_time of a claim that does not say it
 INSPECTIONS_PER_TASK = 4  # how often within a task_timeout control inspects how far a batch is
 SHORTEST_INSPECTION_PAUSE = 0.2  # seconds between two inspections of a batch, at least
 

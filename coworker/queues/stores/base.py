@@ -42,11 +42,15 @@ class NewItem(NamedTuple):
 
 
 class StoredItem(NamedTuple):
-    """An item as a claim or a fetch gives it. `data` is its JSON text; `run_count` counts this claim."""
+    """An item as a claim or a fetch gives it. `data` is its JSON text; `run_count` counts this claim.
+
+    A claim also tells the end of the lease (seconds of the store's clock).
+    """
 
     id: int
     data: str | None
     run_count: int
+    release_time: int | None = None
 
 
 class Statistics(NamedTuple):

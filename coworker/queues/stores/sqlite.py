@@ -133,12 +133,10 @@ class SqliteStore(QueueStore):
             else:
                 text = _WALK if self.many_expired(queue.name, now) else _FREE
                 rows = self.file.rows(text, [queue.name, now, limit])
+            end = now + (queue.lease_time or DEFAULT_LEASE_TIME)
             if rows:
-                text = f"{_LEASE}({marks(rows)})"
-                self.file.change(
-                    text, [now + (queue.lease_time or DEFAULT_LEASE_TIME), *(row[0] for row in rows)]
-                )
-        return [StoredItem(item_id, data, run_count + 1) for item_id, data, run_count in rows]
+                self.file.change(f"{_LEASE}({marks(rows)})", [end, *(row[0] for row in rows)])
+        return [StoredItem(item_id, data, run_count + 1, end) for item_id, data, run_count in rows]
 
     def fetch(self, queue: str, ids: Sequence[int]) -> list[StoredItem]:
         text = (

@@ -25,7 +25,7 @@ class Fake {
       'version' => '6.13.3', 'database_version' => null, 'domain' => 1, 'domains' => [1], 'hosts' => [], 'queue_item' => true,
       'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'site_key' => null, 'claim_error' => null, 'boot_output' => '',
       'boot_notice' => false, 'boot_fatal' => false, 'boot_exit' => null, 'boot_seconds' => 0,
-      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'user_jobs' => [], 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
+      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'clock_offset' => 0, 'user_jobs' => [], 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],
     ];
     $config = $fresh ? self::read() : self::$boot;
@@ -81,6 +81,11 @@ class Fake {
       exit(self::config('boot_exit'));
     }
     Store::open(self::$boot['store']);
+  }
+
+  /** The clock of the site, which somebody may set. */
+  public static function now() {
+    return time() + self::config('clock_offset');
   }
 
   public static function domain() {
@@ -164,6 +169,12 @@ class FakeDispatcher {
       call_user_func($listener, $event);
     }
     return $event;
+  }
+}
+
+class CRM_Utils_Time {
+  public static function getTimeRaw() {
+    return Fake::now();
   }
 }
 

@@ -173,6 +173,6 @@ class TaskHandler {
   private function release($item, $run_count) {
     $interval = $this->queue['retry_interval'];
     Store::rows('UPDATE civicrm_queue_item SET run_count = ?, release_time = ? WHERE id = ?',
-      [$run_count, $interval ? time() + $interval : null, $item->id]);
+      [$run_count, $interval ? Fake::now() + $interval : null, $item->id]);
   }
 }

@@ -59,7 +59,7 @@ class Items {
     if ($missing) {
       throw new CRM_Core_Exception("Mandatory values missing from Api4 {$this->entity}::create: " . implode(', ', $missing));
     }
-    $stored = $this->stored($values) + ($this->entity === 'QueueItem' ? ['submit_time' => time()] : []);
+    $stored = $this->stored($values) + ($this->entity === 'QueueItem' ? ['submit_time' => Fake::now()] : []);
     $marks = implode(', ', array_fill(0, count($stored), '?'));
     Store::rows("INSERT INTO {$this->table} (" . implode(', ', array_keys($stored)) . ") VALUES ($marks)", $stored);
     return [$this->told(Store::$db->lastInsertRowID(), $values)];

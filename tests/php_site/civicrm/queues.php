@@ -1,11 +1,30 @@
 <?php
 
-/** A request, and the event that shows it to listeners before it is carried out. */
+/** A request, and the events that show it to listeners before and after it is carried out. */
 class FakeRequest implements ArrayAccess {
   private $values;
 
-  public function __construct($entity, $action, $params) {
+  private $response;
+
+  public function __construct($entity, $action, $params, $rows = []) {
     $this->values = ['version' => 4, 'entity' => $entity, 'action' => $action, 'params' => $params];
+    $this->response = new ArrayObject($rows);
+  }
+
+  public function getResponse() {
+    return $this->response;
+  }
+
+  public function rows() {
+    return $this->response->getArrayCopy();
+  }
+
+  public function getQueue() {
+    return isset($this->values['params']['queue']) ? $this->values['params']['queue'] : null;
+  }
+
+  public function getSelect() {
+    return isset($this->values['params']['select']) ? $this->values['params']['select'] : [];
   }
 
   public function getApiRequest() {
@@ -63,6 +82,7 @@ class FakeApi {
     Store::check();
     Civi::dispatcher()->dispatch('civi.api.prepare', new FakeRequest($entity, $action, $params));
     $rows = $is_crud ? (new Items($entity))->$action($params) : $this->{strtolower("{$entity}_$action")}($params);
+    $rows = Civi::dispatcher()->dispatch('civi.api.respond', new FakeRequest($entity, $action, $params, $rows))->rows();
     if ($this->check && $entity === 'QueueItem') {
       foreach ($rows as &$row) {
         unset($row['data']);  // never shown to anybody who is asked for permissions
@@ -86,7 +106,7 @@ class FakeApi {
   private function domain_get($params) {
     $ids = empty($params['currentDomain']) ? Fake::config('domains') : [Fake::domain()];
     return array_map(function ($id) use ($params) {
-      $row = ['id' => $id, 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(time())];
+      $row = ['id' => $id, 'name' => 'Test', 'version' => CRM_Core_BAO_Domain::version(), 'now' => Store::time(Fake::now())];
       $wanted = array_map(function ($name) { return preg_replace('/^.* AS /', '', $name); },
         empty($params['select']) ? array_keys($row) : $params['select']);
       return array_intersect_key($row, array_flip($wanted) + ['id' => 1]);
@@ -199,14 +219,14 @@ class FakeApi {
       throw new CRM_Core_Exception("Queue \"{$queue['name']}\" (CRM_Queue_Queue_Sql) does not support batching.");
     }
     Store::$db->exec('BEGIN IMMEDIATE');
-    $free = '(release_time IS NULL OR release_time < ' . time() . ')';
+    $free = '(release_time IS NULL OR release_time < ' . Fake::now() . ')';
     $head = 'SELECT * FROM civicrm_queue_item WHERE queue_name = ?';
     $sql = $is_linear ? "SELECT * FROM ($head ORDER BY weight, id LIMIT 1) WHERE $free"
       : "$head AND $free ORDER BY weight, id LIMIT " . ((int) $queue['batch_limit'] ?: 1);
     $rows = Store::rows($sql, [$queue['name']]);
     foreach ($rows as $row) {
       Store::rows('UPDATE civicrm_queue_item SET run_count = run_count + 1, release_time = ? WHERE id = ?',
-        [time() + ($queue['lease_time'] ?: 3600), $row['id']]);
+        [Fake::now() + ($queue['lease_time'] ?: 3600), $row['id']]);
     }
     Store::$db->exec('COMMIT');
     return $rows;
@@ -279,7 +299,7 @@ class FakeApi {
       }
     }
     $found = Store::row('SELECT coalesce(sum(release_time IS NULL OR release_time <= ?), 0) AS ready, count(*) AS total'
-      . ' FROM civicrm_queue_item WHERE queue_name = ?', [time(), $name]);
+      . ' FROM civicrm_queue_item WHERE queue_name = ?', [Fake::now(), $name]);
     return [['loop_duration' => sprintf('%.3F', microtime(true) - $start), 'loop_requests' => $requests,
       'item_successes' => $good, 'item_errors' => $bad, 'queue_ready' => $found['ready'],
       'queue_blocked' => $found['total'] - $found['ready'], 'queue_total' => $found['total'], 'exit_message' => $message]];

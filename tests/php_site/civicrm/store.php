@@ -16,7 +16,7 @@ class Store {
     self::$db->busyTimeout(10000);
     self::$db->exec('PRAGMA synchronous = NORMAL');
     list(self::$path, self::$inode) = [$path, fileinode($path)];
-    self::$db->createFunction('NOW', function () { return Store::time(time()); });
+    self::$db->createFunction('NOW', function () { return Store::time(Fake::now()); });
     self::$db->createFunction('UNIX_TIMESTAMP', function ($time) {
       return is_string($time) ? (ctype_digit($time) ? (int) $time : strtotime($time)) : $time;
     });

@@ -11,7 +11,7 @@ from coworker.claims import reading
 from coworker.claims.journal import Journal, child_file
 from coworker.errors import CallError, EmptyAnswerError, PipeGoneError, PipeTimeoutError, ProtocolError
 from coworker.ipc import messages as m
-from coworker.model import Identity, Item, QueueInfo
+from coworker.model import Identity, Item, Lease, QueueInfo
 
 QUEUE = QueueInfo("q", batch_limit=2)
 ITEMS = [Item("7"), Item("8", Identity(100, None))]
@@ -82,7 +82,7 @@ def test_each_claim_has_a_name_of_its_own_and_is_told_with_its_lease(world):
     assert report.at - report.seconds == pytest.approx(5.0)
     _, noted = reading.read_child(world.path, nobody)
     assert (noted.claim, noted.items, noted.begun) == ("3.1", ITEMS, ["7"])
-    assert noted.lease == pytest.approx((report.at, report.seconds))
+    assert noted.lease == Lease(report.at, report.seconds, report.release)
     world.claim()
     assert world.claimer.claimed("q", ITEMS, 5.0, []) == "3.2"
 

@@ -9,6 +9,7 @@ import pytest
 from support.queue_client import Client
 
 from coworker.child import settle as settling
+from coworker.child.site_clock import SiteClock
 from coworker.civi.queues import ApiRows
 from coworker.civiserver.site_store import open_site
 from coworker.ipc.messages import Settle
@@ -91,7 +92,7 @@ def rows(client):
 def settle(client, clock, ids, *, passed, step, other, begun=True):
     """{item: its fate}, of what was claimed at the clock's start; so many seconds pass first."""
     clock.now += passed
-    answer = settling.settle(ApiRows(Overtaken(client, step, other)), order(ids, begun=begun))
+    answer = settling.settle(ApiRows(Overtaken(client, step, other)), order(ids, begun=begun), SiteClock())
     assert sorted(item for item, *_ in answer) == sorted(ids)
     return {item: fate for item, fate, _ in answer}
 

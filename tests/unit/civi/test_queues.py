@@ -30,7 +30,9 @@ class TestClaim:
     def test_never_asks_for_the_data(self):
         site = Site(Queue_claimItems=[])
         assert queues.claim(site, "q") == []
-        assert site.asked == [("Queue", "claimItems", {"queue": "q", "select": ["id", "queue", "run_as"]})]
+        assert site.asked == [
+            ("Queue", "claimItems", {"queue": "q", "select": ["id", "queue", "run_as", "release_time"]})
+        ]
 
     @pytest.mark.parametrize("answer", [["7"], [None], [{}], [{"run_as": None}]])
     def test_an_odd_answer(self, answer):

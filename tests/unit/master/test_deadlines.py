@@ -15,12 +15,13 @@ from coworker.master.roster import Roster
 from coworker.model import Item, Lease, QueueInfo, WorkerState
 
 TIMEOUT = 100.0
+SHOWN = "2026-11-21 18:37:27"  # the release_time of its rows
 
 
 class Bench:
     """One worker that runs a batch of its claim since second 10."""
 
-    def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0, notes=None):
+    def __init__(self, count=1, lease_time=3600, gives_back=True, claimed_at=10.0, notes=None, release=SHOWN):
         queues = (QueueSettings("slow", task_timeout=7.0),)
         settings = site_settings(task_timeout=TIMEOUT, queues=queues)
         self.ledger = Ledger()
@@ -33,7 +34,7 @@ class Bench:
         items = [Item(str(n)) for n in range(1, count + 1)]
         queue = QueueInfo("q", lease_time=lease_time)
         self.claim = self.ledger.open(
-            "1.1", queue, 1, items, [item.id for item in items], [Lease(claimed_at)]
+            "1.1", queue, 1, items, [item.id for item in items], [Lease(claimed_at, release=release)]
         )
         self.deadlines.begun(self.worker, self.claim, count, 10.0)
 
@@ -104,7 +105,7 @@ def test_a_lease_that_may_not_suffice_is_renewed_and_then_does():
     assert bench.inspected(["1"], 30.2, at=30.1) == []
     assert bench.worker.timing.deadline == pytest.approx(30.0 + 33.0)
     assert bench.worker.timing.inspect_at == pytest.approx(50.0)
-    assert bench.claim.leases == [Lease(10.0), Lease(30.1, 0.1)]
+    assert bench.claim.leases == [Lease(10.0, release=SHOWN), Lease(30.1, 0.1, "")]
 
 
 def test_a_lease_that_suffices_is_left_alone():
@@ -130,11 +131,11 @@ def test_a_renewal_that_did_not_come_about_is_asked_again_and_may_have_happened(
     assert not bench.deadlines.asked(9)
     assert bench.worker.timing.deadline == 43.0
     assert bench.worker.timing.inspect_at == 31.0 + RETRY
-    assert bench.claim.leases == [Lease(10.0), Lease(31.0, 1.0)]
+    assert bench.claim.leases == [Lease(10.0, release=SHOWN), Lease(31.0, 1.0, "")]
     assert bench.claim.lease_from == 10.0
     (again,) = bench.due(33.0)
     assert again.renew
-    assert again.leases == [Lease(10.0), Lease(31.0, 1.0)]
+    assert again.leases == [Lease(10.0, release=SHOWN), Lease(31.0, 1.0, "")]
 
 
 def test_an_answer_about_a_claim_that_is_over_changes_nothing():
@@ -216,3 +217,21 @@ def test_a_lease_is_renewed_all_the_same():
     assert bench.deadlines.not_yet(bench.worker, 40.0)
     (order,) = bench.due(40.0)
     assert order.renew
+
+
+def test_a_claim_that_does_not_say_its_release_time_is_read_once_when_it_is_a_second_old():
+    bench = Bench(release=None)
+    assert bench.timers == [11.0]
+    (order,) = bench.due(11.0)
+    assert not order.renew
+    assert bench.deadlines.inspected(Inspected("1.1", ["1"], 0.0, 0.1, SHOWN), [bench.worker], 11.1) == []
+    assert bench.claim.leases == [Lease(10.0, release=SHOWN)]
+    assert bench.worker.timing.inspect_at == inf
+
+
+def test_a_release_time_that_cannot_be_known_is_not_asked_for_again():
+    bench = Bench(release=None)
+    bench.due(11.0)
+    assert bench.inspected([], 11.1) == []
+    assert bench.claim.leases == [Lease(10.0, release="")]
+    assert bench.worker.timing.inspect_at == inf

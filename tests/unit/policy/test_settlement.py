@@ -205,13 +205,13 @@ LOST = LeaseAge(100.0, 20.0)  # sent 120 s ago, and nothing of it ran 100 s ago
     ],
 )
 def test_what_a_lost_claim_took(found, sole, expected):
-    verdicts = orphans([found], LOST, 3600, {"named"}, sole=sole)
+    verdicts = orphans([found], [LOST], 3600, {"named"}, sole=sole)
     assert verdicts == ([expected] if expected else [])
 
 
 def test_a_lost_claim_whose_lease_is_about_to_end_frees_nothing():
     found = RowSeen("1", 1, 5.0)
-    (verdict,) = orphans([found], LeaseAge(3590.0, 10.0), 3600, (), sole=True)
+    (verdict,) = orphans([found], [LeaseAge(3590.0, 10.0)], 3600, (), sole=True)
     assert verdict == Verdict("1", Fate.TRY_RESTORED, ("run_count",), run_count=0)
 
 
@@ -220,3 +220,23 @@ def test_of_one_claims_rows_those_that_end_later_were_claimed_by_somebody_else_s
     first, second, third = settle(rows, claim("123"))
     assert first == Verdict("1", Fate.LEFT)
     assert (second.fate, third.fate) == (Fate.TRY_COUNTED, Fate.GIVEN_BACK)
+
+
+SHOWN = "2026-11-21 19:37:27"
+
+
+@pytest.mark.parametrize(
+    ("shown", "off", "fate"),
+    [
+        pytest.param(SHOWN, -30.0, Fate.TRY_COUNTED, id="the clock was set: only the age is wrong"),
+        pytest.param(SHOWN, 7200.0, Fate.TRY_COUNTED, id="by hours"),
+        pytest.param("2026-11-21 19:37:28", 0.0, Fate.LEFT, id="another lease, a second later"),
+        pytest.param("2026-11-21 20:37:27", 0.0, Fate.TRY_COUNTED, id="in another zone, and of its age"),
+        pytest.param("2026-11-21 20:37:27", 30.0, Fate.LEFT, id="in another zone, of another age"),
+        pytest.param(None, 0.0, Fate.TRY_COUNTED, id="not shown, and of its age"),
+    ],
+)
+def test_a_row_is_known_by_its_release_time(shown, off, fate):
+    row_seen = RowSeen("1", 1, OURS + off, shown)
+    (verdict,) = settle([row_seen], claim("1", leases=[LeaseAge(100.0, 0.0, SHOWN)]))
+    assert verdict.fate is fate

@@ -129,7 +129,8 @@ def test_a_locked_store_is_an_error_and_usable_again_afterwards(store, tmp_path)
 def test_opening_twice_keeps_what_is_there(store, tmp_path):
     store.push("q", [ITEM])
     again = open_store(f"sqlite:///{tmp_path}/queue.db")
-    assert again.fetch("q", [1]) == [(1, ITEM.data, 0)]
+    (item,) = again.fetch("q", [1])
+    assert (item.id, item.data, item.run_count) == (1, ITEM.data, 0)
     again.close()
 
 
