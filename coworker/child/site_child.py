@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -38,7 +37,7 @@ from coworker.errors import (
 from coworker.ipc.link import ChildLink, RetireNowError
 from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
 from coworker.model import ExitStatus, RetireReason, Role
-from coworker.unix.poller import Poller
+from coworker.unix.poller import Poller, steady
 from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
@@ -72,7 +71,7 @@ class Birth:
 
 def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
-    started = time.monotonic()
+    started = steady()
     notes = _make_notes(birth)
     try:
         pipe = connect(birth.site, birth.role, poller, notes.path)
@@ -163,7 +162,7 @@ def _boot(
         body = Worker(*common, claimer, gauge, notes, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.output.tell()
-    boot_seconds = round(time.monotonic() - started, 3)
+    boot_seconds = round(steady() - started, 3)
     link.post(Ready(welcome.version, boot_seconds, gives_back, domain, notes.usable))
     if isinstance(body, Control) and (state := body.probe.observe()) is not None:
         link.post(state)  # before it is asked to look for work

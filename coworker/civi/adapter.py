@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +18,7 @@ from coworker.civi import launch
 from coworker.civi.pipe import Pipe
 from coworker.civi.queues import Row, Rows
 from coworker.errors import CallError, ProtocolError
-from coworker.unix.poller import Poller
+from coworker.unix.poller import Poller, steady
 
 PREFIX = b"coworker-settle "  # what every answer begins with
 _STEP = re.compile(r"\+(\d+) seconds")
@@ -36,7 +35,7 @@ class AdapterRows:
         self._pipe = Pipe(launch.expand(name), cwd=cwd, env=env, poller=poller, name=name)
         self._pipe.set_prefix(PREFIX)
         try:
-            self._answered(self._pipe.read_line(time.monotonic() + timeout))
+            self._answered(self._pipe.read_line(steady() + timeout))
         except BaseException:
             self._pipe.kill()
             raise
@@ -72,7 +71,7 @@ class AdapterRows:
         return datetime.fromisoformat(self._ask([])[1])
 
     def _ask(self, entries: list[dict[str, Any]]) -> tuple[list[Any], str]:
-        line = self._pipe.exchange(json.dumps(entries).encode(), time.monotonic() + self._timeout)
+        line = self._pipe.exchange(json.dumps(entries).encode(), steady() + self._timeout)
         answer = self._answered(line)
         if "error" in answer:
             raise CallError(str(answer["error"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.model import ExitStatus
+from coworker.unix.poller import steady
 from coworker.version import version_key
 from coworker.wire import jsonrpc
 
@@ -44,7 +44,7 @@ class Client:
         self._last_id = 0
 
     def handshake(self, *, minimum_version: str, deadline: float) -> Welcome:
-        """Wait for the welcome, check it, and set this pipe's options. `deadline` in monotonic seconds.
+        """Wait for the welcome, check it, and set this pipe's options. `deadline` in steady seconds.
 
         Raises BootError with one line that says what was wrong, with which command, and what it printed.
         """
@@ -117,7 +117,7 @@ class Client:
                 f"the request has {len(request)} bytes, the site takes {self._buffer_size - 1}"
             )
         seconds = self._call_timeout if timeout is None else timeout
-        return self.pipe.exchange(request, time.monotonic() + seconds)
+        return self.pipe.exchange(request, steady() + seconds)
 
     def _read_header(self, deadline: float) -> Any:
         """Return what the welcome line says; lines before it are noise."""
@@ -139,7 +139,7 @@ class Client:
         prefix = f"\x01{secrets.token_hex(12)}\x02"
         options = {"apiCheckPermissions": False, "responsePrefix": prefix, "bufferSize": BUFFER_SIZE}
         self.pipe.set_prefix(prefix.encode())
-        answer = self.call("options", options, timeout=deadline - time.monotonic())
+        answer = self.call("options", options, timeout=deadline - steady())
         if not isinstance(answer, dict):
             raise ProtocolError(f"it did not take the options, but answered {answer!r}"[:_EXCERPT])
         if answer.get("apiCheckPermissions") is not False:

@@ -11,7 +11,6 @@ import json
 import os
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -25,7 +24,7 @@ from coworker.civi.http_answers import WebError
 from coworker.config.web import Address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus
-from coworker.unix.poller import Poller
+from coworker.unix.poller import Poller, steady
 from coworker.version import version_key
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of an answer
@@ -72,7 +71,7 @@ class WebLink:
         threading.Thread(target=self._carry, daemon=True, name="http").start()
 
     def post(self, url: str, headers: dict[str, str], fields: dict[str, str], deadline: float) -> Answer:
-        """Send a form and return (status, headers, body). `deadline` in monotonic seconds.
+        """Send a form and return (status, headers, body). `deadline` in steady seconds.
 
         Raises WebError and PipeTimeoutError; what other callbacks of the poller raise passes through. After
         that, and after a time-out, the link is of no more use.
@@ -92,9 +91,9 @@ class WebLink:
         return answer
 
     def _await(self, deadline: float) -> Answer | Exception:
-        next_second = time.monotonic() + SECOND
+        next_second = steady() + SECOND
         while self._answers.empty():
-            now = time.monotonic()
+            now = steady()
             if now >= deadline:
                 raise PipeTimeoutError(f"{self.command} did not answer in time")
             if now >= next_second:
@@ -105,8 +104,8 @@ class WebLink:
 
     def rest(self, seconds: float) -> None:
         """Wait, but hear the master meanwhile."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        until = steady() + seconds
+        while (left := until - steady()) > 0:
             self._poller.wait(left)
 
     def _carry(self) -> None:
@@ -193,7 +192,7 @@ class WebClient:
     def handshake(self, *, minimum_version: str, deadline: float) -> Welcome:
         """Ask who and what is there. Raises BootError with one line."""
         try:
-            seconds = deadline - time.monotonic()
+            seconds = deadline - steady()
             version = {"select": ["version"], "currentDomain": True}
             domain = self.api4("Domain", "get", version, timeout=seconds)
             self.contact = self._who_am_i(seconds)
@@ -253,7 +252,7 @@ class WebClient:
     def _post(self, url: str, fields: dict[str, str], timeout: float | None) -> Any:
         """Send it; where the site wants fewer requests, wait as long as it says and send it again."""
         seconds = self._call_timeout if timeout is None else timeout
-        deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
+        deadline, pause = steady() + seconds, FIRST_PAUSE
         while True:
             headers = {self._header: f"Bearer {self._credential(self._acting)}"}
             if self._site_key:
@@ -267,7 +266,7 @@ class WebClient:
             except WebError as error:
                 self.pipe.request_sent = error.processed
                 wait = error.retry_after or pause
-                if status != 429 or time.monotonic() + wait >= deadline:
+                if status != 429 or steady() + wait >= deadline:
                     raise
                 pause *= 2
                 self.pipe.rest(wait)

@@ -12,7 +12,7 @@ from coworker.civi.connection import never, nothing
 from coworker.errors import BootError, PipeGoneError, PipeTimeoutError, ProtocolError
 from coworker.model import ExitStatus
 from coworker.unix.command import Command
-from coworker.unix.poller import Poller
+from coworker.unix.poller import Poller, steady
 from coworker.wire.lines import KIB, AnswerFramer, Tail
 
 _READ = 64 * KIB
@@ -96,8 +96,9 @@ class Pipe:
     def exchange(self, request: bytes, deadline: float) -> bytes:
         """Send one line (without its newline) and return the next answer, without prefix and newline.
 
-        `deadline` is in monotonic seconds. Raises PipeEndedError (a PipeGoneError), PipeTimeoutError, and
-        ProtocolError if the pipe is out of step; what other callbacks of the poller raise passes through.
+        `deadline` is in steady seconds (see `poller`). Raises PipeEndedError (a PipeGoneError),
+        PipeTimeoutError, and ProtocolError if the pipe is out of step; what other callbacks of the poller
+        raise passes through.
         """
         self.request_sent = False
         if not self._at_end:
@@ -202,7 +203,7 @@ class Pipe:
             raise ProtocolError(self._failure)
         if self._at_end:
             raise self._ended()
-        now = time.monotonic()
+        now = steady()
         if now >= deadline:
             raise PipeTimeoutError
         if now >= self._next_leader_check:
@@ -211,7 +212,8 @@ class Pipe:
                 self._read_last_words()
                 return
             self.on_second()
-        self._poller.wait(min(deadline, self._next_leader_check, self.meanwhile(now)) - now)
+        soon = self.meanwhile(time.monotonic()) - time.monotonic()
+        self._poller.wait(min(min(deadline, self._next_leader_check) - now, soon))
 
     def _ended(self) -> PipeEndedError:
         """Describe the end of the command, after a moment for it to exit."""

@@ -26,7 +26,7 @@ from coworker.doctor.findings import Finding, Findings, Mark, bad, doubtful, goo
 from coworker.errors import CallError, SiteError
 from coworker.model import QueueInfo, Role
 from coworker.policy.site_health import Observed, holds
-from coworker.unix.poller import Poller
+from coworker.unix.poller import Poller, steady
 
 SLOW_BOOT, SLOW_CALL = 5.0, 0.5  # seconds
 SKEW = 30.0  # seconds that two clocks may differ
@@ -70,14 +70,14 @@ def _connected(
     site: SiteSettings, role: Role, token_of: Callable[[int], str] | None = None
 ) -> Iterator[tuple[SiteClient, float]]:
     """Return the client, and how long the boot took (seconds). Raises SiteError."""
-    began = time.monotonic()
+    began = steady()
     poller = Poller()
     connection = connect(site, role, poller)
     try:
         client = client_of(site, connection, token_of)
         deadline = began + site.workers.boot_timeout
         client.handshake(minimum_version=site.civicrm_version, deadline=deadline)
-        yield client, time.monotonic() - began
+        yield client, steady() - began
     finally:
         connection.end()
 

@@ -28,6 +28,7 @@ from coworker.unix.process_group import signal_group
 
 LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at most
+PAUSES_KEPT = 50  # that are remembered
 RETRY = 2.0  # seconds until control is asked again for what it could not tell
 
 
@@ -121,6 +122,7 @@ class Deadlines:
         self._notes = notes
         self._ledger = ledger
         self._watchdog = watchdog
+        self._pauses: list[tuple[float, float]] = []  # (end in monotonic seconds, seconds)
         self._asked: dict[str, Asked] = {}  # claim → its inspection under way
 
     @staticmethod
@@ -188,7 +190,9 @@ class Deadlines:
             timing.inspect_at = now
             self._watchdog.set(record, timing.deadline)
             return True
-        timing.task_deadline = min(now, noted[-1].moved_at) + self.settings.task_timeout(claim.queue.name)
+        since = min(now, noted[-1].moved_at)
+        paused = sum(seconds for at, seconds in self._pauses if at > since)
+        timing.task_deadline = since + paused + self.settings.task_timeout(claim.queue.name)
         self._aim(record, claim, now)
         return timing.task_deadline > now
 
@@ -203,6 +207,17 @@ class Deadlines:
         control.timing.answers_at = now + rows * ROW_SECONDS
         at = control.timing.answers_at + self.settings.workers.boot_timeout
         self._watchdog.set_deadline(control, at if busy else None)
+
+    def paused(self, records: Iterable[WorkerRecord], now: float, seconds: float) -> None:
+        """Move all times: for so many seconds until `now` nothing ran, no task either."""
+        self._pauses = [*self._pauses[1 - PAUSES_KEPT :], (now, seconds)]
+        for record in records:
+            timing = record.timing
+            timing.deadline += seconds if timing.deadline else 0.0
+            timing.task_deadline += seconds
+            timing.batch_deadline += seconds
+            timing.inspect_at += seconds
+            timing.answers_at += seconds
 
     def asked(self, control: int) -> bool:
         """Whether this control was asked to inspect something."""

@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from math import inf
 
 from coworker.claims import journal
 from coworker.config import connection
@@ -32,6 +31,7 @@ from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 
 Phase = MasterPhase
+LONGEST_WAIT = 1.0  # seconds, so that it is seen how long a pause was
 SUPERSEDED = "another HUP came"
 
 
@@ -71,6 +71,7 @@ class Master:
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
         self._terminal = os.isatty(sys.stderr.fileno())
         self._arrived: list[int] = []  # signals, to be handled in this turn
+        self._paused = 0.0  # seconds for which we were stopped
 
     def run(self) -> ExitCode:
         """Run until everything has stopped, or until a crash, which is logged."""
@@ -103,7 +104,11 @@ class Master:
     def _turn(self) -> None:
         """Wait, collect, decide. Decisions take effect at once, through send, spawn and signal."""
         wait = 0.0 if self._any_dirty() else max(0.0, self.timers.next_at - time.monotonic())
-        self._poller.wait(wait if wait < inf else None)
+        wait = min(wait, LONGEST_WAIT)
+        self._poller.wait(wait)
+        paused, self._paused = Poller.stood_still - self._paused, Poller.stood_still
+        if paused:
+            self._on_pause(paused)
         if time.monotonic() >= self.timers.next_at:
             # We may have been stopped: what was said in time is read before it is overdue.
             self._poller.wait(0)
@@ -118,6 +123,13 @@ class Master:
                     site.decide(now)
             self._title.show([views.status(site) for site in self.sites.values()])
         self._forget_empty_sites()
+
+    def _on_pause(self, seconds: float) -> None:
+        """Move every deadline: all stood still (a paused container, a sleeping machine), tasks as well."""
+        self.log.event("notice", "paused", seconds=round(seconds, 1), what="deadlines are later by as much")
+        self.timers.delay(("child", "graceful"), seconds)
+        for site in self._all_sites():
+            site.deadlines.paused(site.roster, time.monotonic(), seconds)
 
     def _any_dirty(self) -> bool:
         return any(site.dirty for site in self._all_sites())

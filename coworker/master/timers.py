@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from math import inf
 
 Action = Callable[[float], object]  # it is given the time, in monotonic seconds
@@ -26,6 +26,12 @@ class Timers:
     def cancel(self, key: Hashable) -> None:
         """Forget the action of this key."""
         self._when.pop(key, None)
+
+    def delay(self, kinds: Collection[str], seconds: float) -> None:
+        """Do everything later whose key is of these kinds: a text, or the first part of a tuple."""
+        for key, (when, action) in self._when.items():
+            if (key[0] if isinstance(key, tuple) else key) in kinds:
+                self._when[key] = when + seconds, action
 
     def run(self, now: float) -> None:
         """Do everything whose time has come, the earliest first."""

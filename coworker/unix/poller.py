@@ -1,9 +1,14 @@
-"""Waiting for file descriptors: a thin wrapper over `select.poll`."""
+"""Waiting for file descriptors: a thin wrapper over `select.poll`.
+
+Who is stopped (SIGSTOP, a paused container, a sleeping machine) wakes far later than it asked to be woken.
+Then nothing else ran either, and nobody may be late for it: `steady` is a clock that stands still meanwhile.
+"""
 
 from __future__ import annotations
 
 import math
 import select
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +17,7 @@ if TYPE_CHECKING:
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _READABLE = select.POLLIN | _BROKEN
 _WRITABLE = select.POLLOUT | _BROKEN
+PAUSE = 1.0  # seconds: who wakes so much later than asked was stopped
 _LONGEST = 2**31 - 1  # milliseconds: poll(2) takes an int
 
 
@@ -23,6 +29,7 @@ class Poller:
     """
 
     __slots__ = ("_poll", "_readers", "_writers")
+    stood_still = 0.0  # seconds for which this process was stopped, as far as any of its pollers has seen
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -60,7 +67,10 @@ class Poller:
         elif seconds <= 0:
             ready = self._poll.poll(0)
         else:
+            asked_at = time.monotonic()
             ready = self._poll.poll(math.ceil(min(seconds * 1000, _LONGEST)))
+            late = time.monotonic() - asked_at - seconds
+            Poller.stood_still += late if late > PAUSE else 0.0
         for fd, events in ready:
             # An earlier callback of this round may have unregistered it: find it now.
             if events & _READABLE and (callback := self._readers.get(fd)) is not None:
@@ -78,3 +88,8 @@ class Poller:
             self._poll.unregister(fd)
         except KeyError:
             pass
+
+
+def steady() -> float:
+    """Monotonic seconds, less those for which this process was stopped. For deadlines of who waits."""
+    return time.monotonic() - Poller.stood_still

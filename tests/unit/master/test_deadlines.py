@@ -235,3 +235,15 @@ def test_a_release_time_that_cannot_be_known_is_not_asked_for_again():
     assert bench.inspected([], 11.1) == []
     assert bench.claim.leases == [Lease(10.0, release="")]
     assert bench.worker.timing.inspect_at == inf
+
+
+def test_a_pause_moves_every_time():
+    notes = Noted(Beginning("1", 12.0))
+    bench = Bench(count=2, notes=notes, lease_time=300)
+    bench.deadlines.paused([bench.worker], 40.0, 25.0)
+    assert (bench.worker.timing.task_deadline, bench.worker.timing.batch_deadline) == (135.0, 235.0)
+    assert bench.deadlines.not_yet(bench.worker, 136.0)
+    assert bench.timers[-1] == 137.0, "its task began before the pause"
+    notes.found = [Beginning("1", 12.0, 110.0), Beginning("2", 122.5)]
+    assert bench.deadlines.not_yet(bench.worker, 137.0)
+    assert bench.timers[-1] == 222.5

@@ -57,3 +57,14 @@ def test_an_action_may_set_its_timer_again(timers, done):
     timers.run(1.5)
     timers.run(2.0)
     assert done == [1.0, 2.0]
+
+
+def test_some_kinds_can_be_delayed():
+    timers, done = Timers(), []
+    for key in ("graceful", ("child", 1), ("look", 1)):
+        timers.set(key, 5.0, lambda _now, key=key: done.append(key))
+    timers.delay(("child", "graceful"), 10.0)
+    timers.run(14.9)
+    assert done == [("look", 1)]
+    timers.run(15.0)
+    assert sorted(map(str, done[1:])) == ["('child', 1)", "graceful"]
