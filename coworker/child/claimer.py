@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from coworker.civi import queues
 from coworker.civi.connection import SiteClient
 from coworker.civi.refusals import is_database_error
+from coworker.claims.beginnings import Notes
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, EmptyAnswerError, ProtocolError, SiteError
 from coworker.ipc.link import ChildLink
@@ -29,6 +30,7 @@ class Claimer:
     client: SiteClient
     call_timeout: float  # seconds
     journal: Journal
+    notes: Notes  # that the pipe takes of what it begins
     run_as_in_data: bool = False  # CiviCRM before 5.56 (contract A3)
     _claims: int = 0
     _release: str | None = None  # the release_time of the rows claimed last
@@ -74,6 +76,8 @@ class Claimer:
         self._claims += 1
         name = f"{self.child}.{self._claims}"
         lease = Lease(now, round(now - asked_at, 6), self._release)
+        if begun:
+            self.notes.sent(name)  # first: what the journal calls begun can then be told from what was
         self.journal.claimed(name, items, lease, begun=begun)
         self.link.post(Claimed(name, queue, pack(items), *lease))
         return name

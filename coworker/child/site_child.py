@@ -143,7 +143,7 @@ def _boot(
     body: Body
     gives_back = domain = None
     old = version_key(welcome.version) < RUN_AS_SELECTABLE
-    claimer = Claimer(birth.id, link, client, limit, journal, old)
+    claimer = Claimer(birth.id, link, client, limit, journal, notes, old)
     common = (birth.id, link, poller, client, limit, title)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
@@ -159,7 +159,7 @@ def _boot(
         gauge = MemoryGauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
         notes.opened()
-        body = Worker(*common, claimer, gauge, notes, birth.site.is_remote, domain)
+        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
         title.show(None, None, 0)
     body.output.tell()
     boot_seconds = round(steady() - started, 3)

@@ -47,7 +47,6 @@ class Worker(Body):
 
     claimer: Claimer
     gauge: MemoryGauge
-    notes: Notes  # that the pipe takes of what it begins
     remote: bool = False  # PHP goes on when the pipe is lost, so items are sent one by one (rule 9)
     own_domain: int | None = None  # that the pipe serves, if it says so
     identity: Identity | None = None
@@ -56,6 +55,10 @@ class Worker(Body):
     @property
     def journal(self) -> Journal:
         return self.claimer.journal
+
+    @property
+    def notes(self) -> Notes:
+        return self.claimer.notes
 
     def serve_order(self, order: Any) -> None:
         """Serve one order. Raises what the pipe raises; then this worker is finished."""
@@ -141,6 +144,7 @@ class Worker(Body):
     def _run(self, claim: str, queue: str, ids: list[str], *, announced: bool) -> str | None:
         """Send one runItems. Returns the error that it was answered with, if any. Raises ForbiddenError."""
         if not announced:
+            self.notes.sent(claim)
             self.journal.run_sent(claim, ids)
             self.link.post(RunSent(claim, ids))
         self.output.begin(queue, ids, self.identity)
@@ -148,7 +152,6 @@ class Worker(Body):
             self.link.hurry()
         if self.journal.behind:
             self.link.flush()
-        self.notes.sent(claim)
         sent_at = time.monotonic()
         try:
             answer = queues.run(self.client, queue, ids, timeout=inf)

@@ -8,6 +8,7 @@ from support.claim_files import nobody
 
 from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.claims import reading
+from coworker.claims.beginnings import Beginnings, Notes, TaskNotes, beginnings_file
 from coworker.claims.journal import Journal, child_file
 from coworker.errors import CallError, EmptyAnswerError, PipeGoneError, PipeTimeoutError, ProtocolError
 from coworker.ipc import messages as m
@@ -25,7 +26,10 @@ class World:
         self.pipe = SimpleNamespace(request_sent=True)
         self.said, self.calls, self.answer = [], [], []
         journal = Journal(self.path, "s", os.getpid())
-        self.claimer = Claimer(3, self, self, 9.0, journal, run_as_in_data)
+        self.notes = Notes(beginnings_file(folder, os.getpid(), 3))
+        TaskNotes(str(self.notes.path))
+        self.notes.opened()
+        self.claimer = Claimer(3, self, self, 9.0, journal, self.notes, run_as_in_data)
 
     def post(self, report):
         self.said.append(report)
@@ -70,6 +74,20 @@ def test_what_cannot_be_noted_is_not_asked_for(world, monkeypatch):
     (report,) = world.said
     assert isinstance(report, m.ClaimFailed)
     assert "No space left" in report.message
+
+
+def test_what_begins_at_once_is_in_the_notes_before_the_journal_says_so(world, monkeypatch):
+    world.answer = [{"id": 7, "run_as": None}]
+    items = world.claim()
+    known = []
+
+    def noted(name, *_, **__):
+        known.append(Beginnings(world.notes.path).begun(name))
+
+    monkeypatch.setattr(world.claimer.journal, "claimed", noted)
+    world.claimer.claimed("q", items, 5.0, ["7"])
+    world.claimer.claimed("q", items, 5.0, [])
+    assert known == [[], None]
 
 
 def test_each_claim_has_a_name_of_its_own_and_is_told_with_its_lease(world):
