@@ -96,7 +96,8 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         link.report(BootFailed(str(error), error.retry_after))
     except SiteError as error:
         link.say_what_is_left()
-        pipe.end(patience=IMPATIENT)
+        if not isinstance(error, LeftBehindError):  # after that one nothing runs: PHP may end as it likes
+            pipe.end(patience=IMPATIENT)
         if isinstance(body, Worker):
             error = body.gauge.explain(error)
         reason = _cause(error).value

@@ -211,6 +211,7 @@ function coworker_boot($arguments) {
     ob_end_flush();
   }
   ini_set('display_errors', 'stderr');  // the CMS may have set it
+  set_time_limit(0);  // and this for one request
   $GLOBALS['coworker_stage'] = 'up';
 }
 
@@ -561,23 +562,32 @@ function coworker_declare_task() {
 
 // --- what tasks leave behind ----------------------------------------------------------------------
 
-/** What a task may set for those after it in the process (contract D15): [how to read it, how to set it]. */
-function coworker_settings() {
-  $ini = function ($name) {
-    return array(function () use ($name) { return ini_get($name); },
-      function ($value) use ($name) { return ini_set($name, $value) !== false; });
-  };
+/** What a task may set for those after it in the process (contract D15). */
+function coworker_read_settings() {
   return array(
-    'time_limit' => $ini('max_execution_time'),  // to set it also ends the count that it began
-    'memory_limit' => array(function () { return ini_get('memory_limit'); }, 'coworker_limit_memory'),
-    'display_errors' => $ini('display_errors'),
-    'error_level' => array('error_reporting', function ($value) { error_reporting($value); return true; }),
-    'time_zone' => array('date_default_timezone_get', 'date_default_timezone_set'),
-    'locale' => array(function () { return setlocale(LC_ALL, '0'); },
-      function ($value) { return setlocale(LC_ALL, $value) !== false; }),
-    'directory' => array('getcwd', function ($value) { return $value === false || @chdir($value); }),
-    'umask' => array('umask', function ($value) { umask($value); return true; }),
+    'time_limit' => ini_get('max_execution_time'),
+    'memory_limit' => ini_get('memory_limit'),
+    'display_errors' => ini_get('display_errors'),
+    'error_level' => error_reporting(),
+    'time_zone' => date_default_timezone_get(),
+    'locale' => setlocale(LC_ALL, '0'),
+    'directory' => getcwd(),
+    'umask' => umask(),
   );
+}
+
+/** Whether it could be set. */
+function coworker_set($name, $value) {
+  switch ($name) {
+    case 'time_limit': return ini_set('max_execution_time', $value) !== false;  // ends the count that a task began
+    case 'memory_limit': return coworker_limit_memory($value);
+    case 'display_errors': return ini_set('display_errors', $value) !== false;
+    case 'error_level': return is_int(error_reporting($value));
+    case 'time_zone': return date_default_timezone_set($value);
+    case 'locale': return setlocale(LC_ALL, $value) !== false;
+    case 'directory': return $value === false || @chdir($value);
+    case 'umask': return is_int(umask($value));
+  }
 }
 
 /** With less than what is in use the next task would end for want of memory. */
@@ -587,19 +597,11 @@ function coworker_limit_memory($limit) {
   return ($bytes <= 0 || memory_get_usage(true) < $bytes) && @ini_set('memory_limit', $limit) !== false;
 }
 
-function coworker_read_settings() {
-  $values = array();
-  foreach ($GLOBALS['coworker_settings'] as $name => $setting) {
-    $values[$name] = $setting[0]();
-  }
-  return $values;
-}
-
 /** Sets back what is not as it was when serving began. Returns [name: why it cannot be]. */
 function coworker_reset($values) {
   $failed = array();
   foreach ($GLOBALS['coworker_values'] as $name => $value) {
-    if ($values[$name] !== $value && !$GLOBALS['coworker_settings'][$name][1]($value)) {
+    if ($values[$name] !== $value && !coworker_set($name, $value)) {
       $failed[$name] = 'cannot be set back';
     }
   }
@@ -613,12 +615,15 @@ function coworker_who() {
   return array((string) $session->get('userID'), (string) $session->get('ufID'), (string) $user);
 }
 
+function coworker_in_transaction() {
+  return $GLOBALS['coworker_has_transactions'] && coworker_try(array('CRM_Core_Transaction', 'isActive'));
+}
+
 /** What is in force when serving begins is what each task finds. */
 function coworker_remember() {
   $system = CRM_Core_Config::singleton()->userSystem;
   $has_user = is_callable(array($system, 'getLoggedInUfID'));
   $GLOBALS['coworker_cms_user'] = $has_user ? array($system, 'getLoggedInUfID') : function () { return null; };
-  $GLOBALS['coworker_settings'] = coworker_settings();
   $GLOBALS['coworker_values'] = coworker_read_settings();
   $GLOBALS['coworker_who'] = coworker_try('coworker_who');
   $GLOBALS['coworker_in_task'] = false;
@@ -647,7 +652,7 @@ function coworker_before_task() {
     $values = coworker_read_settings();
   }
   return array('values' => $values, 'buffers' => ob_get_level(),
-    'in_transaction' => $GLOBALS['coworker_has_transactions'] && CRM_Core_Transaction::isActive());
+    'in_transaction' => coworker_in_transaction());
 }
 
 /** Undoes what the task has left behind, and says so. $error, what it has failed with, may become another. */
@@ -666,7 +671,7 @@ function coworker_after_task($found, $task, $id, &$error) {
   if (ob_get_level() > $found['buffers']) {
     coworker_end_buffers($task, $id, $found['buffers']);
   }
-  if ($GLOBALS['coworker_has_transactions'] && !$found['in_transaction'] && CRM_Core_Transaction::isActive()) {
+  if (!$found['in_transaction'] && coworker_in_transaction()) {
     $error = coworker_roll_back($task, $id, $error);
   }
   if (coworker_try('coworker_who') !== $GLOBALS['coworker_who']) {

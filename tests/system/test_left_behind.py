@@ -36,8 +36,9 @@ def php(tmp_path):
 def serve(php, daemon):
     """A function that works the site with one worker until nothing is left."""
 
-    def start(*, left=0, **more):
-        running = daemon(settings(site_table("MINIPIPE vtl", cwd=str(php.root)), count=1), **more)
+    def start(*, left=0, remote=None, **more):
+        table = site_table("MINIPIPE vtl", cwd=str(php.root), remote=remote)
+        running = daemon(settings(table, count=1), **more)
         wait_until(lambda: php.left() == left, "all items gone")
         return running
 
@@ -91,7 +92,7 @@ def test_each_task_finds_the_settings_that_the_first_one_found(php, serve, how):
     running.event("task_done", count=3)
     found = returned(php)
     assert found[before] == found[after]
-    assert found[before][2] == str(php.root)
+    assert (found[before][0], found[before][2]) == ("0", str(php.root))
     told = {event["what"]: event["item"] for event in running.events("task_left")}
     assert set(told.values()) == {changes}
     # Where the locale was C already, to set it changes nothing.
@@ -246,6 +247,31 @@ def test_where_the_user_cannot_be_set_back_the_rest_goes_to_another_pipe_with_it
     assert fates == {changes: "finished", **dict.fromkeys(ids, "given_back")}
     assert len(pids(php)) == 2
     assert not running.events("poisoned")
+
+
+def test_a_contact_that_was_logged_in_is_logged_in_again(php, serve):
+    php.contact(100, user_id=7)
+    (changes,) = php.push("a", "php", "CRM_Core_Session::singleton()->set('userID', null);", run_as=100)
+    ids = php.push("a", "empty", times=2, run_as=100)
+    running = serve()
+    assert ok(running, 3)
+    assert run_once(php, [changes, *ids])
+    assert {words[3] for words in php.written()} == {"100"}
+    assert running.event("task_left", what="identity")["identity"] == "contact 100, domain 1"
+
+
+def test_a_remote_pipe_that_notes_nothing_is_left_before_anything_else_is_sent(php, serve):
+    (changes,) = php.push("a", "php", "Fake::$user = 7;")
+    ids = php.push("a", "empty", times=2)
+    running = serve(remote=True)
+    assert run_once(php, [changes, *ids])
+    lost = running.event("pipe_lost")
+    assert lost["cause"] == "left_behind"
+    assert (
+        "(php:php) has left somebody else logged in: no other task is called (exit status 0)"
+        in lost["reason"]
+    )
+    assert len(pids(php)) == 2
 
 
 # --- siblings ---

@@ -71,6 +71,7 @@ class Fake {
       return;
     }
     self::$boot = self::read();
+    set_time_limit(240);  // as some CMS do
     usleep((int) (1e6 * self::config('boot_seconds')));
     echo self::config('boot_output');
     if (self::config('boot_notice')) {
