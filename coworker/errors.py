@@ -67,6 +67,10 @@ class ProtocolError(SiteError):
     """The pipe answered something that is not an answer to what was asked: it cannot be used any more."""
 
 
+class LeftBehindError(SiteError):
+    """A task left something behind with which no other may run."""
+
+
 class PipeTimeoutError(SiteError):
     """The pipe did not answer in time."""
 

@@ -103,6 +103,7 @@ class RetireReason(str, Enum):
     DIED = "died"
     KILLED = "killed"
     NOT_NOTED = "not_noted"
+    LEFT_BEHIND = "left_behind"
     SIGNAL = "signal"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError, SiteError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import MemoryHigh
-from coworker.model import ExitStatus
+from coworker.ipc.messages import Note, Spent
+from coworker.model import ExitStatus, RetireReason
 from coworker.policy.recycling import MemoryVerdict, judge_memory
 from coworker.unix.memory import OomWatch, tree_rss
 
@@ -38,7 +38,7 @@ class MemoryGauge:
             self._judge(used)
 
     def after_batch(self, seconds: float = 0.0) -> None:
-        """Tell the master when the pipe takes more than it should. Raises as `while_busy` does.
+        """Have the pipe replaced when it takes more than it should. Raises as `while_busy` does.
 
         A batch that took long enough to grow is measured at once, or the next one would be blamed.
         """
@@ -48,7 +48,9 @@ class MemoryGauge:
         self._unmeasured = used is None
         if used is not None and self._judge(used) is MemoryVerdict.RETIRE and not self._told:
             self._told = True
-            self.link.post(MemoryHigh(used))
+            grown = {"mebibytes": used, "max_memory": self.max_memory}
+            self.link.post(Note("notice", "memory_grown", grown))
+            self.link.post(Spent(RetireReason.MAX_MEMORY.value))
 
     def patience(self) -> float | None:
         """The seconds until `after_batch` is to be called again; None if it need not be."""

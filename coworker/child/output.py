@@ -3,34 +3,66 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from coworker.civi.connection import SiteClient
+from coworker.errors import LeftBehindError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import Note
-from coworker.model import Identity
+from coworker.ipc.messages import Note, Spent
+from coworker.log import LEVELS
+from coworker.model import Identity, RetireReason
 
 Errors = dict[str, dict[str, Any]]
-MARK = '{"coworker":"task_error"'
+MARK = '{"coworker":"task_'
 TOLD = ("title", "callback", "error", "arguments")
+SOMEBODY_ELSE = 16  # the exit status of a pipe in which a task has changed who is logged in; see minipipe.php
 
 
-def split_errors(text: str) -> tuple[str, Errors]:
-    """Split stderr into (what tasks wrote, what the adapter says: {id: title, callback, error, …})."""
+class Left(NamedTuple):
+    """What a task left behind, as the bundled adapter tells it."""
+
+    id: str
+    what: str
+    text: str
+    level: str  # of the log
+    title: str | None = None
+    callback: str | None = None
+    replace: str | None = None  # the pipe: "soon" when another has booted, "now" when the batch has ended
+
+
+class Said(NamedTuple):
+    """What a pipe wrote to stderr: what tasks wrote, and what the adapter said of them."""
+
+    text: str
+    errors: Errors  # of those that failed, by id
+    left: list[Left]
+
+
+def split_stderr(text: str) -> Said:
+    """Tell the lines of the bundled adapter from all others."""
     if MARK not in text:
-        return text, {}
-    rest, errors = [], {}
-    for line in text.splitlines(keepends=True):
-        try:
-            said = json.loads(line) if line.startswith(MARK) else None
-            if said is None:
-                rest.append(line)
-            else:
-                told = {name: said[name] for name in TOLD if said.get(name) is not None}
-                errors[str(said["id"])] = told
-        except (ValueError, KeyError, TypeError):
-            rest.append(line)
-    return "".join(rest), errors
+        return Said(text, {}, [])
+    said = Said("", {}, [])
+    lines = text.splitlines(keepends=True)
+    rest = [line for line in lines if not (line.startswith(MARK) and _take(line, said))]
+    return said._replace(text="".join(rest))
+
+
+def _take(line: str, said: Said) -> bool:
+    """Add to `said` what a line of the adapter says. Whether it is one."""
+    try:
+        found = json.loads(line)
+        kind, item = found["coworker"], str(found["id"])
+        if kind == "task_error":
+            said.errors[item] = {name: found[name] for name in TOLD if found.get(name) is not None}
+        elif kind == "task_left" and found["level"] in LEVELS:
+            told = {name: found[name] for name in Left._fields if name in found}
+            said.left.append(Left(**told)._replace(id=item))
+        else:
+            return False
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 class Output:
@@ -40,6 +72,7 @@ class Output:
         self._client = client
         self._link = link
         self._ran: tuple[str, list[str], Identity | None] | None = None
+        self._unfit = ""  # why nothing may be run in this pipe any more
 
     def begin(self, queue: str, ids: list[str], identity: Identity | None) -> None:
         """Log what was printed before, since these tasks run next."""
@@ -51,7 +84,7 @@ class Output:
 
         Returns what the bundled adapter said of tasks that failed, by the item's id; that is not logged.
         """
-        stderr, errors = split_errors(self._client.take_stderr())
+        stderr, errors, left = split_stderr(self._client.take_stderr())
         who, level = ("pipe", "notice") if self._ran is None else ("task", "warning")
         said = (
             (level, f"{who}_printed", self._client.take_noise()),
@@ -60,7 +93,24 @@ class Output:
         for level, event, text in said:
             if text:
                 self._link.post(Note(level, event, {**self._names(), "text": text}))
+        for each in left:
+            self._tell_left(each)
         return errors
+
+    def check_fitness(self) -> None:
+        """Raise LeftBehindError if nothing may be run in this pipe any more."""
+        if self._unfit:
+            raise LeftBehindError(self._unfit)
+
+    def _tell_left(self, left: Left) -> None:
+        fields = {**self._names(), **left._asdict(), "item": left.id}
+        for name in ("items", "id", "level", "replace"):
+            fields.pop(name, None)
+        self._link.post(Note(left.level, "task_left", fields))
+        if left.replace == "soon":
+            self._link.post(Spent(RetireReason.LEFT_BEHIND.value))
+        elif left.replace == "now":
+            self._unfit = f"item {left.id} ({left.callback}) has left {left.text}"
 
     def _names(self) -> dict[str, Any]:
         if self._ran is None:

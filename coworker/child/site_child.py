@@ -13,6 +13,7 @@ from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.connect import adapter_of, client_of, connect, way
 from coworker.child.control import Control
 from coworker.child.memory_gauge import MemoryGauge
+from coworker.child.output import SOMEBODY_ELSE
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
@@ -29,6 +30,7 @@ from coworker.config.settings import SiteSettings
 from coworker.errors import (
     BootError,
     CallError,
+    LeftBehindError,
     MemoryExceededError,
     PipeGoneError,
     PipeTimeoutError,
@@ -43,7 +45,10 @@ from coworker.version import version_key
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
 # What the end of a pipe tells of its cause: signals meant for the daemon (rule 5) and KILL come from others,
 # and a shell says them by an exit status.
-CAUSES = {ExitStatus(code=CANNOT_NOTE): RetireReason.NOT_NOTED} | {
+CAUSES = {
+    ExitStatus(code=CANNOT_NOTE): RetireReason.NOT_NOTED,
+    ExitStatus(code=SOMEBODY_ELSE): RetireReason.LEFT_BEHIND,
+} | {
     status: RetireReason.KILLED if name == "KILL" else RetireReason.SIGNAL
     for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL")
     for status in (ExitStatus(signal=Signals[f"SIG{name}"]), ExitStatus(code=128 + Signals[f"SIG{name}"]))
@@ -90,7 +95,8 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         link.report(BootFailed(str(error), error.retry_after))
     except SiteError as error:
         link.say_what_is_left()
-        pipe.end(patience=IMPATIENT)
+        if not isinstance(error, LeftBehindError):  # after that one nothing runs: PHP may end as it likes
+            pipe.end(patience=IMPATIENT)
         if isinstance(body, Worker):
             error = body.gauge.explain(error)
         reason = _cause(error).value
@@ -219,6 +225,8 @@ def _cause(error: SiteError) -> RetireReason:
         return RetireReason.TIMEOUT
     if isinstance(error, MemoryExceededError):
         return RetireReason.MEMORY
+    if isinstance(error, LeftBehindError):
+        return RetireReason.LEFT_BEHIND
     if isinstance(error, PipeEndedError):
         return CAUSES.get(error.exit_status, RetireReason.DIED)
     return RetireReason.DIED if isinstance(error, PipeGoneError) else RetireReason.PROTOCOL

@@ -134,6 +134,7 @@ class Worker(Body):
             rest = [item_id for each in parts for item_id in each]
             try:
                 error = self._run(claim, queue, part, announced=announced)
+                self.output.check_fitness()
             except ForbiddenError as refusal:  # of our contact over HTTP: nothing was begun
                 self.link.post(Refused(claim, [*part, *rest], f"{items[0].identity}: {refusal}"))
                 return

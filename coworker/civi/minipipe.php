@@ -10,10 +10,11 @@
  * site from the current directory upwards. Which site of a multisite: --url, else HTTP_HOST.
  *
  * Exit status: 0 the input ended · 2 usage · 10 not the CLI · 11 PHP too old · 12 no site found ·
- * 13 CiviCRM is not enabled there · 14 the boot failed · 15 the beginning of a task could not be noted.
- * Anything but answers goes to standard error.
+ * 13 CiviCRM is not enabled there · 14 the boot failed · 15 the beginning of a task could not be noted ·
+ * 16 a task has changed who is logged in. Anything but answers goes to standard error.
  *
- * COWORKER_BEGUN names a file in which each task is noted before it is called: see coworker_note_beginnings().
+ * COWORKER_BEGUN names a file in which each task is noted before it is called: see coworker_open_notes().
+ * What a task leaves behind for the next one is undone (rule 16): coworker_before_task(), coworker_after_task().
  *
  * Written so that PHP 5.4 can parse it: an old one gets a sentence, not a syntax error.
  */
@@ -25,6 +26,7 @@ const COWORKER_NO_SITE = 12;
 const COWORKER_NOT_ENABLED = 13;
 const COWORKER_BOOT_FAILED = 14;
 const COWORKER_CANNOT_NOTE = 15;
+const COWORKER_SOMEBODY_ELSE = 16;
 
 function coworker_fail($status, $message) {
   $GLOBALS['coworker_stage'] = 'failed';
@@ -82,7 +84,8 @@ function coworker_main($arguments) {
   }
   else {
     coworker_tell_failures($arguments['payload']);
-    coworker_note_beginnings();
+    coworker_take_charge();
+    $GLOBALS['coworker_zone'] = date_default_timezone_get();
     coworker_listen();
     Civi::pipe($arguments['flags']);
   }
@@ -209,6 +212,7 @@ function coworker_boot($arguments) {
     ob_end_flush();
   }
   ini_set('display_errors', 'stderr');  // the CMS may have set it
+  set_time_limit(0);  // and this for one request
   $GLOBALS['coworker_stage'] = 'up';
 }
 
@@ -363,19 +367,18 @@ function coworker_tell_failures($payload) {
     try {
       $item = is_object($event->item) ? $event->item : (object) $event->item;
       $task = isset($item->data) && is_object($item->data) ? $item->data : null;
-      $callback = $task && isset($task->callback) ? $task->callback : null;
       $line = array(
         'coworker' => 'task_error',
         'queue' => $event->queue->getName(),
         'id' => (string) $item->id,
         'title' => $task && isset($task->title) ? $task->title : null,
-        'callback' => is_array($callback) ? implode('::', array_map('coworker_name', $callback)) : coworker_name($callback),
-        'error' => $event->exception ? get_class($event->exception) . ': ' . $event->exception->getMessage() : null,
+        'callback' => coworker_callback($task),
+        'error' => $event->exception ? coworker_error($event->exception) : null,
       );
       if ($payload && $task && isset($task->arguments)) {
         $line['arguments'] = $task->arguments;
       }
-      fwrite(STDERR, json_encode($line, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR) . "\n");
+      coworker_tell($line);
     }
     catch (Throwable $error) {
       fwrite(STDERR, 'MINIPIPE: cannot tell of a failed task: ' . $error->getMessage() . "\n");
@@ -383,31 +386,48 @@ function coworker_tell_failures($payload) {
   });
 }
 
+/** The worker has these lines for its log: coworker/child/output.py. */
+function coworker_tell($line) {
+  fwrite(STDERR, json_encode($line, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR) . "\n");
+}
+
+function coworker_callback($task) {
+  $callback = $task && isset($task->callback) ? $task->callback : null;
+  return is_array($callback) ? implode('::', array_map('coworker_name', $callback)) : coworker_name($callback);
+}
+
 function coworker_name($part) {
   return is_object($part) ? get_class($part) : (is_scalar($part) ? (string) $part : null);
 }
 
-// --- noting beginnings ----------------------------------------------------------------------------
+// --- before and after each task -------------------------------------------------------------------
 
 /**
- * Writes a line before each task is called and one when it is over, so that whoever settles a claim without an
- * answer knows what was begun (rule 4; coworker/claims/beginnings.py has the format).
- *
  * CiviCRM calls run() of each item's task. So before its own handler gets a batch, each task is replaced by one
- * that notes the beginning and then calls run() of the original, which may be of an extension's class.
+ * that does what is to be done before it, calls run() of the original, which may be of an extension's class, and
+ * does what is to be done after it.
  */
-function coworker_note_beginnings() {
+function coworker_take_charge() {
   $path = getenv('COWORKER_BEGUN');
   putenv('COWORKER_BEGUN');  // what a task starts is not to write there
   unset($_SERVER['COWORKER_BEGUN'], $_ENV['COWORKER_BEGUN']);
-  if (!$path) {
-    return;
-  }
   $run = class_exists('CRM_Queue_Task') ? new ReflectionMethod('CRM_Queue_Task', 'run') : null;
   if (!$run || $run->isFinal() || $run->hasReturnType() || $run->getNumberOfParameters() !== 1) {
-    fwrite(STDERR, "MINIPIPE: this CiviCRM's tasks are not as we know them: what they begin is not noted\n");
+    fwrite(STDERR, "MINIPIPE: this CiviCRM's tasks are not as we know them: they are neither noted nor cleaned up after\n");
     return;
   }
+  if ($path) {
+    coworker_open_notes($path);
+  }
+  coworker_remember();
+  coworker_declare_task();
+}
+
+/**
+ * In this file a line is written before each task is called and one when it is over, so that whoever settles a
+ * claim without an answer knows what was begun (rule 4; coworker/claims/beginnings.py has the format).
+ */
+function coworker_open_notes($path) {
   $GLOBALS['coworker_begun'] = @fopen($path, 'ae');
   if ($GLOBALS['coworker_begun']) {
     stream_set_write_buffer($GLOBALS['coworker_begun'], 0);
@@ -415,13 +435,14 @@ function coworker_note_beginnings() {
   if (!coworker_note(sprintf('opened %.6F', hrtime(true) / 1e9))) {
     fwrite(STDERR, "MINIPIPE: $path cannot be written: what tasks begin is not noted\n");
     unset($GLOBALS['coworker_begun']);
-    return;
   }
-  coworker_declare_task();
 }
 
-/** Whether the line was written. After one that was not written whole nothing is. */
+/** Whether the line was written, if there is a file. After one that was not written whole nothing is. */
 function coworker_note($line) {
+  if (!isset($GLOBALS['coworker_begun'])) {
+    return true;
+  }
   $whole = $GLOBALS['coworker_begun'] && @fwrite($GLOBALS['coworker_begun'], "$line\n") === strlen($line) + 1;
   if (!$whole) {
     $GLOBALS['coworker_begun'] = false;
@@ -441,7 +462,7 @@ function coworker_note_begun($id) {
 /** Also after each task: one that installs an extension may have made the dispatcher anew. */
 function coworker_listen() {
   $listeners = array('civi.api.prepare' => 'coworker_before_call', 'civi.api.respond' => 'coworker_after_call');
-  if (isset($GLOBALS['coworker_begun'])) {
+  if (class_exists('CoworkerTask', false)) {
     $listeners['hook_civicrm_queueRun_task'] = 'coworker_before_tasks';
   }
   foreach ($listeners as $name => $listener) {
@@ -482,11 +503,17 @@ function coworker_after_call($event) {
     $spec = Civi::queue($request->getQueue())->getSpec('lease_time');
     $lease = (int) $spec ?: 3600;
     $first = $items[0];
-    $first['release_time'] = date('Y-m-d H:i:s', $GLOBALS['coworker_claim_sent'] + $lease);
-    if ($first['release_time'] !== date('Y-m-d H:i:s', coworker_time() + $lease)) {
-      $first['release_time'] = CRM_Core_DAO::singleValueQuery('SELECT release_time FROM civicrm_queue_item WHERE id = %1',
+    $end = $GLOBALS['coworker_claim_sent'] + $lease;
+    if (coworker_time() + $lease !== $end) {
+      $end = (int) CRM_Core_DAO::singleValueQuery('SELECT UNIX_TIMESTAMP(release_time) FROM civicrm_queue_item WHERE id = %1',
         array(1 => array((int) $first['id'], 'Integer')));
     }
+    if (!$end) {
+      return;
+    }
+    // In the zone of the site, as control is shown it: a contact may have another one.
+    $time = new DateTime("@$end");
+    $first['release_time'] = $time->setTimezone(new DateTimeZone($GLOBALS['coworker_zone']))->format('Y-m-d H:i:s');
     $items[0] = $first;
   });
 }
@@ -498,7 +525,7 @@ function coworker_time() {
 
 /** Runners other than `task` have hooks of their own: the first batch for one makes us listen there, too. */
 function coworker_listen_to_runner($request) {
-  if (!isset($GLOBALS['coworker_begun'])) {
+  if (!class_exists('CoworkerTask', false)) {
     return;
   }
   $runner = coworker_try(function () use ($request) {
@@ -523,8 +550,9 @@ function coworker_before_tasks($event) {
   }
 }
 
-/** How another runner goes about a batch is not known: all of it counts as begun. */
+/** How another runner goes about a batch is not known: all of it counts as begun, and is one to look after. */
 function coworker_before_batch($event) {
+  coworker_before_task();
   foreach (array_filter($event->items) as $item) {
     coworker_note_begun($item->id);
   }
@@ -549,23 +577,224 @@ function coworker_declare_task() {
     }
 
     public function run($taskCtx) {
+      $found = coworker_before_task();
       $begun = coworker_note_begun($this->coworkerItem);
+      $result = $error = null;
+      $GLOBALS['coworker_in_task'] = true;
       try {
         $result = $this->coworkerTask->run($taskCtx);
       }
       catch (Throwable $error) {
-        $this->coworkerOver($begun);
-        throw $error;
+        // It is thrown below, unless something worse is to be said.
       }
-      $this->coworkerOver($begun);
-      return $result;
-    }
-
-    private function coworkerOver($begun) {
+      if ($found) {
+        $GLOBALS['coworker_in_task'] = false;
+        coworker_after_task($found, $this->coworkerTask, $this->coworkerItem, $error);
+      }
       coworker_note(sprintf('ended %d %.6F', $this->coworkerItem, hrtime(true) / 1e9 - $begun));
       coworker_listen();
+      if ($error) {
+        throw $error;
+      }
+      return $result;
     }
   }
+}
+
+// --- what tasks leave behind ----------------------------------------------------------------------
+
+/** What a task may set for those after it in the process (contract D15). */
+function coworker_read_settings() {
+  return array(
+    'time_limit' => ini_get('max_execution_time'),
+    'memory_limit' => ini_get('memory_limit'),
+    'display_errors' => ini_get('display_errors'),
+    'error_level' => error_reporting(),
+    'time_zone' => date_default_timezone_get(),
+    'locale' => setlocale(LC_ALL, '0'),
+    'directory' => getcwd(),
+    'umask' => umask(),
+  );
+}
+
+/** Whether it could be set. */
+function coworker_set($name, $value) {
+  switch ($name) {
+    case 'time_limit': return ini_set('max_execution_time', $value) !== false;  // ends the count that a task began
+    case 'memory_limit': return coworker_limit_memory($value);
+    case 'display_errors': return ini_set('display_errors', $value) !== false;
+    case 'error_level': return is_int(error_reporting($value));
+    case 'time_zone': return date_default_timezone_set($value);
+    case 'locale': return setlocale(LC_ALL, $value) !== false;
+    case 'directory': return $value === false || @chdir($value);
+    case 'umask': return is_int(umask($value));
+  }
+}
+
+/** With less than what is in use the next task would end for want of memory. */
+function coworker_limit_memory($limit) {
+  $power = strpos(' KMG', strtoupper(substr($limit, -1)));
+  $bytes = (int) $limit << 10 * (int) $power;
+  return ($bytes <= 0 || memory_get_usage(true) < $bytes) && @ini_set('memory_limit', $limit) !== false;
+}
+
+/** Sets back what is not as it was when serving began. Returns [name: why it cannot be]. */
+function coworker_reset($values) {
+  $failed = array();
+  foreach ($GLOBALS['coworker_values'] as $name => $value) {
+    if ($values[$name] !== $value && !coworker_set($name, $value)) {
+      $failed[$name] = 'cannot be set back';
+    }
+  }
+  return $failed;
+}
+
+/** Who is logged in: the contact and the user of CiviCRM's session, and the user of the CMS (contract A2). */
+function coworker_who() {
+  $session = CRM_Core_Session::singleton();
+  $user = call_user_func($GLOBALS['coworker_cms_user']);
+  return array((string) $session->get('userID'), (string) $session->get('ufID'), (string) $user);
+}
+
+function coworker_in_transaction() {
+  return $GLOBALS['coworker_has_transactions'] && coworker_try(array('CRM_Core_Transaction', 'isActive'));
+}
+
+/** What is in force when serving begins is what each task finds. */
+function coworker_remember() {
+  $system = CRM_Core_Config::singleton()->userSystem;
+  $has_user = is_callable(array($system, 'getLoggedInUfID'));
+  $GLOBALS['coworker_cms_user'] = $has_user ? array($system, 'getLoggedInUfID') : function () { return null; };
+  $GLOBALS['coworker_values'] = coworker_read_settings();
+  $GLOBALS['coworker_who'] = coworker_try('coworker_who');
+  $GLOBALS['coworker_in_task'] = false;
+  $GLOBALS['coworker_somebody_else'] = '';  // the task after which it is not whom we know
+  $GLOBALS['coworker_left'] = array();  // what was said already
+  $GLOBALS['coworker_has_transactions'] = is_callable(array('CRM_Core_Transaction', 'isActive'));
+}
+
+/** Has the task find what the first one found. Returns what is to be so after it; not for a task within a task. */
+function coworker_before_task() {
+  if ($GLOBALS['coworker_in_task']) {
+    return null;
+  }
+  if ($GLOBALS['coworker_somebody_else'] !== '') {
+    coworker_fail(COWORKER_SOMEBODY_ELSE, "the task {$GLOBALS['coworker_somebody_else']} has changed who is logged in");
+  }
+  $values = coworker_read_settings();
+  $who = coworker_try('coworker_who');
+  if ($who !== $GLOBALS['coworker_who']) {  // a login: it may have set the contact's time zone and language
+    $GLOBALS['coworker_who'] = $who;
+    $GLOBALS['coworker_values']['time_zone'] = $values['time_zone'];
+    $GLOBALS['coworker_values']['locale'] = $values['locale'];
+  }
+  if ($values !== $GLOBALS['coworker_values']) {
+    coworker_reset($values);
+    $values = coworker_read_settings();
+  }
+  return array('values' => $values, 'buffers' => ob_get_level(),
+    'in_transaction' => coworker_in_transaction());
+}
+
+/** Undoes what the task has left behind, and says so. $error, what it has failed with, may become another. */
+function coworker_after_task($found, $task, $id, &$error) {
+  $values = coworker_read_settings();
+  if ($values !== $found['values']) {  // the limit of time first: it counts what we use, too
+    $failed = coworker_reset($values);
+    foreach ($values as $name => $value) {
+      if ($value !== $found['values'][$name]) {
+        $text = "$name is " . coworker_shown($name, $value) . ', was ' . coworker_shown($name, $found['values'][$name]);
+        $how = isset($failed[$name]) ? $failed[$name] : 'set back';
+        coworker_say_left($task, $id, $name, isset($failed[$name]) ? 'warning' : 'notice', "$text: $how");
+      }
+    }
+  }
+  if (ob_get_level() > $found['buffers']) {
+    coworker_end_buffers($task, $id, $found['buffers']);
+  }
+  if (!$found['in_transaction'] && coworker_in_transaction()) {
+    $error = coworker_roll_back($task, $id, $error);
+  }
+  if (coworker_try('coworker_who') !== $GLOBALS['coworker_who']) {
+    coworker_be_oneself($task, $id);
+  }
+}
+
+function coworker_shown($name, $value) {
+  return $name === 'umask' ? sprintf('%04o', $value) : var_export($value, true);
+}
+
+/** Once for each kind and callback. $replace: another pipe takes our place "soon", or as soon as the batch ends: "now". */
+function coworker_say_left($task, $id, $what, $level, $text, $replace = null) {
+  $callback = coworker_callback($task);
+  if (!isset($GLOBALS['coworker_left'][$what][$callback])) {
+    $GLOBALS['coworker_left'][$what][$callback] = true;
+    coworker_tell(array('coworker' => 'task_left', 'id' => (string) $id, 'title' => isset($task->title) ? $task->title : null,
+      'callback' => $callback, 'what' => $what, 'level' => $level, 'text' => $text, 'replace' => $replace));
+  }
+}
+
+/** Their text goes where all that a task prints goes. */
+function coworker_end_buffers($task, $id, $level) {
+  $count = ob_get_level() - $level;
+  try {
+    while (ob_get_level() > $level && @ob_end_flush()) {
+    }
+    $how = ob_get_level() > $level ? 'some cannot be ended' : 'ended';
+  }
+  catch (Throwable $error) {
+    $how = 'ended with ' . coworker_error($error);
+  }
+  coworker_say_left($task, $id, 'output_buffer', 'warning', "$count output buffer(s) open: $how");
+}
+
+/**
+ * Whoever comes next would write into a transaction that nobody commits (contract A7). The objects that hold it
+ * end what is open then, or fail, when PHP destroys them: so the pipe is replaced, and those that hang on the error
+ * or on each other are destroyed here. Returns the error that the task is to fail with.
+ */
+function coworker_roll_back($task, $id, &$error) {
+  $how = coworker_attempt(array('CRM_Core_Transaction', 'forceRollbackIfEnabled'));
+  $how = $how === '' ? 'rolled back' : "not rolled back: $how";
+  $before = $error ? '; it had failed with ' . coworker_error($error) : '';
+  coworker_attempt(function () use (&$error) {
+    $error = null;
+    gc_collect_cycles();
+  });
+  coworker_say_left($task, $id, 'transaction', 'error', "a transaction open: $how", 'soon');
+  return new CRM_Core_Exception("The task has left a transaction open: $how$before");
+}
+
+/** The contact can be logged in again; the user of a CMS cannot, so then no other task is called here. */
+function coworker_be_oneself($task, $id) {
+  $failed = coworker_attempt(function () {
+    list($contact, $user) = $GLOBALS['coworker_who'];
+    CRM_Core_Session::singleton()->set('userID', $contact === '' ? null : $contact);
+    CRM_Core_Session::singleton()->set('ufID', $user === '' ? null : $user);
+    // The name under which CiviCRM's triggers log what changes.
+    CRM_Core_DAO::executeQuery('SET @civicrm_user_id = ' . ($contact === '' ? 'NULL' : (int) $contact));
+  });
+  $restored = $failed === '' && coworker_try('coworker_who') === $GLOBALS['coworker_who'];
+  if (!$restored) {
+    $GLOBALS['coworker_somebody_else'] = "$id (" . coworker_callback($task) . ')';
+  }
+  $how = $restored ? 'set back' : 'no other task is called';
+  coworker_say_left($task, $id, 'identity', 'error', "somebody else logged in: $how", 'now');
+}
+
+/** Returns what it fails with, or ''. */
+function coworker_attempt($deed) {
+  try {
+    $deed();
+  }
+  catch (Throwable $error) {
+    return coworker_error($error);
+  }
+  return '';
+}
+
+function coworker_error($error) {
+  return get_class($error) . ': ' . $error->getMessage();
 }
 
 // --- probing --------------------------------------------------------------------------------------

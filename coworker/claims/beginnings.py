@@ -24,7 +24,6 @@ from typing import NamedTuple
 NOTES = ".begun"  # what the name of such a file ends with; the rest is its journal's
 VARIABLE = "COWORKER_BEGUN"  # names the file in the environment of a pipe
 CANNOT_NOTE = 15  # the exit status of a pipe that could not note a beginning; minipipe.php has the same
-CANNOT_NOTE = 15  # the exit status of a pipe that could not note a beginning; minipipe.php has the same
 CUT = 8192  # bytes from which on what is over is dropped
 _CHUNK = 65_536
 

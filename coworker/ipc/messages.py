@@ -337,10 +337,10 @@ class SettleFailed(NamedTuple):
     final: bool
 
 
-class MemoryHigh(NamedTuple):
-    """The pipe takes so much memory (MiB) that another should take its place."""
+class Spent(NamedTuple):
+    """Another should take the place of this child, when one can. `cause` is a RetireReason's value."""
 
-    mebibytes: int
+    cause: str
 
 
 class Inspected(NamedTuple):
@@ -384,7 +384,7 @@ class Bye(NamedTuple):
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire
 # What a child says of itself, a worker of its orders and claims, then of items; and what control answers.
-LifeReport = Spawned | Ready | BootFailed | SiteState | MemoryHigh | Failed | Note | Bye
+LifeReport = Spawned | Ready | BootFailed | SiteState | Spent | Failed | Note | Bye
 ClaimReport = TokenWanted | Claiming | NotClaimed | Claimed | ClaimFailed | BatchDone | Flushed | Idle
 ItemReport = Bound | HandedOff | Refused | RunSent | NotBegun | Done | Unanswered | Ended
 Answer = WorkFound | LookFailed | Fetched | TokenIssued | Settled | SettleFailed | Inspected | InspectFailed

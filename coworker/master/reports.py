@@ -182,7 +182,7 @@ class LifeReports:
             m.Ready: self._ready,
             m.BootFailed: self._boot_failed,
             m.SiteState: self._site_state,
-            m.MemoryHigh: self._memory_high,
+            m.Spent: self._spent,
             m.Failed: self._failed,
             m.Note: self._note,
             m.Bye: self._bye,
@@ -238,10 +238,8 @@ class LifeReports:
         self.staff.roster.shorten(record, self.health.fresh_every)
         return True
 
-    def _memory_high(self, record: WorkerRecord, report: m.MemoryHigh, _now: float) -> bool:
-        limit = self.staff.settings.workers.max_memory
-        record.life.log.event("notice", "memory_grown", mebibytes=report.mebibytes, max_memory=limit)
-        self.staff.roster.expire(record, RetireReason.MAX_MEMORY)
+    def _spent(self, record: WorkerRecord, report: m.Spent, _now: float) -> bool:
+        self.staff.roster.expire(record, RetireReason(report.cause))
         return True
 
     def _failed(self, record: WorkerRecord, report: m.Failed, now: float) -> bool:

@@ -175,6 +175,22 @@ def test_a_failed_task_is_told_as_a_line_of_json(tmp_path):
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_what_a_task_leaves_behind_is_told_whether_its_beginning_is_noted_or_not(tmp_path, noted):
+    site = PhpSite(tmp_path)
+    site.queue("a")
+    site.push("a", "php", "umask(0077);")
+    os.umask(mask := os.umask(0))
+    notes = {"COWORKER_BEGUN": str(tmp_path / "notes")} if noted else {}
+    status, lines, stderr = minipipe(site.root, calls=CALLS, **notes)
+    assert (status, json.loads(lines[2])["result"][0]["outcome"]) == (0, "ok")
+    assert json.loads(stderr) == {
+        "coworker": "task_left", "id": "1", "title": "php:php 0", "callback": "php:php", "what": "umask",
+        "level": "notice", "text": f"umask is 0077, was {mask:04o}: set back", "replace": None,
+    }  # fmt: skip
+    assert (tmp_path / "notes").exists() is noted
+
+
 def settle(site, *entries):
     status, lines, stderr = minipipe(site.root, "--settle", lines=[json.dumps(list(entries))])
     assert (status, stderr) == (0, "")

@@ -10,12 +10,14 @@ require_once __DIR__ . '/queues.php';
 require_once __DIR__ . '/items.php';
 require_once __DIR__ . '/handler.php';
 require_once __DIR__ . '/tasks.php';
+require_once __DIR__ . '/transaction.php';
 
 class CRM_Core_Exception extends Exception {}
 
 /** The test's settings: read at boot, and afresh where CiviCRM reads its database. */
 class Fake {
   public static $contact = null;
+  public static $user = null;  // the CMS's
   public static $boot;
   private static $bag = [];
   private static $is_fresh = false;
@@ -25,7 +27,8 @@ class Fake {
       'version' => '6.13.3', 'database_version' => null, 'domain' => 1, 'domains' => [1], 'hosts' => [], 'queue_item' => true,
       'authx' => true, 'tokens' => ['SECRET' => 2], 'admins' => [2], 'site_key' => null, 'claim_error' => null, 'boot_output' => '',
       'boot_notice' => false, 'boot_fatal' => false, 'boot_exit' => null, 'boot_seconds' => 0,
-      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'clock_offset' => 0, 'user_jobs' => [], 'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
+      'http_fault' => null, 'http_fault_on' => '', 'retry_after' => 1, 'clock_offset' => 0, 'user_jobs' => [], 'contact_zone' => null,
+      'listeners' => [], 'once' => null, 'gate' => null, 'environment' => 'Production', 'queue_paused' => 0,
       'core_maintenance_mode' => 0, 'enableBackgroundQueue' => 1, 'grants' => ['GRANT ALL PRIVILEGES ON *.* TO `civi`@`localhost`'],
     ];
     $config = $fresh ? self::read() : self::$boot;
@@ -69,6 +72,7 @@ class Fake {
       return;
     }
     self::$boot = self::read();
+    set_time_limit(240);  // as some CMS do
     usleep((int) (1e6 * self::config('boot_seconds')));
     echo self::config('boot_output');
     if (self::config('boot_notice')) {
@@ -189,6 +193,10 @@ class CRM_Core_Config {
       $one = new self();
       $one->userSystem = new class {
         public function setMySQLTimeZone() {}
+
+        public function getLoggedInUfID() {
+          return Fake::$user;
+        }
       };
     }
     return $one;
@@ -200,6 +208,29 @@ class CRM_Core_Config {
 
   public static function isUpgradeMode() {
     return false;
+  }
+}
+
+/** Who is logged in, to CiviCRM. */
+class CRM_Core_Session {
+  private $values = [];
+
+  public static function singleton() {
+    static $one;
+    return $one ?: $one = new self();
+  }
+
+  public function get($name) {
+    return $name === 'userID' ? Fake::$contact : (isset($this->values[$name]) ? $this->values[$name] : null);
+  }
+
+  public function set($name, $value = null) {
+    if ($name === 'userID') {
+      Fake::$contact = $value === null ? null : (int) $value;
+    }
+    else {
+      $this->values[$name] = $value;
+    }
   }
 }
 

@@ -135,6 +135,11 @@ class PipeSession {
       throw new Exception('Cannot login. A mismatched session is already active.');
     }
     Fake::$contact = $contact['id'];
+    Fake::$user = $contact['user_id'];
+    CRM_Core_Session::singleton()->set('ufID', $contact['user_id']);
+    if ($zone = Fake::config('contact_zone')) {  // that of the contact who has logged in
+      date_default_timezone_set($zone);
+    }
     return ['contactId' => $contact['id']] + ($contact['user_id'] === null ? [] : ['userId' => $contact['user_id']]);
   }
 

@@ -90,7 +90,10 @@ class CRM_Core_DAO {
       $values[] = $params[$match[1]][0];
       return '?';
     }, $sql);
-    if ($sql === 'SHOW GRANTS') {
+    if (strpos($sql, 'SET @') === 0) {
+      $dao->rows = [];  // a variable of MySQL's
+    }
+    elseif ($sql === 'SHOW GRANTS') {
       $dao->rows = array_map(function ($grant) { return ['grant' => $grant]; }, Fake::config('grants'));
     }
     else {

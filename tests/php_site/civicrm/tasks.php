@@ -203,6 +203,50 @@ class Tasks {
     return self::journalled($journal, $context, function () { Civi::rebuild(); });
   }
 
+  // What tasks leave behind for the next one.
+
+  /** Evaluates PHP, in which $context and self:: are there; its lines end with what it returned, as JSON. */
+  public static function php($context, $journal, $code) {
+    self::write($journal, 'start', $context);
+    self::write($journal, 'end', $context, json_encode(eval($code)));
+    return true;
+  }
+
+  /** Uses the processor for so long. */
+  public static function burn($context, $journal, $seconds) {
+    return self::journalled($journal, $context, function () use ($seconds) {
+      for ($until = microtime(true) + $seconds; microtime(true) < $until; ) {
+        hash('sha256', str_repeat('x', 4096));
+      }
+    });
+  }
+
+  /** Leaves so many transactions open, one in the other; then it fails, or does not. */
+  public static function leave_open($context, $journal, $levels, $fails = false) {
+    self::write($journal, 'start', $context);
+    for ($level = 0; $level < $levels; $level++) {
+      self::$kept[] = new CRM_Core_Transaction(true);
+      Store::rows('UPDATE civicrm_contact SET is_blocked = 1');
+    }
+    if ($fails) {
+      throw new RuntimeException('in the midst of it');
+    }
+    self::write($journal, 'end', $context);
+    return true;
+  }
+
+  /** Fails while the error's trace is all that holds its transaction. */
+  public static function drop_open($context, $journal) {
+    self::write($journal, 'start', $context);
+    ini_set('zend.exception_ignore_args', '0');
+    self::fail_with(new CRM_Core_Transaction());
+  }
+
+  private static function fail_with($transaction) {
+    Store::rows('UPDATE civicrm_contact SET is_blocked = 1');
+    throw new RuntimeException('with the transaction in its trace');
+  }
+
   // Plain ones, which write no journal.
 
   public static function succeed($context) {

@@ -7,7 +7,7 @@ from coworker.child import memory_gauge as gauge
 from coworker.child.memory_gauge import MIB, MemoryGauge
 from coworker.civi.pipe import PipeEndedError
 from coworker.errors import MemoryExceededError
-from coworker.ipc.messages import MemoryHigh
+from coworker.ipc.messages import Note, Spent
 from coworker.model import ExitStatus
 
 
@@ -54,7 +54,10 @@ def test_too_much_is_told_once_and_far_too_much_ends_the_pipe(monkeypatch):
     assert meter.link.posted == []  # the task that runs may end
     meter.after_batch()
     meter.after_batch()
-    assert meter.link.posted == [MemoryHigh(150)]
+    assert meter.link.posted == [
+        Note("notice", "memory_grown", {"mebibytes": 150, "max_memory": 100}),
+        Spent("max_memory"),
+    ]
     monkeypatch.setattr(gauge, "tree_rss", lambda _pid: 201 * MIB)
     with pytest.raises(MemoryExceededError, match="201 MiB, hard_memory is 200"):
         meter.while_busy()

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from coworker.child.output import MARK, Output, split_errors
-from coworker.ipc.messages import Note
+from coworker.child.output import MARK, Left, Output, split_stderr
+from coworker.errors import LeftBehindError
+from coworker.ipc.messages import Note, Spent
 from coworker.model import SYSTEM, Identity
 
 
@@ -14,23 +15,29 @@ def told(item="7", **fields):
     return json.dumps({"coworker": "task_error", "id": item, **fields}, separators=(",", ":")) + "\n"
 
 
-# --- split_errors ---
+def left(**fields):
+    """Another one."""
+    what = {"coworker": "task_left", "id": "7", "what": "umask", "text": "umask is 0077", "level": "notice"}
+    return json.dumps({**what, **fields}, separators=(",", ":")) + "\n"
+
+
+# --- split_stderr ---
 
 
 def test_what_the_adapter_told_is_taken_out_and_the_rest_is_as_it_was():
     text = "before\n" + told(7, title="a task", callback="a::b", error="no luck") + "\n  after"
-    rest, errors = split_errors(text)
+    rest, errors, _ = split_stderr(text)
     assert rest == "before\n\n  after"
     assert errors == {"7": {"title": "a task", "callback": "a::b", "error": "no luck"}}
 
 
 def test_fields_that_are_unknown_or_null_are_left_out():
-    _, errors = split_errors(told("7", title=None, error="x", secret="y"))
+    _, errors, _ = split_stderr(told("7", title=None, error="x", secret="y"))
     assert errors == {"7": {"error": "x"}}
 
 
 def test_of_two_lines_about_one_item_the_last_holds():
-    _, errors = split_errors(told("7", error="first") + told("8", error="other") + told("7", error="last"))
+    _, errors, _ = split_stderr(told("7", error="first") + told("8", error="other") + told("7", error="last"))
     assert errors == {"7": {"error": "last"}, "8": {"error": "other"}}
 
 
@@ -38,14 +45,26 @@ def test_of_two_lines_about_one_item_the_last_holds():
     "text",
     [
         "PHP Warning: nothing of the adapter\n",
-        MARK + ', "id": 7, "error": "torn off',
-        MARK + "}\n",  # without an id
-        MARK + ',"id":7} and more\n',
+        MARK + 'error", "id": 7, "error": "torn off',
+        MARK + 'error"}\n',  # without an id
+        MARK + 'error","id":7} and more\n',
         "> " + told(),  # quoted by a task
+        left(level="loud"),
+        left(level=None),
+        MARK + 'left","id":7,"level":"info"}\n',  # without what
+        MARK + 'other","id":7}\n',
     ],
 )
 def test_what_only_looks_like_it_is_printed_as_it_is(text):
-    assert split_errors(text) == (text, {})
+    assert split_stderr(text) == (text, {}, [])
+
+
+def test_what_a_task_left_behind_is_told_with_its_name():
+    text = (
+        "a\n" + left(title="a task", callback="a::b", replace=None, secret="y") + told("8", error="x") + "b\n"
+    )
+    found = Left("7", "umask", "umask is 0077", "notice", "a task", "a::b")
+    assert split_stderr(text) == ("a\nb\n", {"8": {"error": "x"}}, [found])
 
 
 # --- who printed what ---
@@ -122,3 +141,31 @@ def test_nothing_printed_nothing_said(world):
     world.stderr = told("7", error="no luck")
     world.output.tell(failed=True)
     assert world.said == []
+
+
+# --- what tasks leave behind ---
+
+
+def test_what_is_left_behind_is_logged_with_the_name_of_its_task(world):
+    world.output.begin("q", ["7", "8"], SYSTEM)
+    world.stderr = left(callback="a::b")
+    world.output.tell()
+    (note,) = world.said
+    assert (note.level, note.event) == ("notice", "task_left")
+    names = {"queue": "q", "item": "7", "identity": "system", "title": None, "callback": "a::b"}
+    assert note.fields == {**names, "what": "umask", "text": "umask is 0077"}
+    world.output.check_fitness()
+
+
+def test_a_pipe_that_another_should_take_the_place_of_works_on(world):
+    world.stderr = left(replace="soon")
+    world.output.tell()
+    assert world.said[1:] == [Spent("left_behind")]
+    world.output.check_fitness()
+
+
+def test_in_a_pipe_that_is_to_be_replaced_now_nothing_may_be_run_any_more(world):
+    world.stderr = left(replace="now", callback="a::b", text="somebody else logged in")
+    world.output.tell()
+    with pytest.raises(LeftBehindError, match=r"item 7 \(a::b\) has left somebody else logged in"):
+        world.output.check_fitness()

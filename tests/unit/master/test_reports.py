@@ -76,7 +76,7 @@ OF_WORKERS = [
     ([], m.Ready("6.13.3", 0.5), False),
     ([], m.BootFailed("no PHP"), True),
     ([], STAGING, False),
-    ([], m.MemoryHigh(300), True),
+    ([], m.Spent("max_memory"), True),
     ([], m.Failed("died", "gone"), True),
     ([], m.Note("info", "said", {}), False),
     ([], m.Bye("shutdown", "exit status 0"), False),
@@ -310,7 +310,7 @@ def test_what_a_control_on_its_way_out_saw_is_no_news(world):
 
 
 def test_a_pipe_that_holds_much_is_replaced_and_works_meanwhile(world):
-    world.say(m.MemoryHigh(300))
+    world.say(m.Spent("max_memory"))
     assert world.worker.life.expired is RetireReason.MAX_MEMORY
     assert world.worker.life.state is WorkerState.BUSY
 
