@@ -15,6 +15,9 @@ from typing import Any
 Key = tuple[str, ...]  # ("sites", "example", "pipe")
 
 YEAR = 31_536_000  # seconds; longer waits overflow what the system's calls take
+# CiviCRM's imports, and how many workers all of them have together unless somebody says otherwise: side by
+# side they deadlock in its database, and it then ends with rows that were never imported (contract D5).
+IMPORTS, IMPORTS_TOTAL = "user_job_*", 1
 
 
 class Kind(str, Enum):
@@ -88,7 +91,8 @@ SECTIONS = {
         "neither the site's pipe nor one of these serves are given back, with an error."
     ),
     "sites.NAME.queues.PATTERN": (
-        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins."
+        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins "
+        "(for concurrency_total: the first that gives it)."
     ),
 }
 
@@ -299,6 +303,12 @@ SETTINGS: tuple[Setting, ...] = (
     _whole(
         "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
         "Workers on one such queue at most. 0: no limit.",
+    ),
+    _whole(
+        "sites.NAME.queues.PATTERN.concurrency_total", None, 0, 1000,
+        "Workers on all such queues together at most. 0: no limit.",
+        fallback=f"{IMPORTS_TOTAL} for {IMPORTS}, imports, which lose rows side by side; else no limit",
+        example=2,
     ),
     _whole("sites.NAME.queues.PATTERN.weight", 1, 1, 1000, "Turns it gets, compared with other queues."),
     _seconds(

@@ -20,6 +20,7 @@ from coworker.master.site import Site
 from coworker.model import ExitStatus, MasterPhase, QueueInfo, Role, WorkerState
 
 QUEUES = [QueueInfo("a", batch_limit=2), QueueInfo("b", batch_limit=3), QueueInfo("line", type="Sql")]
+QUEUES += [QueueInfo("user_job_1", type="Sql"), QueueInfo("user_job_2", batch_limit=2)]
 BUDGET = 2
 
 
@@ -250,6 +251,12 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "site"):
             booting = [r for r in self.site.roster.workers() if r.life.state is WorkerState.BOOTING]
             assert len(booting) <= BUDGET
+
+    @invariant()
+    def imports_never_run_side_by_side(self):
+        if hasattr(self, "site"):
+            queues = [record.work.queue for record in self.site.roster.workers()]
+            assert sum(queue in ("user_job_1", "user_job_2") for queue in queues) <= 1
 
     @invariant()
     def no_claim_is_forgotten(self):
