@@ -193,7 +193,7 @@ SETTINGS: tuple[Setting, ...] = (
         "sites.NAME.cwd", Kind.DIRECTORY, None,
         "Directory the pipe is started in, and where the search for the site begins. With ssh: over there.",
         OnReload.NEW_WORKERS,
-        fallback="the daemon's own", example="/var/www/example.com/web",
+        fallback="the daemon's own, as its shell names it", example="/var/www/example.com/web",
     ),
     Setting(
         "sites.NAME.ssh", Kind.TEXT, None,
@@ -279,7 +279,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "sites.NAME.watch_code", Kind.BOOLEAN, True,
         "Replace all workers once when the site's code changes: CiviCRM, its extensions, its libraries, or "
-        "where a symbolic link points. Where the files are local.",
+        "where a symbolic link points. Until then old code claims nothing: at once when cwd leads elsewhere, "
+        "else within a second or two. Where the files are local.",
     ),
     Setting(
         "sites.NAME.allow_non_production", Kind.BOOLEAN, False,

@@ -190,6 +190,12 @@ class SiteState(NamedTuple):
     background: bool | None = None  # whether imports run in the background; None: there are none
 
 
+class CodeMoved(NamedTuple):
+    """This path leads to another directory than when the pipe was started, or nowhere: its code is old."""
+
+    path: str
+
+
 class NotClaimed(NamedTuple):
     """Not a byte of the claim was sent, whatever Claiming said."""
 
@@ -299,7 +305,10 @@ class Ended(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """The order has ended. `why`: empty, slice, quota, handed, order (another order waits), failed, ran."""
+    """The order has ended.
+
+    `why`: empty, slice, quota, handed, order (another order waits), failed, ran, moved (see CodeMoved).
+    """
 
     queue: str
     why: str
@@ -373,7 +382,7 @@ class Bye(NamedTuple):
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire
 # What a child says of itself, a worker of its orders and claims, then of items; and what control answers.
-LifeReport = Spawned | Ready | BootFailed | SiteState | MemoryHigh | Failed | Note | Bye
+LifeReport = Spawned | Ready | BootFailed | SiteState | CodeMoved | MemoryHigh | Failed | Note | Bye
 ClaimReport = TokenWanted | Claiming | NotClaimed | Claimed | ClaimFailed | BatchDone | Flushed | Idle
 ItemReport = Bound | HandedOff | Refused | RunSent | NotBegun | Done | Unanswered | Ended
 Answer = WorkFound | LookFailed | Fetched | TokenIssued | Settled | SettleFailed | Inspected | InspectFailed
