@@ -15,6 +15,7 @@ from coworker.child.site_clock import SiteClock
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import issue
 from coworker.civi.adapter import AdapterRows
+from coworker.civi.fingerprint import CodeDirectory
 from coworker.civi.looking import Looker
 from coworker.civi.queues import ApiRows, RowStore
 from coworker.civi.refusals import is_database_error
@@ -30,6 +31,7 @@ class Control(Body):
     claimer: Claimer
     probe: SiteProbe
     adapter: Callable[[], AdapterRows] | None = None  # starts what settles where there is no QueueItem API
+    directory: CodeDirectory | None = None  # whose code the pipe has, where that can be seen
     _failed: dict[str, str] = field(default_factory=dict)  # queue → why the last look at it failed
 
     def serve_order(self, order: Any) -> None:
@@ -50,7 +52,13 @@ class Control(Body):
     def wait_idly(self) -> None:
         """Wait until something happens, and now and then observe the state of the site."""
         self.poller.wait(self.probe.seconds())
-        if not self.probe.seconds() and (state := self.probe.observe()) is not None:
+        if self.probe.seconds():
+            return
+        state = self.probe.observe()
+        if self.directory is not None and self.directory.has_moved:
+            self.link.report(m.CodeMoved(str(self.directory.path)))
+            self.directory = None  # once: our successor looks further
+        if state is not None:
             self.link.report(state)
 
     @property

@@ -18,7 +18,7 @@ from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
 from coworker.civi.connection import Connection, SiteClient
-from coworker.civi.fingerprint import watcher
+from coworker.civi.fingerprint import CodeDirectory, watcher
 from coworker.civi.launch import settings_are_fresh
 from coworker.civi.looking import Looker
 from coworker.civi.pipe import PipeEndedError
@@ -78,6 +78,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     """Live as a child of a site: start the pipe, serve orders, and whatever happens then, end it."""
     started = steady()
     notes = _make_notes(birth)
+    directory = _code_directory(birth)  # before the pipe: it has this code, or newer
     try:
         pipe = connect(birth.site, birth.role, poller, notes.path)
     except BootError as error:
@@ -87,7 +88,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     try:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
-        body = _boot(birth, link, poller, pipe, title, started, notes)
+        body = _boot(birth, link, poller, pipe, title, started, notes, directory)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -122,6 +123,18 @@ def _make_notes(birth: Birth) -> Notes:
     return Notes(beginnings_file(birth.claims, os.getpid(), birth.id) if local and is_worker else None)
 
 
+def _code_directory(birth: Birth) -> CodeDirectory | None:
+    """The release that the pipe is about to be started from, if its directory is known and ours to see."""
+    site = birth.site
+    return CodeDirectory(site.cwd) if site.cwd is not None and _code_is_here(site, birth.role) else None
+
+
+def _code_is_here(site: SiteSettings, role: Role) -> bool:
+    """Whether the code that this role's connection runs lies on this machine, and is to be watched."""
+    remote = seems_remote(site.pipe) if site.remote is None else site.remote
+    return site.watch_code and way(site, role) == "pipe" and not remote
+
+
 def _open_journal(birth: Birth, pipe: Connection) -> Journal:
     """Open the journal, control's too: it names the pipe, which must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
@@ -139,6 +152,7 @@ def _boot(
     title: Title,
     started: float,
     notes: Notes,
+    directory: CodeDirectory | None,
 ) -> Body:
     """Open the journal, shake hands, make the body and report that it is ready. Raises BootError."""
     journal = _open_journal(birth, pipe)
@@ -155,7 +169,7 @@ def _boot(
         looker = _try_to_look(client)
         adapter = adapter_of(birth.site, poller)
         probe = _probe(birth.site, client, welcome.version, imports=looker.features.user_jobs)
-        body = Control(*common, looker, claimer, probe, adapter)
+        body = Control(*common, looker, claimer, probe, adapter, directory)
         gives_back = body.gives_back
         title.say("")
     else:
@@ -165,7 +179,7 @@ def _boot(
         gauge = MemoryGauge(pipe.pid, link, *memory)
         pipe.on_second = gauge.while_busy
         notes.opened()
-        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain)
+        body = Worker(*common, claimer, gauge, birth.site.is_remote, domain, directory=directory)
         title.show(None, None, 0)
     body.output.tell()
     boot_seconds = round(steady() - started, 3)
@@ -177,8 +191,7 @@ def _boot(
 
 
 def _probe(site: SiteSettings, client: SiteClient, version: str, *, imports: bool) -> SiteProbe:
-    local = site.watch_code and way(site, Role.CONTROL) == "pipe" and not seems_remote(site.pipe)
-    digest = watcher(site.cwd) if local else None
+    digest = watcher(site.cwd) if _code_is_here(site, Role.CONTROL) else None
     fresh = settings_are_fresh(site)
     probe = SiteProbe(client, version, digest, masked=client.masks_errors, imports=imports, fresh=fresh)
     probe.read_settings()

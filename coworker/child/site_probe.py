@@ -13,13 +13,15 @@ from coworker.errors import CallError
 from coworker.ipc.messages import SiteState
 from coworker.version import version_key
 
-PROBE_EVERY = 10.0  # seconds between two observations of the code and of the version of the database
+PROBE_EVERY = 10.0  # seconds between two observations of everything
+CODE_EVERY = 1.0  # seconds between two glances at the code: until one sees that it changes, old code claims
 MAINTENANCE_SINCE = (6, 1)  # CiviCRM; before, the unknown setting would fail the whole call (contract D10)
 
 
 @dataclass
 class SiteProbe:
-    """The state of the site. `digest`, for local files, gives (digest, what changed since control booted).
+    """The state of the site. `digest`, for local files, gives (digest, what changed since control booted); it
+    is told whether to be thorough.
 
     `masked`: the version is the database's own, as over HTTP, where nobody sees the code's. `imports`: the
     site has imports. `fresh`: it answers with the settings of now, not with those of its boot.
@@ -27,12 +29,13 @@ class SiteProbe:
 
     client: SiteClient
     version: str
-    digest: Callable[[], tuple[str, str]] | None
+    digest: Callable[[bool], tuple[str, str]] | None
     masked: bool
     imports: bool
     fresh: bool
     clock: SiteClock = field(default_factory=SiteClock)
     _next_at: float = 0.0
+    _code_at: float = 0.0
     _last: SiteState | None = None
     _environment: str | None = None
     _maintenance: bool | None = None
@@ -40,7 +43,8 @@ class SiteProbe:
 
     def seconds(self) -> float:
         """The seconds until the state of the site is to be read again."""
-        return max(0.0, self._next_at - time.monotonic())
+        next_at = self._next_at if self.digest is None else min(self._next_at, self._code_at)
+        return max(0.0, next_at - time.monotonic())
 
     def read_settings(self) -> None:
         """Read the settings: but for some, each process answers with those of its boot, for ever."""
@@ -59,18 +63,29 @@ class SiteProbe:
 
     def observe(self) -> SiteState | None:
         """The state, if it has changed; None if not. Raises what the client raises, but for CallError."""
-        self._next_at = time.monotonic() + PROBE_EVERY
+        now, last = time.monotonic(), self._last
+        thorough = last is None or now >= self._next_at
+        self._code_at = now + CODE_EVERY
+        if thorough:
+            self._next_at = now + PROBE_EVERY
+        digest, what = self.digest(thorough) if self.digest is not None else ("", "")
+        if last is None or thorough:
+            state = self._ask(digest, what)
+        else:
+            state = last._replace(digest=digest, what=what)
+        if state == self._last:
+            return None
+        self._last = state
+        return state
+
+    def _ask(self, digest: str, what: str) -> SiteState:
+        """The state as the site says it is now."""
         if self.fresh and self._last is not None:
             self.read_settings()
-        digest, what = self.digest() if self.digest is not None else ("", "")
         code = None if self.masked else self.version
-        now = SiteState(
+        return SiteState(
             self._environment, self._maintenance, code, self._database(), digest, what, self._background
         )
-        if now == self._last:
-            return None
-        self._last = now
-        return now
 
     def _database(self) -> str | None:
         try:

@@ -11,6 +11,7 @@ from coworker.child.body import Body
 from coworker.child.claimer import Claimer, DatabaseLostError
 from coworker.child.memory_gauge import MemoryGauge
 from coworker.civi import queues
+from coworker.civi.fingerprint import CodeDirectory
 from coworker.civi.outcome import Outcomes
 from coworker.civi.refusals import (
     is_contact_refusal,
@@ -23,6 +24,7 @@ from coworker.claims.journal import Journal
 from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
 from coworker.ipc.messages import (
     Bound,
+    CodeMoved,
     Done,
     HandedOff,
     Idle,
@@ -49,6 +51,7 @@ class Worker(Body):
     gauge: MemoryGauge
     remote: bool = False  # PHP goes on when the pipe is lost, so items are sent one by one (rule 9)
     own_domain: int | None = None  # that the pipe serves, if it says so
+    directory: CodeDirectory | None = None  # whose code the pipe has, where that can be seen
     identity: Identity | None = None
     _done: int = 0
 
@@ -70,8 +73,8 @@ class Worker(Body):
             items = unpack(order.items)
             self.title.show(self.identity, order.info.name, self._done)
             self.journal.handed(order.claim, order.info, items, order.leases)
-            self._run_as(order.claim, order.info.name, items, announced=False)
-            self.link.post(Idle(order.info.name, "ran"))
+            why = self._run_handed(order, items)
+            self.link.post(Idle(order.info.name, why))
         self.journal.flush()
         self.title.show(self.identity, None, self._done)
 
@@ -92,6 +95,8 @@ class Worker(Body):
         while True:
             if self.link.inbox:
                 return "order"
+            if self._has_old_code():
+                return "moved"
             asked_at = round(time.monotonic(), 6)
             items = self.claimer.claim(order.info, asked_at)
             if not items:
@@ -106,6 +111,21 @@ class Worker(Body):
                 return "quota"
             if time.monotonic() >= until:
                 return "slice"
+
+    def _run_handed(self, order: Run, items: list[Item]) -> str:
+        """Run what another worker has claimed. Returns why the order ended (see Idle)."""
+        if self._has_old_code():
+            self.link.post(HandedOff(order.claim, [item.id for item in items]))
+            return "moved"
+        self._run_as(order.claim, order.info.name, items, announced=False)
+        return "ran"
+
+    def _has_old_code(self) -> bool:
+        """Whether a new release has come: the master is told, and nothing is begun here (process rule 9)."""
+        if self.directory is None or not self.directory.has_moved:
+            return False
+        self.link.post(CodeMoved(str(self.directory.path)))
+        return True
 
     def _take(self, order: Work, items: list[Item], asked_at: float) -> bool:
         """Run our own part of a batch and hand off the rest. Whether all of it was ours."""

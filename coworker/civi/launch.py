@@ -99,10 +99,24 @@ def complete(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
 def _complete(site: SiteSettings, config: Config, environ: Mapping[str, str]) -> SiteSettings:
     if site.ssh is not None:
         return replace(site, pipe=_over_ssh(site, config.coworker.run_dir), cwd=None)
-    if site.pipe or not site.needs_pipe:
+    if not site.needs_pipe:
         return site
+    if site.pipe:
+        return site if site.cwd else replace(site, cwd=_linked_directory(environ))
     found = detect(site.cwd or shell_directory(environ), environ)
     return replace(site, pipe=best(found, environ.get("PATH")), cwd=found.cwd)
+
+
+def _linked_directory(environ: Mapping[str, str]) -> Path | None:
+    """Return the current directory if its name has links, to be followed anew at each boot; None if not.
+
+    Only by that name is it found when the link leads to a new release, and the one we started in is deleted.
+    """
+    try:
+        named = shell_directory(environ)
+        return None if named == Path.cwd() else named
+    except FileNotFoundError:
+        return None
 
 
 def shell_directory(environ: Mapping[str, str]) -> Path:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def check(path: Path | None, definitions: tuple[str, ...], as_json: bool) -> None:
     """Check the settings and start nothing.
 
-    Prints OK and the sites, or every mistake at once: one line each with file, line and the nearest known
-    name. The environment (COWORKER_...) and -d count as they would in a run.
+    Prints OK, the sites and their limits over several queues; or every mistake at once: one line each with
+    file, line and the nearest known name. The environment (COWORKER_...) and -d count as they would in a run.
 
     \b
     Examples:
@@ -67,7 +67,8 @@ def check(path: Path | None, definitions: tuple[str, ...], as_json: bool) -> Non
 def _as_text(config: Config) -> str:
     names = ", ".join(site.name for site in config.sites)
     workers = sum(site.workers.count for site in config.sites)
-    return f"OK: {_counted(len(config.sites), 'site')} ({names}), {_counted(workers, 'worker')}"
+    ok = f"OK: {_counted(len(config.sites), 'site')} ({names}), {_counted(workers, 'worker')}"
+    return "\n".join([ok, *(f"{site.name}: {total}" for site in config.sites for total in site.totals)])
 
 
 def _counted(number: int, noun: str) -> str:
@@ -79,5 +80,12 @@ def _as_json(config: Config) -> dict[str, Any]:
         "ok": True,
         "files": [str(file) for file in config.files],
         "warnings": [{"site": site, "text": text} for site, text in warnings(config)],
-        "sites": [{"name": site.name, "workers": site.workers.count} for site in config.sites],
+        "sites": [
+            {
+                "name": site.name,
+                "workers": site.workers.count,
+                "concurrency_total": {total.pattern: total.limit for total in site.totals},
+            }
+            for site in config.sites
+        ],
     }

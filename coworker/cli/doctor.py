@@ -74,7 +74,12 @@ def _findings(config: Config, only: str | None) -> Iterator[Finding]:
     yield from machine.check_directories(config)
     yield from machine.check_user(config)
     for site in sites:
-        checks = (machine.check_files(site, os.environ), machine.check_command(site), check_site(site))
+        checks = (
+            machine.check_limits(site),
+            machine.check_files(site, os.environ),
+            machine.check_command(site),
+            check_site(site),
+        )
         for check in checks:
             for finding in check:
                 yield replace(finding, site=site.name)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ OPTIONS = (
 )  # fmt: skip
 
 
+def _shell_directory() -> Path | None:
+    try:
+        return launch.shell_directory(os.environ)
+    except FileNotFoundError:
+        return None
+
+
 def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that run and debug share."""
     for option in reversed(OPTIONS):
@@ -45,14 +53,22 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the settings come from. It is called again at each reload; raises ConfigError."""
+    """Where the settings come from. It is called again at each reload; raises ConfigError.
+
+    `here` is the directory that it was started in, as its shell names it. It goes there first: a link in that
+    name may lead to a new release by now, and the directory of the old one be deleted.
+    """
 
     path: Path | None
     overrides: Overrides
     adjust: Callable[[Config], Config] = lambda config: config
     euid: int = field(default_factory=os.geteuid)  # who started it; it may have become another user since
+    here: Path | None = field(default_factory=_shell_directory)
 
     def __call__(self) -> Config:
+        if self.here is not None:
+            with suppress(OSError):
+                os.chdir(self.here)
         return self.adjust(launch.complete(load(self.path, self.overrides, euid=self.euid)))
 
     @classmethod

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from coworker.config.remote import seems_remote
-from coworker.config.table import BY_NAME, Kind
+from coworker.config.table import BY_NAME, IMPORTS, IMPORTS_TOTAL, Kind
 
 POLL_LIMIT, WEB_POLL_LIMIT = 1.0, 5.0  # seconds
 
@@ -63,12 +63,31 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """A section [sites.NAME.queues."PATTERN"]. concurrency 0: no limit; task_timeout None: the site's."""
+    """A section [sites.NAME.queues."PATTERN"]. Limits of 0 are none; task_timeout None: the site's.
+
+    concurrency_total None: it is not given, so another pattern may give it.
+    """
 
     pattern: str
     concurrency: int = _default("sites.NAME.queues.PATTERN.concurrency")
     weight: int = _default("sites.NAME.queues.PATTERN.weight")
     task_timeout: float | None = None
+    concurrency_total: int | None = None
+
+
+class Total(NamedTuple):
+    """A limit of workers over all queues of a pattern together; 0: no limit. `preset`: nobody gave it."""
+
+    pattern: str
+    limit: int
+    preset: bool = False
+
+    def __str__(self) -> str:
+        many = f"{self.limit} worker{'' if self.limit == 1 else 's'} at most" if self.limit else "no limit"
+        return f"{self.pattern}: {many} on all of them together{' (preset)' if self.preset else ''}"
+
+
+NO_TOTAL = Total("", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +170,21 @@ class SiteSettings:
     def task_timeout(self, queue: str) -> float:
         """Return how many seconds one item of this queue may take."""
         return self.queue(queue).task_timeout or self.workers.task_timeout
+
+    @property
+    def totals(self) -> list[Total]:
+        """The limits over all queues of a pattern, in the order in which they are tried."""
+        given = [
+            Total(queue.pattern, queue.concurrency_total)
+            for queue in self.queues
+            if queue.concurrency_total is not None
+        ]
+        hidden = any(fnmatchcase(IMPORTS, total.pattern) for total in given)
+        return given if hidden else [*given, Total(IMPORTS, IMPORTS_TOTAL, preset=True)]
+
+    def total(self, name: str) -> Total:
+        """Return the limit that a queue shares with others: of the first matching pattern that gives one."""
+        return next((total for total in self.totals if fnmatchcase(name, total.pattern)), NO_TOTAL)
 
     def queue(self, name: str) -> QueueSettings:
         """Return the settings of a queue: of the first pattern that matches its name, or the defaults."""

@@ -15,6 +15,9 @@ from typing import Any
 Key = tuple[str, ...]  # ("sites", "example", "pipe")
 
 YEAR = 31_536_000  # seconds; longer waits overflow what the system's calls take
+# CiviCRM's imports, and how many workers all of them have together unless somebody says otherwise: side by
+# side they deadlock in its database, and it then ends with rows that were never imported (contract D5).
+IMPORTS, IMPORTS_TOTAL = "user_job_*", 1
 
 
 class Kind(str, Enum):
@@ -88,7 +91,8 @@ SECTIONS = {
         "neither the site's pipe nor one of these serves are given back, with an error."
     ),
     "sites.NAME.queues.PATTERN": (
-        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins."
+        "Queues that need something of their own. PATTERN: a shell pattern, in quotes; the first match wins "
+        "(for concurrency_total: the first that gives it)."
     ),
 }
 
@@ -189,7 +193,7 @@ SETTINGS: tuple[Setting, ...] = (
         "sites.NAME.cwd", Kind.DIRECTORY, None,
         "Directory the pipe is started in, and where the search for the site begins. With ssh: over there.",
         OnReload.NEW_WORKERS,
-        fallback="the daemon's own", example="/var/www/example.com/web",
+        fallback="the daemon's own, as its shell names it", example="/var/www/example.com/web",
     ),
     Setting(
         "sites.NAME.ssh", Kind.TEXT, None,
@@ -275,7 +279,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "sites.NAME.watch_code", Kind.BOOLEAN, True,
         "Replace all workers once when the site's code changes: CiviCRM, its extensions, its libraries, or "
-        "where a symbolic link points. Where the files are local.",
+        "where a symbolic link points. Until then old code claims nothing: at once when cwd leads elsewhere, "
+        "else within a second or two. Where the files are local.",
     ),
     Setting(
         "sites.NAME.allow_non_production", Kind.BOOLEAN, False,
@@ -299,6 +304,12 @@ SETTINGS: tuple[Setting, ...] = (
     _whole(
         "sites.NAME.queues.PATTERN.concurrency", 0, 0, 1000,
         "Workers on one such queue at most. 0: no limit.",
+    ),
+    _whole(
+        "sites.NAME.queues.PATTERN.concurrency_total", None, 0, 1000,
+        "Workers on all such queues together at most. 0: no limit.",
+        fallback=f"{IMPORTS_TOTAL} for {IMPORTS}, imports, which lose rows side by side; else no limit",
+        example=2,
     ),
     _whole("sites.NAME.queues.PATTERN.weight", 1, 1, 1000, "Turns it gets, compared with other queues."),
     _seconds(

@@ -33,6 +33,12 @@ def check_settings(config: Config) -> Findings:
         yield doubtful("settings", f"{site}: {what}", advice)
 
 
+def check_limits(site: SiteSettings) -> Findings:
+    """Show the limits over several queues; the preset one is in no file."""
+    for total in site.totals:
+        yield good("concurrency_total", str(total))
+
+
 def check_directories(config: Config) -> Findings:
     """Check the directories without making them, and whether a daemon has them already."""
     for name in ("run_dir", "state_dir"):

@@ -193,6 +193,12 @@ class SiteState(NamedTuple):
     background: bool | None = None  # whether imports run in the background; None: there are none
 
 
+class CodeMoved(NamedTuple):
+    """This path leads to another directory than when the pipe was started, or nowhere: its code is old."""
+
+    path: str
+
+
 class NotClaimed(NamedTuple):
     """Not a byte of the claim was sent, whatever Claiming said."""
 
@@ -308,7 +314,7 @@ class Ended(NamedTuple):
 class Idle(NamedTuple):
     """The other half of Work, and of Run: the order has ended.
 
-    `why`: empty, slice, quota, handed, order (another order waits), failed, ran.
+    `why`: empty, slice, quota, handed, order (another order waits), failed, ran, moved (see CodeMoved).
     """
 
     queue: str
@@ -384,7 +390,7 @@ class Bye(NamedTuple):
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire
 # What a child says of itself, a worker of its orders and claims, then of items; and what control answers.
-LifeReport = Spawned | Ready | BootFailed | SiteState | Spent | Failed | Note | Bye
+LifeReport = Spawned | Ready | BootFailed | SiteState | CodeMoved | Spent | Failed | Note | Bye
 ClaimReport = TokenWanted | Claiming | NotClaimed | Claimed | ClaimFailed | BatchDone | Flushed | Idle
 ItemReport = Bound | HandedOff | Refused | RunSent | NotBegun | Done | Unanswered | Ended
 Answer = WorkFound | LookFailed | Fetched | TokenIssued | Settled | SettleFailed | Inspected | InspectFailed

@@ -85,8 +85,7 @@ class Handoff:
         Groups that have waited too long are given back in passing. `crowded`: see matching.
         """
         for group in list(self.groups):
-            queue = self.queues.states.get(group.claim.queue.name)
-            full = queue is not None and queue.full
+            full = self.queues.full(group.claim.queue.name)
             worker = None if full else matching.place(group.identity, free, crowded)
             if worker is not None:
                 self.queues.join(group.claim.queue)

@@ -125,11 +125,19 @@ class QueueStates:
         state = self._state(info)
         self._put(state._replace(working=state.working + 1))
 
+    def full(self, name: str) -> bool:
+        """Whether this queue has as many workers as it may, by itself or with those that share its limit."""
+        state = self._states.get(name)
+        if state is None or state.full or not state.total.limit:
+            return state is not None and state.full
+        return state.total.pattern in scheduling.at_total(self._states.values())
+
     def mark_unserved(self, now: float) -> list[QueueState]:
         """The queues that could have a worker and have none that fits, each marked with since when."""
         waiting = []
+        full = scheduling.at_total(self._states.values())
         for state in list(self._states.values()):
-            if state.assignable(now):
+            if state.assignable(now) and state.total.pattern not in full:
                 marked = state if state.unserved_since else state._replace(unserved_since=now)
                 waiting.append(marked)
                 self._put(marked)
@@ -151,7 +159,7 @@ class QueueStates:
         """
         state = self._states.get(name) or self._state(QueueInfo(name))
         demand = scheduling.proved(state, items)
-        one_more = demand > 0 and state.open(now) and can_join()
+        one_more = demand > 0 and state.open(now) and not self.full(name) and can_join()
         self._put(scheduling.claimed(state, demand if one_more else min(1, demand), identity, now))
         return one_more
 
@@ -213,6 +221,7 @@ class QueueStates:
 
 
 def _configured(state: QueueState, settings: SiteSettings) -> QueueState:
-    """The state with weight and limit as in the settings."""
-    rule = settings.queue(state.info.name)
-    return state._replace(weight=rule.weight, concurrency=rule.concurrency)
+    """The state with weight and limits as in the settings."""
+    name = state.info.name
+    rule = settings.queue(name)
+    return state._replace(weight=rule.weight, concurrency=rule.concurrency, total=settings.total(name))

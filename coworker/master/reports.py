@@ -182,6 +182,7 @@ class LifeReports:
             m.Ready: self._ready,
             m.BootFailed: self._boot_failed,
             m.SiteState: self._site_state,
+            m.CodeMoved: self._code_moved,
             m.Spent: self._spent,
             m.Failed: self._failed,
             m.Note: self._note,
@@ -231,11 +232,20 @@ class LifeReports:
         if record is not self.staff.roster.control():
             return False  # its successor has seen the settings afresh
         held = self.health.held
-        if self.health.noticed(report, now):
+        old_code = record.life.generation < self.staff.oldest
+        if self.health.noticed(report, now, old_code=old_code):
             self.staff.bump_generation()
         if self.health.held and not held:
             self.staff.pause_all()
         self.staff.roster.shorten(record, self.health.fresh_every)
+        return True
+
+    def _code_moved(self, record: WorkerRecord, report: m.CodeMoved, now: float) -> bool:
+        generation = record.life.generation
+        if generation < self.staff.oldest:
+            return False  # another has said so, and their successors are on their way
+        self.health.code_moved(report.path, now)
+        self.staff.bump_generation(outdated=generation)
         return True
 
     def _spent(self, record: WorkerRecord, report: m.Spent, _now: float) -> bool:

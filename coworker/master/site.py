@@ -193,7 +193,7 @@ class Site:
         stopping = self.phase.ends
         self.pipe_groups.tend(now, give_up=stopping)
         if self.health.tend(now):
-            self.staff.bump_generation()
+            self.staff.bump_generation(outdated=self.staff.generation)
         if self.on_trial and not stopping:
             return
         control = self.winding_up.decide_control(now, self.staff.boot_seconds) if stopping else 1

@@ -25,7 +25,7 @@ class SiteHealth:
     def __init__(self, settings: SiteSettings, log: EventLog, rng: Random) -> None:
         self.settings = settings
         self.breaker = Breaker()
-        self.holds: list[Hold] = []
+        self._of_site: list[Hold] = []
         self.held_since = 0.0
         self._log = log
         self._rng = rng
@@ -68,9 +68,15 @@ class SiteHealth:
         self.breaker = replace(self.breaker, next_boot_at=0.0)
 
     @property
+    def holds(self) -> list[Hold]:
+        """Why nothing may be claimed although the site answers."""
+        changing = [site_health.code_hold(self._new[1])] if self._new else []
+        return [*self._of_site, *changing]
+
+    @property
     def held(self) -> bool:
-        """Whether nothing may be claimed although the site answers."""
-        return bool(self.holds)
+        """Whether there is anything of that kind."""
+        return bool(self._of_site or self._new)
 
     @property
     def fresh_every(self) -> float:
@@ -79,20 +85,30 @@ class SiteHealth:
             return site_health.FRESH_WHILE_HELD
         return site_health.FRESH_EVERY if settings_are_fresh(self.settings) else site_health.FRESH_ELSEWHERE
 
-    def noticed(self, state: SiteState, now: float) -> bool:
-        """Take what control saw. Whether all who booted before are to be replaced because of it."""
+    def noticed(self, state: SiteState, now: float, *, old_code: bool = False) -> bool:
+        """Take what control saw. Whether all who booted before are to be replaced because of it.
+
+        `old_code`: this control booted before the code that its successors will find.
+        """
         seen = Observed(*state[:4])
         before = self.holds
-        self.holds = site_health.holds(seen, allow_non_production=self.settings.allow_non_production)
+        self._of_site = site_health.holds(seen, allow_non_production=self.settings.allow_non_production)
         outdated = site_health.is_stale(seen) and self._rolled_for != state.database
         if outdated:
             self._rolled_for = state.database or ""
             self._outdated(f"the database is of version {state.database}, the code that runs of {state.code}")
+        if self.settings.watch_code and state.digest:
+            self._compare(state, now, old_code=old_code)
         self._tell(before, now)
         self._tell_of_imports(state.background)
-        if self.settings.watch_code and state.digest:
-            self._compare(state, now)
         return outdated
+
+    def code_moved(self, path: str, now: float) -> None:
+        """Note that the site has another release now, all at once: nobody need wait until it is complete."""
+        before = self.holds
+        self._digest, self._new = "", None
+        self._outdated(f"code changed: {path} leads elsewhere")
+        self._tell(before, now)
 
     def _tell(self, before: list[Hold], now: float) -> None:
         for hold in self.holds:
@@ -114,13 +130,13 @@ class SiteHealth:
             self._log.event("notice", "imports_taken", reason="enableBackgroundQueue is on")
         self._background = background
 
-    def _compare(self, state: SiteState, now: float) -> None:
+    def _compare(self, state: SiteState, now: float, *, old_code: bool) -> None:
         if not self._digest:
-            self._digest = state.digest
+            self._digest = "" if old_code else state.digest
         elif state.digest == self._digest:
             self._new = None
         elif self._new is None or self._new[0] != state.digest:
-            self._new = state.digest, state.what, now
+            self._new = state.digest, self._new[1] if self._new else state.what, now
 
     def due_at(self) -> float:
         """When changed code will have stayed as it is for long enough (monotonic seconds)."""
@@ -130,9 +146,10 @@ class SiteHealth:
         """Whether new code is complete now, so that all who booted before are to be replaced."""
         if self._new is None or now < self.due_at():
             return False
-        digest, what, _ = self._new
+        before, (digest, what, _) = self.holds, self._new
         self._digest, self._new = digest, None
         self._outdated(f"code changed: {what}" if what else "code changed")
+        self._tell(before, now)
         return True
 
     def _outdated(self, why: str) -> None:

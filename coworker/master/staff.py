@@ -35,6 +35,7 @@ class Staff:
     watchdog: Watchdog
     sink: ReportSink
     generation: int = 1
+    oldest: int = 1  # the generation from which on workers take orders (process rule 9)
     boot_seconds: float = BOOT_SECONDS_GUESS
     on_canary: OnCanary = lambda _record, _error: None  # a reload may listen
 
@@ -48,7 +49,9 @@ class Staff:
         return [
             record
             for record in self.roster.workers()
-            if record.life.state is S.READY and (overlap or recycling.expired(record, now) is None)
+            if record.life.state is S.READY
+            and record.life.generation >= self.oldest
+            and (overlap or recycling.expired(record, now) is None)
         ]
 
     def can_grow(self) -> bool:
@@ -170,9 +173,15 @@ class Staff:
         self.bump_generation()
         self.roster.enlist_canaries(self.generation)
 
-    def bump_generation(self) -> None:
-        """Have all children replaced, one after the other."""
-        self.generation += 1
+    def bump_generation(self, outdated: int = 0) -> None:
+        """Have all children replaced, one after the other.
+
+        If the code of those of generation `outdated`, and before, is not the site's any more, they take no
+        orders meanwhile; and if that is not the present generation, those of the present one stay.
+        """
+        self.oldest = max(self.oldest, outdated + 1)
+        if outdated in (0, self.generation):
+            self.generation += 1
 
     def change_count(self, change: int) -> bool:
         """Have one worker more or less, until the next reload. Returns True: there is something to decide."""

@@ -5,9 +5,11 @@ A QueueState is a value: what happens to a queue makes a new one. `master.queue_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
+from coworker.config.settings import NO_TOTAL, Total
 from coworker.model import Identity, QueueInfo
 
 
@@ -21,6 +23,7 @@ class QueueState(NamedTuple):
     info: QueueInfo
     weight: int = 1
     concurrency: int = 0  # 0: no limit
+    total: Total = NO_TOTAL  # the limit that it shares with the other queues of a pattern
     virtual_time: float = 0.0
     demand: int = 1
     working: int = 0  # workers that have an order for it
@@ -41,11 +44,11 @@ class QueueState(NamedTuple):
 
     @property
     def full(self) -> bool:
-        """Whether it has as many workers as it may."""
+        """Whether it has as many workers as it may by itself; see `at_total` for what it shares."""
         return bool(self.limit) and self.working >= self.limit
 
     def assignable(self, now: float) -> bool:
-        """Whether one more worker may be told to work it."""
+        """Whether one more worker may be told to work it, as far as its own limit goes."""
         return bool(self.demand) and self.open(now)
 
     def open(self, now: float) -> bool:
@@ -66,9 +69,9 @@ def claimed(state: QueueState, demand: int, identity: Identity, now: float) -> Q
 
     It is spelled out because it is made for each batch: `_replace` takes several times as long.
     """
-    info, weight, concurrency, virtual_time, _, working, retry_at, *_, unserved_since = state
+    info, weight, concurrency, total, virtual_time, _, working, retry_at, *_, unserved_since = state
     return QueueState(
-        info, weight, concurrency, virtual_time, demand, working, retry_at, 0, "", False, 0,
+        info, weight, concurrency, total, virtual_time, demand, working, retry_at, 0, "", False, 0,
         state.handed, identity, now, unserved_since,
     )  # fmt: skip
 
@@ -88,17 +91,28 @@ def begun(state: QueueState) -> QueueState:
     )
 
 
+def at_total(queues: Iterable[QueueState]) -> frozenset[str]:
+    """The patterns whose queues have as many workers together as they may."""
+    working = Counter[Total]()
+    for queue in queues:
+        if queue.total.limit:
+            working[queue.total] += queue.working
+    return frozenset(total.pattern for total, workers in working.items() if workers >= total.limit)
+
+
 def pick(
-    queues: Iterable[QueueState], now: float, served: Callable[[QueueState], bool] = lambda _queue: True
+    queues: Collection[QueueState], now: float, served: Callable[[QueueState], bool] = lambda _queue: True
 ) -> QueueState | None:
     """The queue whose turn it is; among equals the one with fewer workers.
 
     `served` says whether a free worker fits a queue; one that nobody fits is passed over.
     """
     best: QueueState | None = None
+    full = at_total(queues)
     for queue in queues:
         if (
             queue.assignable(now)
+            and queue.total.pattern not in full
             and (best is None or (queue.virtual_time, queue.working) < (best.virtual_time, best.working))
             and served(queue)
         ):

@@ -43,6 +43,12 @@ def holds(seen: Observed, *, allow_non_production: bool) -> list[Hold]:
     return found
 
 
+def code_hold(what: str) -> Hold:
+    """The hold while the site's code is being changed; `what`: the first path that has."""
+    # Not "passing": its end is seen in the files, which needs no control that reads settings afresh.
+    return Hold(f"its code is being changed: {what}" if what else "its code is being changed", passing=False)
+
+
 def is_stale(seen: Observed) -> bool:
     """Whether the process that saw this was booted before an upgrade: the database is newer than its code."""
     return bool(seen.code and seen.database and age_key(seen.database) > age_key(seen.code))

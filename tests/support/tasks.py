@@ -15,6 +15,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+START = os.getcwd()  # noqa: PTH109 - without links: the release that this process was started in
+
 # --- journalled ---
 
 
@@ -196,6 +198,18 @@ def close_stdout(ctx, journal):
     with _journalled(journal, ctx):
         sys.stdout.flush()
         os.close(1)
+    return True
+
+
+RELEASED = "version.txt"  # in the directory where a pipe of a release starts
+
+
+def released(ctx, journal, seconds):
+    """Sleep. Its lines end with the release that it ran of, whose files it needs, as an autoloader does."""
+    version = Path(START, RELEASED).read_text()
+    _write(journal, "start", ctx, version)
+    time.sleep(seconds)
+    _write(journal, "end", ctx, version)
     return True
 
 

@@ -2,55 +2,24 @@
 site.
 """
 
-import os
-import time
 from collections import Counter
-from functools import partial
 from itertools import pairwise
 
 import pytest
 from support.daemon import wait_until
+from support.one_worker import PATIENCE, OneWorker
 from support.php_site import need
 from support.tables import settings, site_table
 
-from coworker.child import child, site_child
-from coworker.config.settings import SiteSettings
 from coworker.ipc import messages as m
-from coworker.ipc.link import Link
-from coworker.master import children
-from coworker.model import QueueInfo, Role
+from coworker.model import QueueInfo
 
 MOST_MESSAGES, MOST_CALLS, MOST_SYSTEM_CALLS = 4, 2, 4  # per batch
-PATIENCE = 20.0  # seconds
-
-
-class Master:
-    """This test, as the master of one real worker."""
-
-    def __init__(self, command, folder):
-        birth = site_child.Birth(1, 1, Role.WORKER, SiteSettings("example", None, command), folder)
-        body = partial(child.run, birth.name, partial(site_child.live, birth))
-        self.pid, channel = children._fork(body, ())
-        self.link = Link(channel)
-
-    def until(self, kind):
-        """The reports up to the first of this kind, which is the last of them."""
-        reports, end = [], time.monotonic() + PATIENCE
-        while not any(isinstance(report, kind) for report in reports):
-            assert time.monotonic() < end, f"no {kind.__name__} after {reports}"
-            reports += self.link.receive()
-            assert not self.link.channel.closed, f"the worker left: {reports}"
-            time.sleep(0.001)
-        return reports
-
-    def end(self):
-        self.link.channel.close()
-        os.waitpid(self.pid, 0)
 
 
 @pytest.fixture
 def master(site, tmp_path):
-    master = Master(counting(site, tmp_path), tmp_path)
+    master = OneWorker(counting(site, tmp_path), tmp_path)
     yield master
     master.end()
 

@@ -51,6 +51,7 @@ def test_a_site_that_is_as_it_should_be_has_no_hindrance(tmp_path):
     assert {"boot", "welcome", "authx", "queues", "claim", "call", "clock", "LOCK TABLES"} <= {
         k for k, _ in found
     }
+    assert found["concurrency_total", OK].startswith("user_job_*: 1 worker at most on all of them together")
     assert site.rows() == {}
 
 

@@ -1,12 +1,13 @@
 """Imports run in the browser of who started them, unless CiviCRM is told otherwise (contract D5)."""
 
+import signal
 import time
 
 import pytest
 from support.daemon import wait_until
-from support.evidence import repeated, run_once
+from support.evidence import most_at_once, repeated, run_once
 from support.php_site import PhpSite
-from support.tables import settings, site_table
+from support.tables import settings, site_table, table
 
 IMPORT = {"type": "Sql", "error": "abort", "retry_limit": 5}
 
@@ -16,7 +17,7 @@ def php(tmp_path):
     return PhpSite(tmp_path / "php", enableBackgroundQueue=0)
 
 
-def table(php, **values):
+def own(php, **values):
     return site_table("MINIPIPE vtl", cwd=str(php.root), **values)
 
 
@@ -53,7 +54,7 @@ class Form:
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
 def test_an_import_in_the_browser_runs_once(php, daemon, delay):
-    running = daemon(settings(table(php), count=2))
+    running = daemon(settings(own(php), count=2))
     form = Form(php)
     everything = []
     for number in range(1, 7):
@@ -76,7 +77,7 @@ def test_an_import_that_nobody_runs_is_left_alone_and_that_is_said_once(php, dae
     form.note(7)
     php.queue("a")
     mine = php.push("a", "empty", times=3)
-    running = daemon(settings(table(php), count=2))
+    running = daemon(settings(own(php), count=2))
     running.event("task_done", count=3)
     assert run_once(php, mine)
     assert len(running.events("imports_left_alone")) == 1
@@ -88,7 +89,7 @@ def test_an_import_that_nobody_runs_is_left_alone_and_that_is_said_once(php, dae
 
 def test_an_import_in_the_background_is_run_at_once(php, daemon):
     php.configure(enableBackgroundQueue=1)
-    running = daemon(settings(table(php), count=2))
+    running = daemon(settings(own(php), count=2))
     _, ids = Form(php).begin(7)
     running.event("task_done", count=3)
     assert run_once(php, ids)
@@ -102,3 +103,90 @@ def test_the_python_site_has_no_imports_and_nothing_waits(site, daemon):
     running.event("task_done", count=3)
     assert run_once(site, ids)
     assert not running.events("imports_left_alone")
+
+
+def rule(pattern, **values):
+    """The settings of queues of this name."""
+    return table(f'sites."example".queues."{pattern}"', values)
+
+
+def begin(site, names=("user_job_1", "user_job_2"), **more):
+    """Two imports at the same time, in the background."""
+    for name in names:
+        site.queue(name, **IMPORT)
+    return [each for name in names for each in site.push(name, "nap", 0.005, times=60, **more)]
+
+
+@pytest.mark.parametrize("rules", [[], [rule("*", concurrency=4)], [rule("user_job_1", weight=3)]])
+def test_imports_never_run_side_by_side_and_others_use_the_rest(site, daemon, rules):
+    ids = begin(site)
+    site.queue("beside")
+    beside = site.push("beside", "nap", 0.005, times=120)
+    running = daemon(settings(site_table(site), *rules, count=4, boot_budget=4))
+    running.event("task_done", count=240)
+    written = [words for words in site.written() if words[2] != "beside"]
+    assert most_at_once(written) == 1
+    assert most_at_once(site.written()) > 1
+    assert run_once(site, [*ids, *beside])
+
+
+def test_imports_take_turns(site, daemon):
+    ids = begin(site)
+    running = daemon(settings(site_table(site), count=2, slice=0.05))
+    running.event("task_done", count=120)
+    first = [words[2] for words in site.written() if words[0] == "start"][:80]
+    assert set(first) == {"user_job_1", "user_job_2"}
+    assert run_once(site, ids)
+
+
+def test_who_says_so_has_two_imports_side_by_side_and_never_three(site, daemon, gate):
+    names = ("user_job_1", "user_job_2", "user_job_3")
+    for name in names:
+        site.queue(name, **IMPORT)
+    held = [each for name in names for each in site.push(name, "hold", str(gate), times=2)]
+    two = rule("user_job_*", concurrency_total=2)
+    running = daemon(settings(site_table(site), two, count=4, boot_budget=4))
+    running.event("ready", count=5)
+    wait_until(lambda: len(site.started()) == 2, "two run at once")
+    site.queue("beside")
+    (beside,) = site.push("beside", "empty")
+    running.event("task_done", item=beside)
+    assert len(site.started()) == 3, "another's turn came, and not the third import's"
+    gate.touch()
+    running.event("task_done", count=7)
+    assert most_at_once([words for words in site.written() if words[2] != "beside"]) == 2
+    assert run_once(site, [*held, beside])
+
+
+def test_a_limit_over_queues_of_any_pattern_holds_for_items_of_several_contacts(site, daemon):
+    """Most of these are claimed by one worker and handed to another."""
+    site.contact(100), site.contact(101)
+    ids = []
+    for name in ("mail/a", "mail/b"):
+        site.queue(name, batch_limit=3)
+        for contact in (100, 101, 100, None, 101, 100) * 3:
+            ids += site.push(name, "nap", 0.005, run_as=contact)
+    one = rule("mail/*", concurrency_total=1)
+    running = daemon(settings(site_table(site), one, count=4, boot_budget=4))
+    running.event("task_done", count=36)
+    assert most_at_once(site.written()) == 1
+    assert run_once(site, ids)
+
+
+def test_a_reload_gives_and_takes_the_limit(site, daemon, gate):
+    names = ("user_job_1", "user_job_2")
+    for name in names:
+        site.queue(name, **IMPORT)
+        site.push(name, "hold", str(gate), times=20)
+    text = settings(site_table(site), count=2, boot_budget=2)
+    running = daemon(text)
+    wait_until(site.started, "one runs")
+    running.configure(settings(site_table(site), rule("user_job_*", concurrency_total=0), count=2))
+    running.send(signal.SIGHUP)
+    wait_until(lambda: len(site.started()) == 2, "both run")
+    running.configure(text)
+    running.send(signal.SIGHUP)
+    running.event("reloaded", count=2)
+    gate.touch()
+    running.event("task_done", count=40)
+    assert most_at_once(site.written()[4:]) == 1, "but for the two that were held"

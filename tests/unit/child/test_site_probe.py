@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from coworker.child import site_probe
-from coworker.child.site_probe import PROBE_EVERY, SiteProbe
+from coworker.child.site_probe import CODE_EVERY, PROBE_EVERY, SiteProbe
 from coworker.errors import CallError, PipeGoneError
 from coworker.ipc.messages import SiteState
 
@@ -19,7 +19,13 @@ class World:
         self.database = "6.13.3"
         self.digest = ("one", "")
         monkeypatch.setattr(site_probe, "time", SimpleNamespace(monotonic=lambda: self.now))
-        given = {"masked": False, "digest": lambda: self.digest, "imports": False, "fresh": False, **more}
+        given = {
+            "masked": False,
+            "digest": lambda _thorough: self.digest,
+            "imports": False,
+            "fresh": False,
+            **more,
+        }
         self.probe = SiteProbe(self, version, **given)
 
     def api4(self, entity, action, params):
@@ -55,16 +61,38 @@ def test_all_is_told_at_first_and_then_only_what_changed(world):
 def test_a_look_is_due_now_and_then(world):
     assert world.probe.seconds() == 0.0
     world.probe.observe()
-    assert world.probe.seconds() == PROBE_EVERY
+    assert world.probe.seconds() == CODE_EVERY
     world.now += PROBE_EVERY + 5.0
     assert world.probe.seconds() == 0.0
+
+
+def test_code_that_is_not_here_needs_no_glances(monkeypatch):
+    world = World(monkeypatch, digest=None)
+    world.probe.observe()
+    assert world.probe.seconds() == PROBE_EVERY
+
+
+def test_between_two_looks_the_code_is_glanced_at_and_nobody_is_asked(monkeypatch):
+    asked = []
+    world = World(monkeypatch, digest=lambda thorough: asked.append(thorough) or world.digest)
+    world.probe.observe()
+    world.digest, world.database = ("two", "/x"), PipeGoneError()
+    world.now += CODE_EVERY
+    assert world.probe.observe().digest == "two"
+    world.now += CODE_EVERY
+    assert world.probe.observe() is None
+    assert asked == [True, False, False]
+    world.now += PROBE_EVERY
+    with pytest.raises(PipeGoneError):
+        world.probe.observe()
+    assert asked[-1] is True
 
 
 def test_a_look_that_failed_is_not_repeated_at_once(world):
     world.database = PipeGoneError()
     with pytest.raises(PipeGoneError):
         world.probe.observe()
-    assert world.probe.seconds() == PROBE_EVERY
+    assert world.probe.seconds() == CODE_EVERY
 
 
 @pytest.mark.parametrize(

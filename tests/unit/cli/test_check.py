@@ -36,7 +36,12 @@ LISTED = [
 
 def test_ok(run):
     result = run(GOOD)
-    assert (result.exit_code, result.output) == (0, "OK: 2 sites (example, other), 6 workers\n")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "OK: 2 sites (example, other), 6 workers",
+        "example: user_job_*: 1 worker at most on all of them together (preset)",
+        "other: user_job_*: 1 worker at most on all of them together (preset)",
+    ]
 
 
 def test_ok_as_json(run, tmp_path):
@@ -46,13 +51,25 @@ def test_ok_as_json(run, tmp_path):
         "ok": True,
         "warnings": [],
         "files": [str(tmp_path / "c.toml")],
-        "sites": [{"name": "example", "workers": 4}, {"name": "other", "workers": 2}],
+        "sites": [
+            {"name": "example", "workers": 4, "concurrency_total": {"user_job_*": 1}},
+            {"name": "other", "workers": 2, "concurrency_total": {"user_job_*": 1}},
+        ],
     }
 
 
 def test_one_of_each(run):
     result = run('[sites.a]\npipe = "x"\nworkers = 1\n')
-    assert result.stdout == "OK: 1 site (a), 1 worker\n"
+    assert result.stdout.splitlines()[0] == "OK: 1 site (a), 1 worker"
+
+
+def test_the_limits_over_several_queues_are_shown_as_they_count(run):
+    pattern = '[sites.a]\npipe = "x"\n[sites.a.queues."{}"]\nconcurrency_total = {}\n'.format
+    assert run(pattern("mail/*", 3)).stdout.splitlines()[1:] == [
+        "a: mail/*: 3 workers at most on all of them together",
+        "a: user_job_*: 1 worker at most on all of them together (preset)",
+    ]
+    assert run(pattern("*", 0)).stdout.splitlines()[1:] == ["a: *: no limit on all of them together"]
 
 
 def test_mistakes(run):
@@ -68,7 +85,9 @@ def test_mistakes_as_json(run):
 
 
 def test_a_definition_counts(run):
-    assert run(GOOD, "-d", "sites.other.workers=1").stdout.endswith("5 workers\n")
+    assert run(GOOD, "-d", "sites.other.workers=1").stdout.startswith(
+        "OK: 2 sites (example, other), 5 workers\n"
+    )
     result = run(GOOD, "-d", "workers.count")
     assert (result.exit_code, result.stderr) == (78, "-d workers.count: must be KEY=VALUE\n")
 

@@ -90,6 +90,31 @@ def test_the_first_pattern_that_matches_wins(write):
     assert read(write(SITE)).sites[0].queue("any") == QueueSettings("*")
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ("user_job_*", 1, True)),
+        ([("*", "concurrency = 4")], ("user_job_*", 1, True)),
+        ([("user_job_*", "concurrency = 4\nweight = 2")], ("user_job_*", 1, True)),
+        ([("user_job_*", "concurrency_total = 2")], ("user_job_*", 2, False)),
+        ([("user_job_*", "concurrency_total = 0")], ("user_job_*", 0, False)),
+        ([("*", "weight = 2"), ("user_*", "concurrency_total = 3")], ("user_*", 3, False)),
+        ([("user_job_7", "weight = 2"), ("*", "concurrency_total = 3")], ("*", 3, False)),
+        ([("user_job_8", "concurrency_total = 3")], ("user_job_*", 1, True)),
+    ],
+)
+def test_the_limit_of_imports_together_holds_unless_a_pattern_gives_another(write, given, expected):
+    tables = [f'[sites.example.queues."{pattern}"]\n{body}\n' for pattern, body in given]
+    site = read(write(SITE + "".join(tables))).sites[0]
+    assert site.total("user_job_7") == expected
+
+
+def test_other_queues_share_no_limit_unless_one_is_given(write):
+    site = read(write(SITE + '[sites.example.queues."import/*"]\nconcurrency_total = 2\n')).sites[0]
+    assert site.total("import/x") == ("import/*", 2, False)
+    assert site.total("mail").limit == 0
+
+
 def test_a_pattern_of_the_command_line_goes_first_a_known_one_keeps_its_place(write):
     text = SITE + 'queues."import/*".weight = 2\nqueues."*" = {}\n'
     site = read(

@@ -121,7 +121,7 @@ def test_the_sample_shows_every_setting_with_its_default(tmp_path):
     )
     (site,) = config.sites
     assert site.workers == WorkerSettings(count=4)
-    assert site.queues == (QueueSettings("import/*", task_timeout=600.0),)
+    assert site.queues == (QueueSettings("import/*", task_timeout=600.0, concurrency_total=2),)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

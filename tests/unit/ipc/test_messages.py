@@ -52,6 +52,7 @@ EVERY = [
     m.Settled(1, [["1", "finished", ""]]),
     m.SettleFailed(1, "x", True),
     m.Spent("max_memory"),
+    m.CodeMoved("/var/www/current"),
     m.Inspected("1.1", ["1"], 1.5, 0.1),
     m.InspectFailed("1.1", "x"),
     m.Failed("died", "x"),

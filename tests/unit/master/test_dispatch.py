@@ -2,7 +2,7 @@
 
 import pytest
 from support.dispatch_bench import Bench
-from support.records import record
+from support.records import record, site_settings
 
 from coworker.config.settings import QueueSettings
 from coworker.ipc import messages as m
@@ -47,6 +47,50 @@ def test_limits_hold_for_linear_queues_and_by_settings():
         assert list(bench.assign(number)) == [number]
         bench.took(number, claim, [claim], queue="import/1")
     assert bench.assign(4) == {}
+
+
+def test_imports_have_one_worker_together_whatever_a_pattern_for_all_says():
+    bench = Bench(3, queues=(QueueSettings("*", concurrency=4),))
+    bench.seen("user_job_1", "user_job_2", type="Sql")
+    (number,) = bench.assign()
+    assert bench.dispatch.queues.mark_unserved(1.0) == [], "no worker need boot for the other"
+    assert bench.assign(*{1, 2, 3} - {number}) == {}
+    first = bench.workers[number].work.queue
+    bench.dispatch.idle(bench.workers[number], "slice", 1.0)
+    assert [w.info.name for w in bench.assign(number).values()] == [
+        {"user_job_1": "user_job_2", "user_job_2": "user_job_1"}[first]
+    ]
+
+
+def test_a_full_batch_brings_in_nobody_where_the_shared_limit_is_reached():
+    bench = Bench(4, queues=(QueueSettings("import/*", concurrency_total=2),))
+    bench.seen("import/1", "import/2")
+    assert sorted(bench.assign()) == [1, 2]
+    report = m.Claimed("1.1", "import/1", [[None, None, ["1"]]], 1.0, 0.0)
+    _, _, one_more = bench.dispatch.claimed(bench.workers[1], report, bench.can_join, 1.0)
+    assert not one_more
+    assert bench.assign(3, 4) == {}
+
+
+def test_a_reload_changes_a_shared_limit_for_those_at_work_too():
+    bench = Bench(3)
+    bench.seen("user_job_1", "user_job_2")
+    (number,) = bench.assign()
+    rest = {1, 2, 3} - {number}
+    more = site_settings(queues=(QueueSettings("user_job_*", concurrency_total=2),))
+    bench.dispatch.reconfigure(more)
+    assert len(bench.assign(*rest)) == 1
+    bench.dispatch.reconfigure(site_settings())
+    bench.dispatch.idle(bench.workers[number], "slice", 1.0)
+    assert bench.assign(number) == {}, "one is still at work"
+
+
+def test_a_lost_worker_no_longer_counts_for_the_shared_limit():
+    bench = Bench(2)
+    bench.seen("user_job_1", "user_job_2")
+    (number,) = bench.assign()
+    bench.lost(number, "kill", 2.0)
+    assert len(bench.assign({1: 2, 2: 1}[number])) == 1
 
 
 def test_nothing_is_claimed_when_claims_are_not_allowed():

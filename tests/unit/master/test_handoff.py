@@ -54,6 +54,23 @@ def test_handed_items_that_cannot_go_back_wait_while_their_lease_allows():
     assert (order.claim, order.items) == ("1.1", [[100, 1, ["1"]]])
 
 
+def test_handed_items_count_for_the_limit_that_their_queue_shares():
+    bench = Bench(2)
+    bench.workers[3] = record(3, A)
+    bench.seen("user_job_1", type="Sql")
+    bench.assign(1)
+    bench.took(1, "1.1", ["1"], queue="user_job_1", contact=100, domain=1)
+    bench.dispatch.handoff.hand_off(1, "1.1", ["1"], 1.0)
+    bench.seen("user_job_1", "user_job_2", type="Sql")
+    assert bench.assign(3) == {}, "its claimer is still at work"
+    bench.dispatch.idle(bench.workers[1], "handed", 1.0)
+    ((number, order),) = bench.assign(1, 2, 3).items()
+    assert (number, order.claim) == (3, "1.1"), "what is claimed goes first"
+    assert bench.assign(1, 2) == {}
+    bench.dispatch.idle(bench.workers[3], "ran", 1.0)
+    assert len(bench.assign(1, 2)) == 1
+
+
 def test_items_that_our_set_up_cannot_run_wait_a_minute():
     bench = Bench()
     bench.seen("q")

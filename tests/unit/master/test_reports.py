@@ -76,6 +76,7 @@ OF_WORKERS = [
     ([], m.Ready("6.13.3", 0.5), False),
     ([], m.BootFailed("no PHP"), True),
     ([], STAGING, False),
+    ([], m.CodeMoved("/current"), True),
     ([], m.Spent("max_memory"), True),
     ([], m.Failed("died", "gone"), True),
     ([], m.Note("info", "said", {}), False),
@@ -301,6 +302,42 @@ def test_a_newer_database_replaces_all_who_booted_before(world):
     before = world.site.staff.generation
     world.say(FINE._replace(database="6.14.0"), who=world.control)
     assert world.site.staff.generation == before + 1
+
+
+def test_who_has_old_code_gets_no_order_and_the_first_of_the_new_one_does(world):
+    world.say(m.CodeMoved("/current"), m.Idle("q", "moved"))
+    world.site.decide(world.now)
+    assert world.worker.work.queue is None
+    *_, newcomer = [r for r in world.master.records if r.role is Role.WORKER]
+    assert newcomer is not world.worker, "its successor boots"
+    world.say(m.Ready("6.13.3", 0.5), who=newcomer)
+    world.site.decide(world.now)
+    assert newcomer.work.queue == "q"
+
+
+def test_the_same_news_from_another_who_has_old_code_replaces_nobody_again(world):
+    world.say(m.CodeMoved("/current"))
+    generation = world.site.staff.generation
+    assert not world.say(m.CodeMoved("/current"), who=world.control)
+    assert world.site.staff.generation == generation
+    assert world.master.logged.count("renewing") == 1
+
+
+def test_what_an_old_control_sees_of_the_code_is_no_measure_for_the_new_release(world):
+    world.say(FINE._replace(digest="one"), who=world.control)
+    world.say(m.CodeMoved("/current"), FINE._replace(digest="mixed"), who=world.control)
+    assert not world.site.health.held
+    world.site.decide(world.now)
+    *_, newcomer = [r for r in world.master.records if r.role is Role.CONTROL]
+    world.say(m.Ready("6.13.3", 0.5), FINE._replace(digest="two"), who=newcomer)
+    assert not world.site.health.held
+
+
+def test_code_that_changes_pauses_those_at_work(world):
+    world.say(FINE._replace(digest="one"), who=world.control)
+    world.say(FINE._replace(digest="two"), who=world.control)
+    assert world.master.sent.count((world.worker.id, m.Pause())) == 1
+    assert not world.site.may_claim
 
 
 def test_what_a_control_on_its_way_out_saw_is_no_news(world):

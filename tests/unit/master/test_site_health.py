@@ -7,7 +7,7 @@ from support.fake_master import FakeLog
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import SiteState
 from coworker.master.site_health import SiteHealth
-from coworker.policy.site_health import FRESH_ELSEWHERE, FRESH_WHILE_HELD, Observed
+from coworker.policy.site_health import FRESH_ELSEWHERE, FRESH_WHILE_HELD, Observed, code_hold
 
 FINE = Observed("Production", False, "6.13.3", "6.13.3")
 
@@ -18,10 +18,11 @@ class Bench:
         self.lines, self.rolled = log.logged, 0
         self.health = SiteHealth(SiteSettings("a", None, "x", **settings), log, Random(1))
 
-    def see(self, now, digest="", what="", **changes):
+    def see(self, now, digest="", what="", *, old_code=False, **changes):
         """Whether it is held because of what control saw, and was not before."""
         held = self.health.held
-        self.rolled += self.health.noticed(SiteState(*FINE._replace(**changes), digest, what), now)
+        state = SiteState(*FINE._replace(**changes), digest, what)
+        self.rolled += self.health.noticed(state, now, old_code=old_code)
         return self.health.held and not held
 
     def tend(self, now):
@@ -54,7 +55,39 @@ def test_workers_are_replaced_once_when_the_code_has_changed_and_is_at_rest():
     assert bench.rolled == 1
     bench.see(30, digest="three")
     bench.tend(100)
-    assert (bench.rolled, bench.lines) == (1, ["renewing"])
+    assert (bench.rolled, bench.lines) == (1, ["site_held", "renewing", "site_free"])
+
+
+def test_nothing_is_claimed_from_when_the_code_changes_until_it_is_at_rest():
+    bench = Bench()
+    bench.see(0, digest="one")
+    assert bench.see(1, digest="two", what="/x")
+    bench.tend(10.9)
+    assert bench.health.holds == [code_hold("/x")]
+    assert bench.health.fresh_every == FRESH_ELSEWHERE, "no control need read settings for that"
+    bench.tend(11)
+    assert not bench.health.held
+
+
+def test_a_hold_of_the_site_outlasts_the_change_of_its_code():
+    bench = Bench()
+    bench.see(0, digest="one")
+    assert bench.see(1, digest="two", maintenance=True)
+    bench.tend(11)
+    assert [hold.reason for hold in bench.health.holds] == ["the site is in maintenance mode"]
+    assert bench.lines == ["site_held", "site_held", "renewing"]
+
+
+def test_a_release_that_came_at_once_needs_no_rest_and_its_files_are_no_change():
+    bench = Bench()
+    bench.see(0, digest="one")
+    assert bench.see(1, digest="two"), "its files were seen before the link"
+    bench.health.code_moved("/current", 1)
+    assert not bench.health.held
+    assert not bench.see(2, digest="mixed", old_code=True)
+    assert not bench.see(3, digest="two")
+    assert bench.see(4, digest="three")
+    assert bench.rolled == 0
 
 
 def test_code_that_is_as_it_was_again_replaces_nobody():
@@ -62,6 +95,7 @@ def test_code_that_is_as_it_was_again_replaces_nobody():
     bench.see(0, digest="one")
     bench.see(10, digest="two")
     bench.see(15, digest="one")
+    assert not bench.health.held
     bench.tend(100)
     assert bench.rolled == 0
 

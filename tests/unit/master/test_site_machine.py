@@ -20,6 +20,7 @@ from coworker.master.site import Site
 from coworker.model import ExitStatus, MasterPhase, QueueInfo, Role, WorkerState
 
 QUEUES = [QueueInfo("a", batch_limit=2), QueueInfo("b", batch_limit=3), QueueInfo("line", type="Sql")]
+QUEUES += [QueueInfo("user_job_1", type="Sql"), QueueInfo("user_job_2", batch_limit=2)]
 BUDGET = 2
 
 
@@ -46,6 +47,8 @@ class MasterOfChildren(FakeMaster):
 
     def send(self, record, order):
         super().send(record, order)
+        if isinstance(order, m.Work | m.Run):
+            assert record.life.generation >= self.site.staff.oldest, "old code gets no order"
         if record.id in self.children:
             self.children[record.id].inbox.append(order)
 
@@ -56,7 +59,7 @@ class Life(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.master = MasterOfChildren(self.folder)
         settings = site_settings(count=count, boot_budget=BUDGET, max_requests=5, max_per_identity=limit)
-        self.site = Site(settings, self.master)
+        self.site = self.master.site = Site(settings, self.master)
         self.now, self.items, self.claims = 10.0, 0, 0
         self.open = set()  # ids that were claimed and have no end
         self.decide()
@@ -212,6 +215,21 @@ class Life(RuleBasedStateMachine):
             fate = "try_counted" if ids and isinstance(order, m.Settle) and order.part.sent else "given_back"
             self.report(child, m.Settled(order.ref, [[item_id, fate, ""] for item_id in ids]))
 
+    @rule(data=st.data())
+    def a_new_release_comes(self, data):
+        child = self.pick(data, lambda c: c.record.life.state in (WorkerState.READY, WorkerState.BUSY))
+        if child is not None:
+            self.report(child, m.CodeMoved("/current"))
+            self.decide()
+
+    @rule(digest=st.sampled_from(["one", "two"]))
+    def files_of_the_code_change(self, digest):
+        control = self.site.roster.control()
+        if control is not None and control.life.state is not WorkerState.BOOTING:
+            state = m.SiteState("Production", False, "6.13.3", "6.13.3", digest, "")
+            self.site.heard(control, state, self.now)
+            self.decide()
+
     @rule(data=st.data(), signal=st.sampled_from([9, 11, 0]))
     def one_dies(self, data, signal):
         child = self.pick(data, lambda _child: True)
@@ -250,6 +268,12 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "site"):
             booting = [r for r in self.site.roster.workers() if r.life.state is WorkerState.BOOTING]
             assert len(booting) <= BUDGET
+
+    @invariant()
+    def imports_never_run_side_by_side(self):
+        if hasattr(self, "site"):
+            queues = [record.work.queue for record in self.site.roster.workers()]
+            assert sum(queue in ("user_job_1", "user_job_2") for queue in queues) <= 1
 
     @invariant()
     def no_claim_is_forgotten(self):

@@ -326,3 +326,28 @@ def test_without_limits_nothing_changes_by_itself(bench):
     crew.reconcile(1.0)
     crew.ready(1.5)
     assert crew.staff.next_at(2.0) == inf
+
+
+def test_those_with_old_code_take_no_orders_and_stay_until_their_successors_are_ready(tmp_path):
+    bench = Bench(tmp_path, count=2, boot_budget=1)
+    for now in (1.0, 2.0):
+        bench.reconcile(now)
+        bench.ready(now)
+    old = bench.staff.free(3.0)
+    bench.staff.bump_generation(outdated=bench.staff.generation)
+    assert (len(old), bench.staff.free(3.0)) == (2, [])
+    bench.reconcile(3.0)
+    assert [record.life.state for record in old] == [S.READY, S.READY]
+    bench.ready(4.0)
+    bench.reconcile(4.0)
+    assert len(bench.staff.free(4.0)) == 1
+    assert [record.life.state for record in old].count(S.RETIRING) == 1
+
+
+def test_code_that_only_former_generations_have_replaces_no_more_than_these(tmp_path):
+    bench = Bench(tmp_path, count=1)
+    bench.staff.bump_generation()
+    bench.staff.bump_generation(outdated=1)
+    assert (bench.staff.generation, bench.staff.oldest) == (2, 2)
+    bench.staff.bump_generation()
+    assert (bench.staff.generation, bench.staff.oldest) == (3, 2), "a reload makes no code old"

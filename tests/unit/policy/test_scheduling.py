@@ -3,6 +3,7 @@
 import pytest
 from support.records import queue
 
+from coworker.config.settings import NO_TOTAL, Total
 from coworker.model import SYSTEM, Identity
 from coworker.policy import scheduling
 
@@ -57,6 +58,45 @@ def test_a_queue_that_had_nothing_gains_no_credit():
 )
 def test_assignable(state, expected):
     assert state.assignable(5.0) is expected
+
+
+def shared(name, working=0, limit=2, pattern="import/*"):
+    return queue(name, working=working, total=Total(pattern, limit))
+
+
+@pytest.mark.parametrize(
+    ("queues", "expected"),
+    [
+        ([shared("a", 1), shared("b")], "b"),
+        ([shared("a", 1), shared("b", 1)], None),
+        ([shared("a"), shared("b", 2)], None),
+        ([shared("a"), shared("b", 3)], None),  # a reload has lowered the limit since
+        ([shared("a"), shared("b", 9, 0)], "a"),  # another limit: none
+        ([shared("a"), shared("b", 2, pattern="mail/*")], "a"),
+        ([shared("a", 1, 1), shared("b", 0, 1), queue("free", working=5, virtual_time=9.0)], "free"),
+        ([queue("a", working=7, total=NO_TOTAL), queue("b", working=7)], "a"),
+    ],
+)
+def test_queues_that_share_a_limit_have_that_many_workers_together(queues, expected):
+    chosen = scheduling.pick(queues, 0.0)
+    assert (chosen and chosen.info.name) == expected
+
+
+def test_what_is_left_of_a_shared_limit_goes_round():
+    queues = [shared("a", limit=1), shared("b", limit=1)]
+    served = []
+    for _ in range(6):
+        chosen = scheduling.pick(queues, 0.0)
+        queues[queues.index(chosen)] = scheduling.begun(chosen)
+        assert scheduling.pick(queues, 0.0) is None
+        queues = [q._replace(working=0, demand=1) for q in queues]
+        served.append(chosen.info.name)
+    assert sorted(served) == ["a", "a", "a", "b", "b", "b"]
+
+
+def test_a_batch_leaves_the_limits_as_they_are():
+    state = scheduling.claimed(shared("a", 1), 0, A, 1.0)
+    assert (state.total, state.working) == (Total("import/*", 2), 1)
 
 
 def test_a_full_batch_proves_there_is_more():
