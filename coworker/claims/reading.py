@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.messages import Ended, NotBegun, RunSent
 from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
-from coworker.unix.proc import Process, boot_id, this_process
+from coworker.unix.proc import Process, boot_id, pid_namespace, this_process
 
 READABLE = (2, VERSION)  # versions
 # What reading garbage may raise: brackets may be nested deeper than Python calls itself.
@@ -62,12 +62,22 @@ Record = ClaimSent | ClaimAnswered | ClaimGaveNothing | TakenOver | OfItems
 
 
 class Remains(NamedTuple):
-    """A file that a former daemon left. Its `child` and `pipe` must be gone before it is read."""
+    """A file that a former daemon left. Its `child` and `pipe` must be gone before it is read.
+
+    They are None where their pids mean nothing: after another boot of the machine nothing of them runs;
+    `elsewhere`, in another pid namespace, they may run where we cannot see them. `token` is in the
+    environment of what the pipe started, "" in older files. `in_hand`: the child had claimed, or was
+    claiming, what had not ended.
+    """
 
     path: Path
     site: str
-    child: Process | None
-    pipe: Process | None
+    child: Process | None = None
+    pipe: Process | None = None
+    token: str = ""
+    remote: bool = False
+    elsewhere: bool = False
+    in_hand: bool = False
 
 
 class Remembered(NamedTuple):
@@ -94,22 +104,50 @@ def scan(directory: Path, log: EventLog) -> list[Remains]:
             path.unlink()  # its worker was killed while it began
     for path in sorted(directory.glob("*.claims")):
         try:
-            with path.open("rb") as stream:
-                first = stream.readline()
-            if not first.endswith((b"\n", b"]")):
+            content = path.read_bytes()
+            first, newline, _ = content.partition(b"\n")
+            if not newline and not first.endswith(b"]"):
                 path.unlink()  # its writer was killed while it began
                 continue
-            head = _head(first)
-            if head["master"] == this_process():
-                continue
-            here = head["boot"] == boot_id()
-            who = [head[name] if here and name in head else None for name in ("child", "pipe")]
-            found.append(Remains(path, head["site"], *who))
+            remains = _remains(path, _head(first), content)
+            if remains is not None:
+                found.append(remains)
         except OSError as error:
             log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
         except BROKEN as error:
             _set_aside(path, str(error), log)
     return found
+
+
+def _remains(path: Path, head: dict[str, Any], content: bytes) -> Remains | None:
+    """What this file tells of the processes that it is about; None for a file of this very daemon."""
+    same_boot = head["boot"] == boot_id()
+    here = same_boot and head.get("pids", pid_namespace()) == pid_namespace()
+    if here and head["master"] == this_process():
+        return None
+    remains = Remains(path, head["site"])
+    if "child" not in head or not same_boot:
+        return remains
+    remains = remains._replace(
+        token=head.get("token", ""),
+        remote=head["remote"],
+        elsewhere=not here,
+        in_hand=_in_hand(_records(content, head["boot"], lambda _number, _error: None)),
+    )
+    return remains._replace(child=head["child"], pipe=head["pipe"]) if here else remains
+
+
+def _in_hand(records: Iterable[Record]) -> bool:
+    """Whether something that a child had claimed, or was claiming, has not ended."""
+    claiming, ids = False, set[str]()
+    for record in records:
+        if isinstance(record, ClaimSent | ClaimAnswered | ClaimGaveNothing):
+            claiming = isinstance(record, ClaimSent)
+        if isinstance(record, ClaimAnswered | TakenOver):
+            ids.update(item.id for item in record.items)
+        elif isinstance(record, Ended):
+            ids.difference_update(record.ids)
+    return claiming or bool(ids)
 
 
 def put_away(remains: Remains) -> Remains:
@@ -151,6 +189,7 @@ def _head(line: bytes) -> dict[str, Any]:
         raise ValueError(f"it has version {version!r:.20}, this coworker reads {VERSION}")
     head = dict(values)
     kinds = {**_HEAD, **(_OF_CHILD if "child" in head else _OF_MASTER)}
+    kinds.update((name, kind) for name, kind in _LATER.items() if name in head)
     for name, kind in kinds.items():
         try:
             head[name] = kind(head[name])
@@ -166,6 +205,7 @@ _HEAD: dict[str, Callable[[Any], Any]] = {
 }
 _OF_CHILD = {"child": checked.process, "pipe": checked.process, "remote": checked.truth}
 _OF_MASTER = {"wall": checked.moment}
+_LATER = {"pids": checked.text, "token": checked.token}  # what older files have not
 
 
 def _master(head: dict[str, Any]) -> str:

@@ -119,9 +119,10 @@ class Retire(NamedTuple):
 
 
 class Spawned(NamedTuple):
-    """The pipe was started; its process group is `group`."""
+    """The pipe was started; its process group is `group`, whose leader was started at `start` (see proc)."""
 
     group: int
+    start: int = 0
 
 
 class Ready(NamedTuple):

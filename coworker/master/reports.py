@@ -189,7 +189,7 @@ class LifeReports:
         }
 
     def _spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> bool:
-        self.staff.roster.pipe_started(record, report.group)
+        self.staff.roster.pipe_started(record, report.group, report.start)
         return False
 
     def _ready(self, record: WorkerRecord, report: m.Ready, now: float) -> bool:

@@ -87,9 +87,9 @@ class Roster:
             self.move(record, S.READY)
         record.life.idle_since = now
 
-    def pipe_started(self, record: WorkerRecord, group: int) -> None:
-        """Note that the child's pipe leads this process group."""
-        record.life.pipe_group = group
+    def pipe_started(self, record: WorkerRecord, group: int, start: int) -> None:
+        """Note that the child's pipe leads this process group since `start`."""
+        record.life.pipe_group, record.life.pipe_start = group, start
 
     def pipe_ready(self, record: WorkerRecord, domain: int | None, *, notes: bool) -> None:
         """Note the domain that the child's pipe serves (None if it does not say), and if it takes notes."""

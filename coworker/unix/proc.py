@@ -42,12 +42,6 @@ def is_running(who: Process) -> bool:
     return bool(fields and who.start and int(fields[_START]) == who.start and fields[_STATE] not in "ZX")
 
 
-def is_another(who: Process) -> bool:
-    """Whether its pid was taken by another process since: it and its process group are long gone."""
-    fields = _stat(who.pid)
-    return bool(fields and int(fields[_START]) != who.start)
-
-
 def everybody() -> list[Seen]:
     """Every process that /proc shows; none where there is no /proc of Linux. Raises OSError."""
     found = []
