@@ -246,6 +246,7 @@ class Lifecycle:
     lost_at_stop: bool = False  # whether it was lost while the site was stopping
     last_words: str = ""  # why its pipe was lost
     said_bye: bool = False  # then it had said all
+    pipe_survives: bool = False  # something of its pipe could not be ended
     log: EventLog = SILENCE  # its lines say which child it is
 
 

@@ -32,15 +32,17 @@ def way(site: SiteSettings, role: Role) -> str:
 def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None, token: str = "") -> Pipe:
     """Start the site's own command, MINIPIPE expanded. Raises BootError.
 
-    `notes` is the file in which the pipe is to note what it begins, if it is one that does; by `token` all
-    that it starts is known.
+    `notes` is the file in which the pipe is to note what it begins, if it is one that does. By `token`, which
+    only a child has, all that it starts is known.
     """
     command = launch.expand(site.pipe)
     env = launch.environment(os.environ, token)
     env.pop(VARIABLE, None)
     if notes is not None:
         env[VARIABLE] = str(notes)
-    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
+    # What a remote command has left beside its group is the connection that all workers share (rule 9).
+    adopts = bool(token) and not site.is_remote
+    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe, adopts=adopts)
 
 
 def preload(config: Config) -> None:

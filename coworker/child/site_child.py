@@ -109,7 +109,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         pipe.end()
         if body is not None:
             body.output.tell()
-    return Bye(reason, str(pipe.end()))
+    return Bye(reason, str(pipe.end()), pipe.survives)
 
 
 def _make_notes(birth: Birth) -> Notes:

@@ -366,10 +366,11 @@ class Note(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The pipe is gone, its process group empty; this child exits now."""
+    """The pipe is gone, unless it `survives` in processes that we may not kill; this child exits now."""
 
     reason: str
     pipe_exit: str
+    survives: bool = False
 
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire

@@ -91,11 +91,15 @@ class Departures:
         return cause
 
     def _marks(self, record: WorkerRecord, *, booting: bool) -> Marks:
-        """Tell by what the processes of its pipe are known. At an ordinary end only its group is ended."""
+        """Tell by what the processes of its pipe are known. At an ordinary end only its group is ended.
+
+        A child that has said bye has seen to all the rest itself, but for what it could not kill.
+        """
         life, work = record.life, record.work
         in_hand = booting or work.claiming is not None or self.dispatch.ledger.at_worker(record.id)
         leader = Process(life.pipe_group, life.pipe_start)
-        everywhere = bool(in_hand) and not record.remote
+        ended = life.said_bye and not life.pipe_survives
+        everywhere = bool(in_hand) and not record.remote and not ended
         return Marks(leader, record.token, everywhere=everywhere, below=os.getpid())
 
     def _settle(
@@ -111,7 +115,7 @@ class Departures:
         end = Unsettled(
             [], [], cause, stopped_by_us=stopped_by_us or at_stop, signalled=signalled,
             blameless=record.life.retire_reason is RetireReason.DATABASE,
-            by_itself=lost_by in BY_ITSELF, out_of_sight=unseen,
+            by_itself=lost_by in BY_ITSELF, out_of_sight=unseen or record.life.pipe_survives,
         )  # fmt: skip
         noted = beginnings_file(self.claims, record.life.pid, record.id)
         self.dispatch.lost(record, end, Beginnings(noted).begun, now)

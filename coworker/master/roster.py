@@ -117,6 +117,6 @@ class Roster:
         record.life.lost_by, record.life.last_words = cause, words
         record.life.lost_at_stop = stopping
 
-    def said_bye(self, record: WorkerRecord) -> None:
-        """Note that the child has said all."""
-        record.life.said_bye = True
+    def said_bye(self, record: WorkerRecord, *, pipe_survives: bool) -> None:
+        """Note that the child has said all, and whether something of its pipe could not be ended."""
+        record.life.said_bye, record.life.pipe_survives = True, pipe_survives

@@ -100,15 +100,15 @@ def test_what_it_had_in_hand_is_out_of_sight_where_nobody_can_tell_whose_a_proce
     assert (part.sent, part.unsent, part.out_of_sight) == (["7"], ["8"], True)
 
 
-@pytest.mark.parametrize("said", ["nothing", "Bye", "claiming"])
-def test_what_left_the_group_is_sought_where_something_was_in_hand(tmp_path, said):
+@pytest.mark.parametrize("said", ["nothing", "claiming", "Bye", "Bye, but"])
+def test_what_left_the_group_is_sought_where_something_was_in_hand_and_nobody_saw_to_it(tmp_path, said):
     world = World(tmp_path, runs=False)
-    if said == "claiming":
+    if said != "nothing":
         world.site.heard(world.worker, m.Claiming("q", 2.5), 2.6)
-    elif said == "Bye":
-        world.site.heard(world.worker, m.Bye("idle", "exit status 0"), 2.6)
+    if said.startswith("Bye"):
+        world.site.heard(world.worker, m.Bye("died", "exit status 0", survives=said != "Bye"), 2.6)
     marks = world.site.departures._marks(world.worker, booting=False)
-    assert marks.everywhere is (said == "claiming")
+    assert marks.everywhere is (said in ("claiming", "Bye, but"))
     assert marks.below == os.getpid()
     assert len(marks.token) == 32
 
