@@ -153,6 +153,7 @@ def test_on_a_full_disk_nothing_is_called_that_cannot_be_noted_and_nothing_is_lo
     assert "cannot note that task" in lost["reason"]
     filler.unlink()
     wait_until(lambda: php.left() == 0, "all items gone")
+    assert running.stop() == 0  # by then all is logged
     done = Counter(event["item"] for event in running.events("task_done", outcome="ok"))
     finished = Counter(event["item"] for event in running.events("settled", fate="finished"))
     assert done + finished == Counter([held, *ids])
