@@ -238,6 +238,7 @@ class Lifecycle:
     idle_since: float
     pid: int = 0
     pipe_group: int = 0  # process group of its pipe, 0 until it is known
+    pipe_start: int = 0  # when the leader of that group was started (see unix.proc.Process)
     domain: int | None = None  # the one that its pipe serves, as far as is known
     notes: bool = False  # whether its pipe notes what it begins (rule 4)
     state: WorkerState = WorkerState.BOOTING
@@ -248,6 +249,7 @@ class Lifecycle:
     lost_at_stop: bool = False  # whether it was lost while the site was stopping
     last_words: str = ""  # why its pipe was lost
     said_bye: bool = False  # then it had said all
+    pipe_survives: bool = False  # something of its pipe could not be ended
     log: EventLog = SILENCE  # its lines say which child it is
 
 
@@ -294,6 +296,7 @@ class WorkerRecord:
     life: Lifecycle
     max_requests: int = 0  # drawn when it is made, with jitter; 0: no limit
     remote: bool = False  # its pipe's PHP is out of our reach
+    token: str = ""  # in the environment of its pipe, and of all that this starts
     boot_domain: int | None = None  # the domain with whose own pipe it was booted
     work: Assignment = field(default_factory=Assignment)
     timing: Timing = field(default_factory=Timing)

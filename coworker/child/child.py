@@ -12,6 +12,8 @@ import setproctitle
 from coworker.ipc.link import ChildLink, MasterGoneError
 from coworker.ipc.messages import Bye, Note
 from coworker.model import Identity
+from coworker.unix.children import become_subreaper
+from coworker.unix.command import reap_all
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
@@ -55,6 +57,7 @@ Life = Callable[[ChildLink, Poller, Title], Bye]  # what a child does until it l
 
 def run(name: str, life: Life, channel: Channel, signals: SignalInbox) -> None:
     """Live, and say bye: the whole of a child. `name` is what its title begins with."""
+    become_subreaper()  # what a pipe starts is ours to end, wherever it goes
     poller = Poller()
     link = ChildLink(channel)
     poller.register(channel.fileno(), link.on_readable)
@@ -71,5 +74,8 @@ def run(name: str, life: Life, channel: Channel, signals: SignalInbox) -> None:
 
 
 def _on_signals(signals: SignalInbox, link: ChildLink) -> None:
-    if signal.SIGTERM in signals.take():
+    taken = signals.take()
+    if signal.SIGCHLD in taken:
+        reap_all()
+    if signal.SIGTERM in taken:
         link.retire()

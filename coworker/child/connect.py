@@ -29,17 +29,20 @@ def way(site: SiteSettings, role: Role) -> str:
     return site.channels[role is Role.WORKER]
 
 
-def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None) -> Pipe:
+def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None, token: str = "") -> Pipe:
     """Start the site's own command, MINIPIPE expanded. Raises BootError.
 
-    `notes` is the file in which the pipe is to note what it begins, if it is one that does.
+    `notes` is the file in which the pipe is to note what it begins, if it is one that does. By `token`, which
+    only a child has, all that it starts is known.
     """
     command = launch.expand(site.pipe)
-    env = launch.environment(os.environ)
+    env = launch.environment(os.environ, token)
     env.pop(VARIABLE, None)
     if notes is not None:
         env[VARIABLE] = str(notes)
-    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe)
+    # What a remote command has left beside its group is the connection that all workers share (rule 9).
+    adopts = bool(token) and not site.is_remote
+    return Pipe(command, cwd=site.cwd, env=env, poller=poller, name=site.pipe, adopts=adopts)
 
 
 def preload(config: Config) -> None:
@@ -50,9 +53,11 @@ def preload(config: Config) -> None:
         coworker.civi.http.preload()
 
 
-def connect(site: SiteSettings, role: Role, poller: Poller, notes: Path | None = None) -> Connection:
-    """Connect a child of this role to the site; `notes` as in `start_pipe`. Raises BootError."""
-    return start_pipe(site, poller, notes) if way(site, role) == "pipe" else _web_link(site, poller)
+def connect(
+    site: SiteSettings, role: Role, poller: Poller, notes: Path | None = None, token: str = ""
+) -> Connection:
+    """Connect a child of this role to the site; the rest is as in `start_pipe`. Raises BootError."""
+    return start_pipe(site, poller, notes, token) if way(site, role) == "pipe" else _web_link(site, poller)
 
 
 def _web_link(site: SiteSettings, poller: Poller) -> WebLink:

@@ -18,7 +18,7 @@ TOLD = ("title", "callback", "error", "arguments")
 SOMEBODY_ELSE = 16  # the exit status of a pipe in which a task has changed who is logged in; see minipipe.php
 
 
-class Left(NamedTuple):
+class Leftover(NamedTuple):
     """What a task left behind, as the bundled adapter tells it."""
 
     id: str
@@ -35,7 +35,7 @@ class Said(NamedTuple):
 
     text: str
     errors: Errors  # of those that failed, by id
-    left: list[Left]
+    left: list[Leftover]
 
 
 def split_stderr(text: str) -> Said:
@@ -56,8 +56,8 @@ def _take(line: str, said: Said) -> bool:
         if kind == "task_error":
             said.errors[item] = {name: found[name] for name in TOLD if found.get(name) is not None}
         elif kind == "task_left" and found["level"] in LEVELS:
-            told = {name: found[name] for name in Left._fields if name in found}
-            said.left.append(Left(**told)._replace(id=item))
+            told = {name: found[name] for name in Leftover._fields if name in found}
+            said.left.append(Leftover(**told)._replace(id=item))
         else:
             return False
     except (ValueError, KeyError, TypeError):
@@ -102,7 +102,7 @@ class Output:
         if self._unfit:
             raise LeftBehindError(self._unfit)
 
-    def _tell_left(self, left: Left) -> None:
+    def _tell_left(self, left: Leftover) -> None:
         fields = {**self._names(), **left._asdict(), "item": left.id}
         for name in ("items", "id", "level", "replace"):
             fields.pop(name, None)

@@ -40,6 +40,7 @@ from coworker.ipc.link import ChildLink, RetireNowError
 from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
 from coworker.model import ExitStatus, RetireReason, Role
 from coworker.unix.poller import Poller, steady
+from coworker.unix.proc import process
 from coworker.version import version_key
 
 RUN_AS_SELECTABLE = (5, 56)  # claimItems knows `select: run_as` from this CiviCRM on (contract A3)
@@ -66,6 +67,7 @@ class Birth:
     site: SiteSettings
     claims: Path
     domain: int | None = None  # the one whose own pipe `site.pipe` is; None if it is the site's
+    token: str = ""  # by which the processes of its pipe are known
 
     @property
     def name(self) -> str:
@@ -80,13 +82,13 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     notes = _make_notes(birth)
     directory = _code_directory(birth)  # before the pipe: it has this code, or newer
     try:
-        pipe = connect(birth.site, birth.role, poller, notes.path)
+        pipe = connect(birth.site, birth.role, poller, notes.path, birth.token)
     except BootError as error:
         link.report(BootFailed(str(error), error.retry_after))
         return Bye("boot failed", "it has no pipe")
     reason, body = "master gone", None
     try:
-        link.report(Spawned(pipe.group))
+        link.report(Spawned(*process(pipe.group)))
         pipe.meanwhile = link.tend
         body = _boot(birth, link, poller, pipe, title, started, notes, directory)
         reason = body.serve()
@@ -113,7 +115,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
         pipe.end()
         if body is not None:
             body.output.tell()
-    return Bye(reason, str(pipe.end()))
+    return Bye(reason, str(pipe.end()), pipe.survives)
 
 
 def _make_notes(birth: Birth) -> Notes:
@@ -139,7 +141,7 @@ def _open_journal(birth: Birth, pipe: Connection) -> Journal:
     """Open the journal, control's too: it names the pipe, which must not outlive us. Raises BootError."""
     path = child_file(birth.claims, os.getpid(), birth.id)
     try:
-        return Journal(path, birth.site.name, pipe.pid, remote=birth.site.is_remote)
+        return Journal(path, birth.site.name, pipe.pid, remote=birth.site.is_remote, token=birth.token)
     except OSError as error:
         raise BootError(f"the claims journal {path} cannot be written: {error.strerror}") from error
 

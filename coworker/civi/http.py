@@ -44,6 +44,7 @@ class WebLink:
     gone = condemned = False
     stderr_tail = ""
     exit_status = ExitStatus()
+    survives = False
 
     def __init__(self, address: Address, *, ca_file: str | None, poller: Poller) -> None:
         """Start the thread that waits for the site. Raises BootError for certificates that cannot be read."""

@@ -15,6 +15,7 @@ from coworker.civi.detect import Found, NoSiteError, detect
 from coworker.config.remote import seems_remote
 from coworker.config.settings import Config, SiteSettings
 from coworker.errors import ConfigError
+from coworker.unix.marks import TOKEN
 
 ADAPTER = Path(__file__).with_name("minipipe.php")
 FLAGS = "vtl"
@@ -25,9 +26,15 @@ LONGEST_SOCKET = 107 - 17  # bytes: a socket's address, less what ssh appends wh
 MULTIPLEX_SECONDS = 5  # that a shared SSH connection outlives its last user
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a pipe. COWORKER_PIPE tells a site's code where it runs."""
+def environment(environ: Mapping[str, str], token: str = "") -> dict[str, str]:
+    """Return the environment of a pipe. COWORKER_PIPE tells a site's code where it runs.
+
+    By `token` all that the pipe starts is known (`unix.marks`).
+    """
     adapted = {**environ, "COWORKER_PIPE": "1"}
+    adapted.pop(TOKEN, None)  # of a pipe in which this daemon runs
+    if token:
+        adapted[TOKEN] = token
     verbosity = adapted.get("SHELL_VERBOSITY", "")
     if verbosity.strip().lstrip("+").isdecimal() and int(verbosity) >= _NOISY_FROM:
         adapted["SHELL_VERBOSITY"] = "1"

@@ -38,11 +38,19 @@ class Pipe:
     """
 
     def __init__(
-        self, command: str, *, cwd: Path | None, env: Mapping[str, str], poller: Poller, name: str = ""
+        self,
+        command: str,
+        *,
+        cwd: Path | None,
+        env: Mapping[str, str],
+        poller: Poller,
+        name: str = "",
+        adopts: bool = False,
     ) -> None:
         """Start the command. `env` is its whole environment, `name` what messages call it (or the command).
 
-        Raises BootError if it cannot be started.
+        `adopts`: this process is the subreaper of what it starts, all of which ends with a pipe that is not
+        `at_rest`. Raises BootError if it cannot be started.
         """
         self.command = name or command
         try:
@@ -56,7 +64,8 @@ class Pipe:
         self._stderr_tail = Tail(_TAIL)
         self._answers: deque[bytes] = deque()
         self._at_end = False  # no answer can come any more
-        self._unanswered = False
+        self._unanswered: bool | None = None  # whether its last request is; None: it had none yet
+        self._adopts = adopts
         self.request_sent = False  # whether any of the last request went out
         self.on_second: Callable[[], object] = nothing  # called once a second while an answer is awaited
         self.meanwhile: Callable[[float], float] = never  # before each wait for one: see Connection
@@ -77,6 +86,16 @@ class Pipe:
     def condemned(self) -> bool:
         """Whether it is out of step: every further request is refused."""
         return self._failure is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has answered all that it was asked, and waits for more: nothing of it is under way."""
+        return self._unanswered is False and not self._at_end and self._failure is None
+
+    @property
+    def survives(self) -> bool:
+        """Whether it was ended, and something that has left its group could not be."""
+        return self._process.survives
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -148,19 +167,20 @@ class Pipe:
     def end(self, *, patience: tuple[float, float] = (1.0, 1.0)) -> ExitStatus:
         """End it by the ladder: close stdin → wait → TERM to its group → wait → KILL.
 
-        At the end of stdin it finishes its task and exits (contract A1). `patience`: how long to wait for the
-        group to be empty after each of the first two, in seconds. Returns once it is empty, at the latest
-        5 s after the KILL: then `group_gone` is false. Other callbacks of the poller are not run meanwhile.
-        Once ended, it only returns the exit status again.
+        At the end of stdin it finishes its task and exits (contract A1). Unless it is `at_rest`, what has
+        left its group is ended as well. `patience`: how long to wait for the end of all that after each of
+        the first two, in seconds. Returns once nothing of it runs, at the latest 5 s after the KILL: then
+        `group_gone` is false, or it `survives`. Other callbacks of the poller are not run meanwhile. Once
+        ended, it only returns the exit status again.
         """
         if not self._closed:
-            self._process.end(self._own_poller, patience)
+            self._process.end(self._own_poller, patience, everything=self._adopts and not self.at_rest)
             self._close()
         return self.exit_status
 
     def kill(self) -> ExitStatus:
-        """KILL its group at once, and wait as `end` does. May be called again while `group_gone` is false."""
-        self._process.kill(self._own_poller)
+        """KILL it at once, and wait as `end` does. May be called again if that was not enough."""
+        self._process.kill(self._own_poller, everything=self._adopts and not self.at_rest)
         self._close()
         return self.exit_status
 

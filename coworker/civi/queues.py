@@ -67,10 +67,17 @@ def claim_batch(
             items = [Item(str(row["id"]), identity_of((row["data"] or {}).get("runAs"))) for row in rows]
         else:
             items = [Item(str(row["id"]), identity_of(row.get("run_as"))) for row in rows]
-        release_time = rows[0].get("release_time") if rows else None
-        return Batch(items, None if release_time is None else str(release_time))
+        return Batch(items, _time_of(rows[0].get("release_time")) if rows else None)
     except (TypeError, KeyError, AttributeError, LookupError) as error:
         raise ProtocolError(f"claimItems answered something odd: {rows!r}"[:300]) from error
+
+
+def _time_of(value: Any) -> str | None:
+    """A time of the site, if it is one."""
+    try:
+        return datetime.fromisoformat(value).isoformat(" ", "seconds")
+    except (TypeError, ValueError):
+        return None
 
 
 def identity_of(run_as: Any) -> Identity:

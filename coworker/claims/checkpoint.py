@@ -16,7 +16,7 @@ from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.packing import pack
 from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
-from coworker.unix.proc import boot_id, this_process
+from coworker.unix.proc import boot_id, pid_namespace, this_process
 
 SITE = "site-"  # what the file's name begins with
 
@@ -63,7 +63,8 @@ class Checkpoint:
 
     def __init__(self, directory: Path, site: str, log: EventLog) -> None:
         self._path = site_file(directory, site)
-        self._head = {"site": site, "boot": boot_id(), "master": this_process()}
+        who = {"pids": pid_namespace(), "master": this_process()}
+        self._head = {"site": site, "boot": boot_id(), **who}
         self._log = log
         self._spent: list[Path] = []
         self._failed = False

@@ -18,7 +18,7 @@ from typing import Any
 
 from coworker.ipc.packing import pack
 from coworker.model import Item, Lease, QueueInfo
-from coworker.unix.proc import boot_id, process, this_process
+from coworker.unix.proc import boot_id, pid_namespace, process, this_process
 
 DIRECTORY = "claims"  # below state_dir
 VERSION = 3  # 2 called stopped_by_us "ours"; 1 named each item with its identity
@@ -39,14 +39,16 @@ class Journal:
     What else cannot be written is left out: the intent to claim is there, and stays.
     """
 
-    def __init__(self, path: Path, site: str, pipe: int, *, remote: bool = False) -> None:
-        """`pipe` is the pid of the pipe's command, which leads a process group of its own."""
+    def __init__(self, path: Path, site: str, pipe: int, *, remote: bool = False, token: str = "") -> None:
+        """`pipe` is the pid of the pipe's command, which leads a process group of its own; `token`: Marks."""
         header = {
             "site": site,
             "boot": boot_id(),
+            "pids": pid_namespace(),
             "master": process(os.getppid()),
             "child": this_process(),
             "pipe": process(pipe),
+            "token": token,
             "remote": remote,
         }
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coworker.claims import checked
 from coworker.claims.beginnings import NOTES, Beginnings
 from coworker.claims.checkpoint import SITE, LostIntent, SavedClaim, Snapshot
 from coworker.claims.journal import MARK, VERSION
 from coworker.ipc.messages import Ended, NotBegun, RunSent
-from coworker.ipc.packing import unpack, unpack_lease, unpack_queue, unpack_unsettled
 from coworker.log import EventLog
 from coworker.model import Item, Lease, QueueInfo, Unsettled
-from coworker.unix.proc import Process, boot_id, this_process
+from coworker.unix.proc import Process, boot_id, pid_namespace, this_process
 
 READABLE = (2, VERSION)  # versions
-BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError)  # what reading garbage may raise
+# What reading garbage may raise: brackets may be nested deeper than Python calls itself.
+BROKEN = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
 class ClaimSent(NamedTuple):
@@ -61,12 +62,22 @@ Record = ClaimSent | ClaimAnswered | ClaimGaveNothing | TakenOver | OfItems
 
 
 class Remains(NamedTuple):
-    """A file that a former daemon left. Its `child` and `pipe` must be gone before it is read."""
+    """A file that a former daemon left. Its `child` and `pipe` must be gone before it is read.
+
+    They are None where their pids mean nothing: after another boot of the machine nothing of them runs;
+    `elsewhere`, in another pid namespace, they may run where we cannot see them. `token` is in the
+    environment of what the pipe started, "" in older files. `in_hand`: the child had claimed, or was
+    claiming, what had not ended.
+    """
 
     path: Path
     site: str
-    child: Process | None
-    pipe: Process | None
+    child: Process | None = None
+    pipe: Process | None = None
+    token: str = ""
+    remote: bool = False
+    elsewhere: bool = False
+    in_hand: bool = False
 
 
 class Remembered(NamedTuple):
@@ -93,22 +104,50 @@ def scan(directory: Path, log: EventLog) -> list[Remains]:
             path.unlink()  # its worker was killed while it began
     for path in sorted(directory.glob("*.claims")):
         try:
-            with path.open("rb") as stream:
-                first = stream.readline()
-            if not first.endswith((b"\n", b"]")):
+            content = path.read_bytes()
+            first, newline, _ = content.partition(b"\n")
+            if not newline and not first.endswith(b"]"):
                 path.unlink()  # its writer was killed while it began
                 continue
-            head = _head(first)
-            if Process(*head["master"]) == this_process():
-                continue
-            here = head["boot"] == boot_id()
-            who = [Process(*head[name]) if here and name in head else None for name in ("child", "pipe")]
-            found.append(Remains(path, str(head["site"]), *who))
+            remains = _remains(path, _head(first), content)
+            if remains is not None:
+                found.append(remains)
         except OSError as error:
             log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
         except BROKEN as error:
             _set_aside(path, str(error), log)
     return found
+
+
+def _remains(path: Path, head: dict[str, Any], content: bytes) -> Remains | None:
+    """What this file tells of the processes that it is about; None for a file of this very daemon."""
+    same_boot = head["boot"] == boot_id()
+    here = same_boot and head.get("pids", pid_namespace()) == pid_namespace()
+    if here and head["master"] == this_process():
+        return None
+    remains = Remains(path, head["site"])
+    if "child" not in head or not same_boot:
+        return remains
+    remains = remains._replace(
+        token=head.get("token", ""),
+        remote=head["remote"],
+        elsewhere=not here,
+        in_hand=_in_hand(_records(content, head["boot"], lambda _number, _error: None)),
+    )
+    return remains._replace(child=head["child"], pipe=head["pipe"]) if here else remains
+
+
+def _in_hand(records: Iterable[Record]) -> bool:
+    """Whether something that a child had claimed, or was claiming, has not ended."""
+    claiming, ids = False, set[str]()
+    for record in records:
+        if isinstance(record, ClaimSent | ClaimAnswered | ClaimGaveNothing):
+            claiming = isinstance(record, ClaimSent)
+        if isinstance(record, ClaimAnswered | TakenOver):
+            ids.update(item.id for item in record.items)
+        elif isinstance(record, Ended):
+            ids.difference_update(record.ids)
+    return claiming or bool(ids)
 
 
 def put_away(remains: Remains) -> Remains:
@@ -128,7 +167,7 @@ def read(path: Path, log: EventLog) -> Remembered | None:
             return Remembered(_master(head), False, [], _site(head), Beginnings(None))
         records = list(_records(content, head["boot"], _teller(path, log)))
         notes = Beginnings(path.with_suffix(NOTES) if head["boot"] == boot_id() else None)
-        return Remembered(_master(head), bool(head["remote"]), records, None, notes)
+        return Remembered(_master(head), head["remote"], records, None, notes)
     except OSError as error:
         log.event("error", "journal_unreadable", file=str(path), reason=error.strerror)
     except BROKEN as error:
@@ -143,12 +182,30 @@ def read_child(path: Path, log: EventLog) -> list[Record]:
 
 def _head(line: bytes) -> dict[str, Any]:
     """The head of a file. Raises what garbage raises."""
-    mark, version, head = json.loads(line)
+    mark, version, values = json.loads(line)
     if mark != MARK:
         raise ValueError("it is not a journal of claims")
     if version not in READABLE:
-        raise ValueError(f"it has version {version!r}, this coworker reads {VERSION}")
-    return dict(head)
+        raise ValueError(f"it has version {version!r:.20}, this coworker reads {VERSION}")
+    head = dict(values)
+    kinds = {**_HEAD, **(_OF_CHILD if "child" in head else _OF_MASTER)}
+    kinds.update((name, kind) for name, kind in _LATER.items() if name in head)
+    for name, kind in kinds.items():
+        try:
+            head[name] = kind(head[name])
+        except BROKEN as error:
+            raise ValueError(f"{name}: {error}" if name in head else f"{name} is missing") from error
+    return head
+
+
+_HEAD: dict[str, Callable[[Any], Any]] = {
+    "site": checked.text,
+    "boot": checked.text,
+    "master": checked.process,
+}
+_OF_CHILD = {"child": checked.process, "pipe": checked.process, "remote": checked.truth}
+_OF_MASTER = {"wall": checked.moment}
+_LATER = {"pids": checked.text, "token": checked.token}  # what older files have not
 
 
 def _master(head: dict[str, Any]) -> str:
@@ -199,8 +256,9 @@ class _Parser:
         """The record of a line; None for one that only brought others. Raises what garbage raises."""
         if kind == "claiming":
             info, at, wall = values
-            self._clock = _Clock(self._boot, wall - at)
-            sent = ClaimSent(unpack_queue(info), self._clock.ours(at))
+            queue = checked.queue(info)
+            self._clock = _Clock(self._boot, checked.moment(wall) - checked.seconds(at))
+            sent = ClaimSent(queue, self._clock.ours(at))
             self._sent = sent.queue
             return sent
         if kind == "took":
@@ -210,22 +268,25 @@ class _Parser:
             return ClaimGaveNothing()
         if kind == "handed":
             claim, info, items, leases, wall = values
-            clock = _Clock(self._boot, wall)
-            self._named.add(str(claim))
-            return TakenOver(str(claim), unpack_queue(info), unpack(items), clock.leases(leases))
+            clock = _Clock(self._boot, checked.moment(wall))
+            queue, taken = checked.queue(info), checked.items(items)
+            over = TakenOver(checked.text(claim), queue, taken, clock.leases(leases))
+            self._named.add(over.claim)
+            return over
         if kind == "idle":
             return None
         claim, ids = values
-        if str(claim) not in self._named:
-            raise ValueError(f"nothing was said of claim {claim}")
         of_items = _OF_ITEMS[kind]
-        return of_items(str(claim), list(map(str, ids)))
+        if checked.text(claim) not in self._named:
+            raise ValueError(f"nothing was said of claim {claim}")
+        return of_items(claim, checked.ids(ids))
 
     def _answered(self, claim: str, items: list[Any], lease: list[Any], begun: list[str]) -> ClaimAnswered:
         if self._sent is None:
             raise ValueError("an answer without a claim")
         (ours,) = self._clock.leases([lease])
-        answered = ClaimAnswered(str(claim), self._sent, unpack(items), ours, list(map(str, begun)))
+        taken = checked.items(items)
+        answered = ClaimAnswered(checked.text(claim), self._sent, taken, ours, checked.ids(begun))
         self._sent = None
         self._named.add(answered.claim)
         return answered
@@ -251,39 +312,47 @@ class _Clock:
     def leases(self, values: list[Any]) -> list[Lease]:
         """These leases in our time. A renewal under way (see Snapshot) may have begun at any time since."""
         now = time.monotonic()
-        return [
-            Lease(now, max(0.0, now - self.ours(lease.seconds)))
-            if lease.at == inf
-            else lease._replace(at=self.ours(lease.at))
-            for lease in map(unpack_lease, values)
-        ]
+        leases = []
+        for at, value, *release in checked.values(values, list):
+            within = checked.seconds(value)
+            shown = checked.release_time(release[0] if release else None)
+            if at in (None, inf):
+                leases.append(Lease(now, max(0.0, now - self.ours(within)), shown))
+            else:
+                leases.append(Lease(self.ours(checked.seconds(at)), within, shown))
+        if not leases:
+            raise ValueError("a claim without a lease")
+        return leases
 
 
 def _site(head: dict[str, Any]) -> Snapshot:
     """The snapshot in a checkpoint, which has nothing but this head."""
     clock = _Clock(head["boot"], head["wall"])
+    text, moment = checked.text, checked.seconds
     claims = [
-        SavedClaim(str(claim), unpack_queue(info), clock.leases(leases), unpack(items))
+        SavedClaim(text(claim), checked.queue(info), clock.leases(leases), checked.items(items))
         for claim, info, leases, items in head["claims"]
     ]
     lost = [
-        LostIntent(unpack_queue(info), clock.ours(since), clock.ours(until), str(cause))
+        LostIntent(checked.queue(info), clock.ours(moment(since)), clock.ours(moment(until)), text(cause))
         for info, since, until, cause in head["lost"]
     ]
-    renewed = [(str(claim), clock.leases(leases)) for claim, leases in head["renewed"]]
+    renewed = [(text(claim), clock.leases(leases)) for claim, leases in head["renewed"]]
     settling = [_settling(entry) for entry in head["settling"]]
-    crashes = {
-        str(queue): {str(item): [int(times), float(at)] for item, (times, at) in items.items()}
-        for queue, items in head["crashes"].items()
-    }
-    return Snapshot(claims, renewed, settling, lost, crashes)
+    return Snapshot(claims, renewed, settling, lost, checked.table(head["crashes"], _crashes))
+
+
+def _crashes(values: Any) -> dict[str, list[Any]]:
+    """How often each item of a queue brought down its worker, and when last."""
+    counted = checked.table(values, lambda entry: checked.values(entry, checked.moment))
+    return {item: [int(times), at] for item, (times, at) in counted.items()}
 
 
 def _settling(entry: Any) -> tuple[str, Unsettled]:
     if isinstance(entry, dict):  # of version 2
         entry = [entry["claim"], [entry[name] for name in _VERSION_2]]
     claim, part = entry
-    return str(claim), unpack_unsettled(part)
+    return checked.text(claim), checked.unsettled(part)
 
 
 _VERSION_2 = ("sent", "unsent", "cause", "ours", "blameless", "out_of_sight", "delay")

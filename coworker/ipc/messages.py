@@ -119,9 +119,10 @@ class Retire(NamedTuple):
 
 
 class Spawned(NamedTuple):
-    """The pipe was started; its process group is `group`."""
+    """The pipe was started; its process group is `group`, whose leader was started at `start` (see proc)."""
 
     group: int
+    start: int = 0
 
 
 class Ready(NamedTuple):
@@ -382,10 +383,11 @@ class Note(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The pipe is gone, its process group empty; this child exits now."""
+    """The pipe is gone, unless it `survives` in processes that we may not kill; this child exits now."""
 
     reason: str
     pipe_exit: str
+    survives: bool = False
 
 
 Order = Look | Work | Run | Fetch | IssueToken | Token | Settle | Search | Inspect | Flush | Pause | Retire

@@ -25,7 +25,8 @@ from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox, blocked, for_child
 from coworker.unix.sockets import Channel
 
-CHILD_SIGNALS = (signal.SIGTERM,)  # "retire"; the rest of the master's signals are not for children
+# "Retire", and the end of orphans of its pipe; the rest of the master's signals are not for children.
+CHILD_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 BACKLOG_INTERVAL = 0.05  # seconds between attempts to send to a child that does not read
 REAP_INTERVAL = 1.0  # seconds between checks for dead children while one has closed its socket
 LAST_READS = 64  # of what a dead child said: more than a socket takes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from coworker.master.staff import Staff
 from coworker.model import ExitStatus, MasterPhase, RetireReason, Role, Unsettled, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy.backoff import PROBE_CAP
+from coworker.unix.marks import Marks
 from coworker.unix.memory import OomWatch
+from coworker.unix.proc import Process
 
 BY_ITSELF = (RetireReason.DIED, RetireReason.PROTOCOL, RetireReason.MEMORY)  # nobody else ended the pipe
 ROUNDED = 1e-5  # seconds, above the error of times with six decimals
@@ -62,6 +65,7 @@ class Departures:
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> str:
         """Note that the child has exited. Returns why, for the log."""
         life, expected = record.life, record.life.state is S.RETIRING
+        booting = life.state is S.BOOTING
         reason = life.retire_reason.value if life.retire_reason else "crashed"
         self.staff.gone(record, status, now)
         routine = record.role is Role.CONTROL and life.retire_reason is RetireReason.MAX_AGE
@@ -82,12 +86,26 @@ class Departures:
         # Whatever it was leaving for, if the stop ended its pipe, it was not the fault of the task that ran.
         halting = self.phase() is MasterPhase.HALTING
         stopped_by_us = halting and not life.last_words and life.retire_reason is not RetireReason.TIMEOUT
-        on_empty = partial(self._settle, record, cause, stopped_by_us)
-        self.pipe_groups.add(PipeGroup(life.pipe_group, now, on_empty, life.log), now)
+        on_gone = partial(self._settle, record, cause, stopped_by_us)
+        self.pipe_groups.add(PipeGroup(self._marks(record, booting=booting), now, on_gone, life.log), now)
         return cause
 
-    def _settle(self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float) -> None:
-        """Have settled what the child had in hand: nothing of its pipe runs any more."""
+    def _marks(self, record: WorkerRecord, *, booting: bool) -> Marks:
+        """Tell by what the processes of its pipe are known. At an ordinary end only its group is ended.
+
+        A child that has said bye has seen to all the rest itself, but for what it could not kill.
+        """
+        life, work = record.life, record.work
+        in_hand = booting or work.claiming is not None or self.dispatch.ledger.at_worker(record.id)
+        leader = Process(life.pipe_group, life.pipe_start)
+        ended = life.said_bye and not life.pipe_survives
+        everywhere = bool(in_hand) and not record.remote and not ended
+        return Marks(leader, record.token, everywhere=everywhere, below=os.getpid())
+
+    def _settle(
+        self, record: WorkerRecord, cause: str, stopped_by_us: bool, now: float, unseen: bool
+    ) -> None:
+        """Have settled what the child had in hand: nothing of its pipe runs any more, unless `unseen`."""
         lost_by = record.life.lost_by
         signalled = lost_by is RetireReason.SIGNAL
         # Whoever stops a daemon may signal all of its processes, and we may hear of a pipe's end first.
@@ -97,7 +115,7 @@ class Departures:
         end = Unsettled(
             [], [], cause, stopped_by_us=stopped_by_us or at_stop, signalled=signalled,
             blameless=record.life.retire_reason is RetireReason.DATABASE,
-            by_itself=lost_by in BY_ITSELF,
+            by_itself=lost_by in BY_ITSELF, out_of_sight=unseen or record.life.pipe_survives,
         )  # fmt: skip
         noted = beginnings_file(self.claims, record.life.pid, record.id)
         self.dispatch.lost(record, end, Beginnings(noted).begun, now)

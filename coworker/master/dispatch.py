@@ -226,5 +226,6 @@ class Dispatch:
         for claim, entries in self.ledger.at_worker(worker.id):
             sent = in_running_order([entry.item.id for entry in entries if entry.begun])
             unsent = [entry.item.id for entry in entries if not entry.begun]
-            part = end._replace(sent=sent, unsent=unsent, begun=noted(claim.id), out_of_sight=worker.remote)
+            unseen = end.out_of_sight or worker.remote
+            part = end._replace(sent=sent, unsent=unsent, begun=noted(claim.id), out_of_sight=unseen)
             self.settler.settle(claim, Place.AT_WORKER, part)

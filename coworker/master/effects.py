@@ -36,7 +36,8 @@ class Effects:
     def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
         """Fork the child of this record, and have `sink` told of it. Returns its pid. Raises OSError."""
         domain = record.boot_domain
-        birth = site_child.Birth(record.id, record.slot, record.role, settings, self.claims, domain)
+        who = record.id, record.slot, record.role
+        birth = site_child.Birth(*who, settings, self.claims, domain, record.token)
         body = partial(child.run, birth.name, partial(site_child.live, birth))
         return self.children.start(body, sink, record)
 

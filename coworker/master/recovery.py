@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from coworker.claims import reading
@@ -20,11 +21,13 @@ from coworker.log import EventLog
 from coworker.master.crash_counts import CrashCounts
 from coworker.master.dispatch import Dispatch
 from coworker.master.ledger import Place
-from coworker.master.pipe_groups import PipeGroup, PipeGroups
+from coworker.master.pipe_groups import SPARED, PipeGroup, PipeGroups
 from coworker.model import Item, Lease, QueueInfo, Unsettled
 from coworker.policy.settlement import in_running_order
+from coworker.unix.marks import Marks
 
 CAUSE = "the daemon was killed"
+ELSEWHERE = "those of another pid namespace, as of another container"
 SLACK = 10.0  # seconds beyond its own time-out that a claim may have taken
 
 
@@ -59,7 +62,9 @@ class OldClaim:
         noted = [each for each in left if each in self.sent and each in self.noted]
         if noted:
             begun = [each for each in noted if self.noted[each]]
-            yield Unsettled(in_running_order(noted), [], CAUSE, begun=in_running_order(begun))
+            yield Unsettled(
+                in_running_order(noted), [], CAUSE, begun=in_running_order(begun), out_of_sight=self.remote
+            )
         sent = in_running_order([each for each in left if each in self.sent and each not in noted])
         unsent = [each for each in left if each not in self.sent]
         if sent or unsent:
@@ -159,6 +164,7 @@ class Recovery:
     pipe_groups: PipeGroups
     log: EventLog
     _remains: list[Remains] = field(default_factory=list)  # to be read when their writers are gone
+    _unseen: set[Path] = field(default_factory=set)  # those of them whose pipes may run on, out of our sight
 
     @property
     def active(self) -> bool:
@@ -167,21 +173,25 @@ class Recovery:
         return bool(waiting) or self.dispatch.settler.settlements.recovering()
 
     def begin(self, remains: Sequence[Remains], now: float) -> None:
-        """KILL the former children and their pipes."""
+        """KILL the former children and their pipes, as far as they prove to be ours."""
         self._remains = [reading.put_away(each) for each in remains]
-        for each in remains:
-            group = each.pipe.pid if each.pipe is not None else 0
+        for each in self._remains:
             log = self.log.bind(role="former", pid=each.child.pid if each.child is not None else None)
-            gone = PipeGroup(group, now, self._on_empty, log, each.child, each.pipe, former=True)
-            self.pipe_groups.add(gone, now)
+            if each.elsewhere and each.in_hand:
+                log.event("warning", "process_spared", processes=ELSEWHERE, what=SPARED)
+            marks = Marks(each.pipe, each.token, everywhere=each.in_hand and not each.remote)
+            on_gone = partial(self._on_gone, each)
+            self.pipe_groups.add(PipeGroup(marks, now, on_gone, log, each.child, former=True), now)
 
-    def _on_empty(self, now: float) -> None:
+    def _on_gone(self, of: Remains, now: float, unseen: bool) -> None:
         """Read the journals and reopen their claims, once the last of the former children is gone."""
+        if unseen or of.elsewhere:
+            self._unseen.add(of.path)
         if not self._remains or any(group.former for group in self.pipe_groups.groups):
             return
         paths = [each.path for each in self._remains]
         self._remains = []
-        files = [file for path in paths if (file := reading.read(path, self.log)) is not None]
+        files = [file for path in paths if (file := self._read(path)) is not None]
         old = OldClaims(files)
         patience = self.dispatch.settings.workers.boot_timeout + SLACK
         old.reopen(self.dispatch, now=now, patience=patience)
@@ -190,6 +200,12 @@ class Recovery:
         if items or old.lost:
             lost = len(old.lost) or None
             self.log.event("warning", "recovering", items=items, claims_unanswered=lost, reason=CAUSE)
+
+    def _read(self, path: Path) -> Remembered | None:
+        file = reading.read(path, self.log)
+        if file is not None and path in self._unseen:
+            return file._replace(remote=True)
+        return file
 
 
 def recover(

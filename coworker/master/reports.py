@@ -190,7 +190,7 @@ class LifeReports:
         }
 
     def _spawned(self, record: WorkerRecord, report: m.Spawned, _now: float) -> bool:
-        self.staff.roster.pipe_started(record, report.group)
+        self.staff.roster.pipe_started(record, report.group, report.start)
         return False
 
     def _ready(self, record: WorkerRecord, report: m.Ready, now: float) -> bool:
@@ -276,6 +276,6 @@ class LifeReports:
     def _bye(self, record: WorkerRecord, report: m.Bye, _now: float) -> bool:
         if record.life.state is not S.RETIRING:  # somebody else's TERM told it to go
             self.staff.roster.move(record, S.RETIRING, RetireReason.SHUTDOWN)
-        self.staff.roster.said_bye(record)
+        self.staff.roster.said_bye(record, pipe_survives=report.survives)
         record.life.log.event("debug", "leaving", reason=report.reason, pipe=report.pipe_exit)
         return False

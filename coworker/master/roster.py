@@ -91,9 +91,9 @@ class Roster:
             self.move(record, S.READY)
         record.life.idle_since = now
 
-    def pipe_started(self, record: WorkerRecord, group: int) -> None:
-        """Note that the child's pipe leads this process group."""
-        record.life.pipe_group = group
+    def pipe_started(self, record: WorkerRecord, group: int, start: int) -> None:
+        """Note that the child's pipe leads this process group since `start`."""
+        record.life.pipe_group, record.life.pipe_start = group, start
 
     def pipe_ready(self, record: WorkerRecord, domain: int | None, *, notes: bool) -> None:
         """Note the domain that the child's pipe serves (None if it does not say), and if it takes notes."""
@@ -124,6 +124,6 @@ class Roster:
         record.life.lost_by, record.life.last_words = cause, words
         record.life.lost_at_stop = stopping
 
-    def said_bye(self, record: WorkerRecord) -> None:
-        """Note that the child has said all."""
-        record.life.said_bye = True
+    def said_bye(self, record: WorkerRecord, *, pipe_survives: bool) -> None:
+        """Note that the child has said all, and whether something of its pipe could not be ended."""
+        record.life.said_bye, record.life.pipe_survives = True, pipe_survives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -150,6 +151,7 @@ class Staff:
             max_requests=recycling.draw_count(limits.max_requests, rng) if role is Role.WORKER else 0,
             remote=settings.for_domain(boot_domain).is_remote,
             boot_domain=boot_domain,
+            token=secrets.token_hex(16),
             life=Lifecycle(
                 generation=self.generation,
                 max_age=recycling.draw_age(limits.max_age, rng),

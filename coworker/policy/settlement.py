@@ -4,7 +4,8 @@ Fates of an item:
  finished      the row is gone: the task ended, with an outcome that nobody heard
  left          CiviCRM dealt with it already, or somebody else has it: it is not ours any more
  given_back    never begun, or ended by us at a stop: its try is restored, it may be claimed again
- try_restored  never begun, but perhaps another's: its try is restored, its lease must end by itself
+ try_restored  never begun, but perhaps another's, or still in the hands of a pipe that we cannot see: its try
+               is restored, its lease must end by itself
  try_counted   begun: the try counts, and CiviCRM's own retry limit and error policy decide at the next claim
  unknown       begun where nobody can see whether it still runs: it is watched (rule 9)
 """
@@ -157,9 +158,8 @@ def _verdict(
         return Verdict(item_id, Fate.FINISHED)
     if item_id not in ours:
         return Verdict(item_id, Fate.LEFT)
-    if begun and claim.part.out_of_sight:
-        over = row.release_in is not None and row.release_in <= 0
-        return Verdict(item_id, Fate.LEFT if over else Fate.UNKNOWN)
+    if claim.part.out_of_sight and (begun or item_id in claim.part.sent):
+        return _unseen(row, begun=begun)
     spared = claim.part.stopped_by_us or (claim.part.signalled and item_id not in claim.part.unspared)
     if begun and not spared:
         return _counted(row, claim)
@@ -169,6 +169,16 @@ def _verdict(
     return Verdict(
         item_id, Fate.GIVEN_BACK, ("run_count", *release), row.run_count - 1, claim.part.delay or None
     )
+
+
+def _unseen(row: RowSeen, *, begun: bool) -> Verdict:
+    """The verdict on an item that may run where nobody sees it, or be begun there yet."""
+    if begun:
+        over = row.release_in is not None and row.release_in <= 0
+        return Verdict(row.id, Fate.LEFT if over else Fate.UNKNOWN)
+    if row.run_count < 1:
+        return Verdict(row.id, Fate.TRY_RESTORED)
+    return Verdict(row.id, Fate.TRY_RESTORED, ("run_count",), row.run_count - 1)
 
 
 def _counted(row: RowSeen, claim: OpenClaim) -> Verdict:

@@ -31,6 +31,15 @@ def reap() -> list[tuple[int, ExitStatus]]:
     return ended
 
 
+def has_children() -> bool:
+    """Whether there is any child, running or not yet reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def signal_process(pid: int, number: int) -> None:
     """Signal one process, if it is still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 from coworker.model import ExitStatus
+from coworker.unix.children import has_children, reap, signal_process
 from coworker.unix.poller import Poller
+from coworker.unix.proc import Seen, descendants, everybody
 from coworker.unix.process_group import group_is_empty, signal_group
 
 # subprocess itself restores these, which Python ignores at its start.
@@ -29,6 +32,8 @@ class Command:
 
     `stdin`, `stdout` and `stderr` are our ends of its pipes: descriptors that do not block.
     """
+
+    started: ClassVar[dict[int, Command]] = {}  # those that were not reaped, by pid
 
     def __init__(self, command: str, *, cwd: Path | None, env: Mapping[str, str]) -> None:
         """Start the command with its signals at their defaults and none blocked.
@@ -51,7 +56,10 @@ class Command:
         self.pid = self.group = self._process.pid
         self.exit_status = ExitStatus()  # once it was reaped
         self.reaped = False
+        self.started[self.pid] = self
         self.group_gone = False  # the group was seen empty: nothing of it runs any more
+        self.survives = False  # what has left its group could not be killed
+        self._everything = False  # every descendant of this process is to be ended with it
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._streams = [stream for stream in streams if stream is not None]
         self.stdin, self.stdout, self.stderr = (stream.fileno() for stream in self._streams)
@@ -65,37 +73,43 @@ class Command:
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
-            self.reaped = True
-            self._process.returncode = 0  # so that subprocess does not wait for it
-            return True
-        if pid:
-            self.reaped = True
-            self._process.returncode = os.waitstatus_to_exitcode(status)
-            self.exit_status = ExitStatus.from_returncode(self._process.returncode)
+            self.was_reaped(ExitStatus())
+        else:
+            if pid:
+                self.was_reaped(ExitStatus.from_returncode(os.waitstatus_to_exitcode(status)))
         return self.reaped
+
+    def was_reaped(self, status: ExitStatus) -> None:
+        """Note how the command has ended, whoever reaped it."""
+        self.reaped, self.exit_status = True, status
+        self._process.returncode = 0  # so that subprocess does not wait for it
+        del self.started[self.pid]
 
     def close_stdin(self) -> None:
         self._streams[0].close()
 
-    def end(self, drainer: Poller, patience: tuple[float, float]) -> None:
+    def end(self, drainer: Poller, patience: tuple[float, float], *, everything: bool = False) -> None:
         """Close stdin → wait → TERM to the group → wait → KILL. `patience` in seconds.
 
-        `drainer` is what is waited on: its callbacks read stdout and stderr, so that nobody blocks there.
-        Returns once the group is empty, at the latest 5 s after the KILL: then `group_gone` is false.
+        `everything`: not only the group is meant, but all that descends from this process, which has to be
+        the subreaper of what it starts. `drainer` is what is waited on: its callbacks read stdout and stderr,
+        so that nobody blocks there. Returns once nothing of it runs, at the latest 5 s after the KILL: then
+        `group_gone` is false, or it `survives`.
         """
+        self._everything = everything
         self.close_stdin()
-        if self._wait_until_empty(drainer, patience[0]):
+        if _wait_until(self._is_gone, drainer, patience[0]):
             return
-        signal_group(self.group, signal.SIGTERM)
-        if not self._wait_until_empty(drainer, patience[1]):
-            self.kill(drainer)
+        self._signal(signal.SIGTERM)
+        if not _wait_until(self._is_gone, drainer, patience[1]):
+            self.kill(drainer, everything=everything)
 
-    def kill(self, drainer: Poller) -> None:
-        """KILL the group at once, and wait as `end` does."""
-        if not self.group_gone:  # its number may be another's once it was seen empty
-            signal_group(self.group, signal.SIGKILL)
+    def kill(self, drainer: Poller, *, everything: bool = False) -> None:
+        """KILL it at once, again and again until nothing of it is new, and wait as `end` does."""
+        self._everything = everything
         self.close_stdin()
-        self._wait_until_empty(drainer, _KILL_WAIT)
+        if not _wait_until(self._kill, drainer, _KILL_WAIT) and everything:
+            self.survives = any(each.runs and each.group != self.group for each in _descendants())
 
     def close(self) -> None:
         """Close our ends of its pipes."""
@@ -106,12 +120,39 @@ class Command:
         """Wait until the command itself has exited."""
         return _wait_until(self.reap, drainer, seconds)
 
-    def _wait_until_empty(self, drainer: Poller, seconds: float) -> bool:
-        self.group_gone = self.group_gone or _wait_until(self._is_empty, drainer, seconds)
-        return self.group_gone
+    def _is_gone(self) -> bool:
+        self.group_gone = self.group_gone or (self.reap() and group_is_empty(self.group))
+        if self._everything:
+            reap_all()
+        # Whatever descends from a subreaper ends as its child: nobody is overlooked who forks meanwhile.
+        return self.group_gone and not (self._everything and has_children())
 
-    def _is_empty(self) -> bool:
-        return self.reap() and group_is_empty(self.group)
+    def _kill(self) -> bool:
+        gone = self._is_gone()
+        if not gone:
+            self._signal(signal.SIGKILL)
+        return gone
+
+    def _signal(self, signum: int) -> None:
+        if not self.group_gone:  # its number may be another's once it was seen empty
+            signal_group(self.group, signum)
+        if self._everything:
+            for each in _descendants():
+                signal_process(each.process.pid, signum)
+
+
+def _descendants() -> list[Seen]:
+    try:
+        return descendants(os.getpid(), everybody())
+    except OSError:  # no descriptor is free to read /proc
+        return []
+
+
+def reap_all() -> None:
+    """Reap all children of this process that have ended: commands, and orphans that these left to it."""
+    for pid, status in reap():
+        if (command := Command.started.get(pid)) is not None:
+            command.was_reaped(status)
 
 
 def _wait_until(condition: Callable[[], bool], drainer: Poller, seconds: float) -> bool:

@@ -1,12 +1,13 @@
-"""Telling whether a process is still the same one: its pid may be another's by now."""
+"""Telling processes apart: a pid may be another's by now, and says nothing in another pid namespace."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-_STATE, _START = 0, 19  # fields of /proc/PID/stat behind the name; see proc(5)
+_STATE, _PARENT, _GROUP, _START = 0, 1, 2, 19  # fields of /proc/PID/stat behind the name; see proc(5)
 
 
 class Process(NamedTuple):
@@ -14,6 +15,15 @@ class Process(NamedTuple):
 
     pid: int
     start: int
+
+
+class Seen(NamedTuple):
+    """A process as /proc shows it: the pid of its parent, and its process group. `runs`: it is no zombie."""
+
+    process: Process
+    parent: int
+    group: int
+    runs: bool
 
 
 def process(pid: int) -> Process:
@@ -32,10 +42,53 @@ def is_running(who: Process) -> bool:
     return bool(fields and who.start and int(fields[_START]) == who.start and fields[_STATE] not in "ZX")
 
 
-def is_another(who: Process) -> bool:
-    """Whether its pid was taken by another process since: it and its process group are long gone."""
-    fields = _stat(who.pid)
-    return bool(fields and int(fields[_START]) != who.start)
+def everybody() -> list[Seen]:
+    """Every process that /proc shows; none where there is no /proc of Linux. Raises OSError."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208 - it is quick
+        fields = _read_stat(int(name)) if name.isdecimal() else []
+        if fields:
+            who = Process(int(name), int(fields[_START]))
+            found.append(Seen(who, int(fields[_PARENT]), int(fields[_GROUP]), fields[_STATE] not in "ZX"))
+    return found
+
+
+def descendants(pid: int, seen: Iterable[Seen]) -> list[Seen]:
+    """Those of `seen` that descend from this process, parents first; zombies as well."""
+    children: dict[int, list[Seen]] = {}
+    for each in seen:
+        children.setdefault(each.parent, []).append(each)
+    found = list(children.pop(pid, ()))
+    for each in found:  # it grows meanwhile
+        found += children.pop(each.process.pid, ())
+    return found
+
+
+def in_environment(pid: int, variable: str) -> bool:
+    """Whether the process shows this `NAME=value` in its environment: what it was started with.
+
+    What we may not read, and what a program has overwritten, says nothing.
+    """
+    try:
+        return os.fsencode(variable) in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def name_of(pid: int) -> str:
+    """Return the pid with the name of its program, for a log; only the pid when it is gone."""
+    try:
+        return f"{pid} ({Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()})"
+    except OSError:
+        return str(pid)
+
+
+def pid_namespace() -> str:
+    """Return what differs where pids mean other processes, in another container; "" where nobody knows."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+    except OSError:
+        return ""
 
 
 def boot_id() -> str:
@@ -47,8 +100,17 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields behind the command's name, which may itself contain spaces and parentheses."""
+    """Return the fields behind the command's name; none if they cannot be read."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return _read_stat(pid)
     except OSError:
+        return []
+
+
+def _read_stat(pid: int) -> list[str]:
+    """Return them, none if there is no such process. Raises OSError."""
+    try:
+        # The name may itself contain spaces and parentheses.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return []

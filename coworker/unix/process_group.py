@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from coworker.unix.proc import everybody
 
 
 def signal_group(group: int, signum: int) -> bool:
@@ -34,21 +35,8 @@ def group_is_empty(group: int) -> bool:
 def _only_zombies(group: int) -> bool:
     """Whether /proc shows members of the group and all of them dead. Without a Linux /proc: False."""
     try:
-        states = [state for state, member_of in _processes() if member_of == group]
+        members = [seen for seen in everybody() if seen.group == group]
     except OSError:  # no descriptor is free to read it: nothing is proved
         return False
     # Nothing visible proves nothing: /proc may hide the processes of others (hidepid).
-    return bool(states) and all(state in "ZX" for state in states)
-
-
-def _processes() -> list[tuple[str, int]]:
-    """Yield (state, process group) of every process, from /proc/PID/stat; see proc(5)."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name of the command, in parentheses, may itself contain spaces and parentheses.
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-            found.append((fields[0], int(fields[2])))
-        except (OSError, IndexError, ValueError):  # it has just gone
-            continue
-    return found
+    return bool(members) and not any(seen.runs for seen in members)

@@ -122,7 +122,7 @@ def offspring(ctx, journal, seconds):
 def orphan(ctx, journal, seconds):
     """Starts a process of a session of its own whose parent dies at once: nobody's child any more."""
     with _journalled(journal, ctx):
-        script = f"sleep {seconds} & echo $!"
+        script = f"sleep {seconds} >/dev/null 2>&1 & echo $!"
         started = subprocess.run(["setsid", "sh", "-c", script], stdout=subprocess.PIPE, check=True)
         _write(journal, "child", ctx, int(started.stdout))
     return True

@@ -13,10 +13,13 @@ from support.fake_master import FakeLog
 from coworker.claims import reading
 from coworker.claims.checkpoint import Checkpoint, Snapshot
 from coworker.claims.journal import Journal
+from coworker.claims.reading import Remains
 from coworker.master.ledger import Place
 from coworker.master.recovery import OldClaims
 from coworker.model import Unsettled
 from coworker.unix import proc
+
+TOKEN = "0123456789abcdef" * 2
 
 
 @pytest.fixture
@@ -59,6 +62,57 @@ def test_files_of_this_very_daemon_are_nobodys_remains(tmp_path, journal, path, 
     head[2]["master"] = list(proc.this_process())
     path.write_text(json.dumps(head) + "\n")
     assert reading.scan(tmp_path, nobody) == []
+
+
+@pytest.mark.parametrize(
+    ("pids", "elsewhere"), [({}, False), ({"pids": "pid:[1]"}, True)], ids=["older", "another"]
+)
+def test_pids_of_another_namespace_say_nothing_and_a_token_still_does(tmp_path, path, pids, elsewhere):
+    Journal(path, "s", os.getpid(), token=TOKEN)
+    mark, version, head = json.loads(path.read_text())
+    assert head.pop("pids") == proc.pid_namespace()
+    path.write_text(json.dumps([mark, version, {**head, **pids}]) + "\n")
+    (found,) = reading.scan(tmp_path, nobody)
+    who = None if elsewhere else proc.this_process()
+    assert (found.child, found.pipe, found.token) == (who, who, TOKEN)
+    assert (found.elsewhere, found.remote, found.in_hand) == (elsewhere, False, False)
+
+
+def test_after_another_boot_of_the_machine_nothing_runs(tmp_path, path):
+    Journal(path, "s", os.getpid(), token=TOKEN)
+    mark, version, head = json.loads(path.read_text())
+    path.write_text(json.dumps([mark, version, {**head, "boot": "another", "pids": "pid:[1]"}]) + "\n")
+    assert reading.scan(tmp_path, nobody) == [Remains(path, "s")]
+
+
+def test_a_journal_of_the_version_before_has_no_token(tmp_path, path):
+    Journal(path, "s", os.getpid(), token=TOKEN)
+    mark, version, head = json.loads(path.read_text())
+    del head["token"]
+    path.write_text(json.dumps([mark, version, head]) + "\n")
+    (found,) = reading.scan(tmp_path, nobody)
+    assert (found.token, found.pipe) == ("", proc.this_process())
+
+
+def test_a_child_has_something_in_hand_from_its_claim_until_the_last_of_it_has_ended(tmp_path, journal):
+    def in_hand():
+        (found,) = reading.scan(tmp_path, nobody)
+        return found.in_hand
+
+    said = []
+    for line in (
+        lambda: journal.claiming(QUEUE, 4.5),
+        lambda: journal.claimed("7.1", ITEMS, LEASE, begun=["1"]),
+        lambda: (journal.ended("7.1", ["1", "2"]), journal.flush()),
+        lambda: (journal.ended("7.1", ["3"]), journal.flush()),
+        lambda: journal.handed("8.1", QUEUE, ITEMS[:1], [LEASE]),
+        journal.next_order,
+        lambda: journal.claiming(QUEUE, 5.5),
+        lambda: (journal.gave_nothing(), journal.flush()),
+    ):
+        line()
+        said.append(in_hand())
+    assert said == [True, True, True, False, True, False, True, False]
 
 
 def test_a_journal_whose_first_line_is_torn_claimed_nothing_and_goes(tmp_path, path):

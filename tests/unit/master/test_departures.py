@@ -84,15 +84,38 @@ def test_one_that_ended_by_itself_was_not_killed_by_the_kernel_whatever_that_did
 
 def test_nothing_is_settled_while_anything_of_its_pipe_runs(world, monkeypatch):
     world.journal()
-    monkeypatch.setattr(PipeGroup, "is_empty", False)
-    monkeypatch.setattr(PipeGroup, "kill", lambda _group: None)
+    monkeypatch.setattr(PipeGroup, "look", lambda _group, _now: None)
     assert world.ended() == []
     assert world.path.exists(), "it is all that a next start would know"
-    monkeypatch.setattr(PipeGroup, "is_empty", True)
+    monkeypatch.setattr(PipeGroup, "look", lambda _group, _now: False)
     world.site.decide(4.0)
     assert len(world.site.dispatch.settler.settlements.of_claims()) == 1
     assert not world.path.exists(), "the checkpoint has it now"
     assert list(world.master.claims.glob("site-*.claims"))
+
+
+def test_what_it_had_in_hand_is_out_of_sight_where_nobody_can_tell_whose_a_process_is(world, monkeypatch):
+    monkeypatch.setattr(PipeGroup, "look", lambda _group, _now: True)
+    (part,) = world.ended()
+    assert (part.sent, part.unsent, part.out_of_sight) == (["7"], ["8"], True)
+
+
+@pytest.mark.parametrize("said", ["nothing", "claiming", "Bye", "Bye, but"])
+def test_what_left_the_group_is_sought_where_something_was_in_hand_and_nobody_saw_to_it(tmp_path, said):
+    world = World(tmp_path, runs=False)
+    if said != "nothing":
+        world.site.heard(world.worker, m.Claiming("q", 2.5), 2.6)
+    if said.startswith("Bye"):
+        world.site.heard(world.worker, m.Bye("died", "exit status 0", survives=said != "Bye"), 2.6)
+    marks = world.site.departures._marks(world.worker, booting=False)
+    assert marks.everywhere is (said in ("claiming", "Bye, but"))
+    assert marks.below == os.getpid()
+    assert len(marks.token) == 32
+
+
+def test_what_a_boot_left_behind_is_sought_too(world):
+    assert world.site.departures._marks(world.control, booting=True).everywhere
+    assert not world.site.departures._marks(world.control, booting=False).everywhere
 
 
 def test_one_that_died_claiming_is_searched_for_and_its_queue_backs_off_for_a_moment(tmp_path):
@@ -309,12 +332,11 @@ def test_whose_fault_the_loss_of_a_pipe_was(world, cause, phase, expected):
 
 
 def test_a_stop_that_is_noticed_after_the_signal_that_it_sent_to_all_is_a_stop(world, monkeypatch):
-    monkeypatch.setattr(PipeGroup, "is_empty", False)
-    monkeypatch.setattr(PipeGroup, "kill", lambda _group: None)
+    monkeypatch.setattr(PipeGroup, "look", lambda _group, _now: None)
     world.site.heard(world.worker, m.Failed("signal", "x"), 2.5)
     assert world.ended(ExitStatus(0)) == []
     world.site.stop(MasterPhase.STOPPING, 3.1)
-    monkeypatch.setattr(PipeGroup, "is_empty", True)
+    monkeypatch.setattr(PipeGroup, "look", lambda _group, _now: False)
     world.site.decide(4.0)
     (entry,) = world.site.dispatch.settler.settlements.of_claims()
     assert entry.part.stopped_by_us

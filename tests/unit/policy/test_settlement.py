@@ -152,6 +152,16 @@ GIVEN_BACK = ("run_count", "release_time")
             id="what runs out of sight is waited for",
         ),
         pytest.param(
+            [row("1"), row("2"), row("3", 0)],
+            claim("123", begun=["1"], out_of_sight=True),
+            [
+                Verdict("1", Fate.UNKNOWN),
+                Verdict("2", Fate.TRY_RESTORED, ("run_count",), run_count=0),
+                Verdict("3", Fate.TRY_RESTORED),
+            ],
+            id="and what may be begun there yet keeps its lease",
+        ),
+        pytest.param(
             [row("1", 1, -1.0)],
             claim("1", ago=3601, out_of_sight=True),
             [Verdict("1", Fate.LEFT)],
