@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from coworker.child.output import MARK, Left, Output, split_stderr
+from coworker.child.output import MARK, Leftover, Output, split_stderr
 from coworker.errors import LeftBehindError
 from coworker.ipc.messages import Note, Spent
 from coworker.model import SYSTEM, Identity
@@ -63,7 +63,7 @@ def test_what_a_task_left_behind_is_told_with_its_name():
     text = (
         "a\n" + left(title="a task", callback="a::b", replace=None, secret="y") + told("8", error="x") + "b\n"
     )
-    found = Left("7", "umask", "umask is 0077", "notice", "a task", "a::b")
+    found = Leftover("7", "umask", "umask is 0077", "notice", "a task", "a::b")
     assert split_stderr(text) == ("a\nb\n", {"8": {"error": "x"}}, [found])
 
 
