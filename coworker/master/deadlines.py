@@ -24,7 +24,6 @@ from coworker.model import Lease, RetireReason, Role, WorkerRecord
 from coworker.model import WorkerState as S
 from coworker.policy import timeouts
 from coworker.policy.timeouts import PATIENCE, Step
-from coworker.unix.process_group import signal_group
 
 LEAVE_GRACE = 10.0  # seconds for a child with nothing to do to end its pipe and go
 ROW_SECONDS = 0.1  # that control may take for each row it settles, at most
@@ -89,9 +88,7 @@ class Watchdog:
         elif step is Step.TERM:
             self.effects.signal(record, signal.SIGTERM)
         else:
-            self.effects.signal(record, signal.SIGKILL)
-            if life.pipe_group:
-                signal_group(life.pipe_group, signal.SIGKILL)
+            self.effects.signal(record, signal.SIGKILL)  # its pipe is killed when it is reaped
         self.set(record, now + PATIENCE[step])
 
     def forget(self, record: WorkerRecord) -> None:
