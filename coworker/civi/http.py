@@ -231,11 +231,10 @@ class WebClient:
             return []
         if self._address.many is None or len(calls) == 1:
             return [_rows_or_error(self.api4, *call, timeout=timeout) for call in calls]
-        fields = {"calls": json.dumps({str(n): call for n, call in enumerate(calls)})}
-        answered = self._post(self._address.many, fields, timeout)
-        if not isinstance(answered, dict):
-            raise WebError(f"the site answers something odd: {answered!r}"[:200], processed=True)
-        return [_rows_or_error(answers.rows, answered.get(str(n))) for n in range(len(calls))]
+        keys = [f"c{number}" for number in range(len(calls))]
+        fields = {"calls": json.dumps(dict(zip(keys, calls, strict=True)))}
+        answered = answers.by_key(self._post(self._address.many, fields, timeout), keys)
+        return [_rows_or_error(answers.rows, answer) for answer in answered]
 
     def login(self, contact: int | None) -> None:
         """Act as this contact from now on; None: with the credential itself. Raises CallError."""

@@ -57,6 +57,18 @@ def test_with_a_trusted_control_pipe_tokens_of_a_few_minutes_serve_other_contact
         assert "jwt." not in log
 
 
+def test_two_queues_with_work_are_worked_at_the_same_time(tmp_path, daemon):
+    with reached(tmp_path, "web") as (site, table):
+        items = []
+        for queue in ("a", "b"):
+            site.queue(queue)
+            items += site.push(queue, "empty", times=3)
+        running = daemon(settings(table(), count=2), wait=None)
+        wait_until(lambda: site.left() == 0, "all of it has run")
+        assert sorted(site.started()) == sorted(items)
+        assert not running.events("boot_failed")
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
