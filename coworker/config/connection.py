@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Collection, Iterator
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
+from coworker.config.secret import illegal, read_secret
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 
@@ -44,6 +45,9 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
         yield "web", "the credential is given more than once: web_token_file, web_token, or ?token= in web"
     if not count and not (site.is_hybrid and site.web_contact):
         yield "web", "has no credential: give web_token_file"
+    for name, token in (("web_token", site.web_token), ("web", address.token)):
+        if token and (problem := illegal(token)):
+            yield name, f"the credential cannot be used: {problem}"
     if find_spec("httpx") is None:
         yield "web", "needs httpx: pip install 'coworker[http]', or apt-get install python3-httpx"
     if has_domains:
@@ -72,9 +76,19 @@ def _warnings(site: SiteSettings) -> Iterator[str]:
     if address.token:
         yield "the credential stands in the URL: web_token_file is safer"
     for name in ("web_token_file", "web_site_key_file"):
-        path: Any = getattr(site, name)
-        try:
-            if path is not None and path.stat().st_mode & _OTHERS:
-                yield f"{name} {path} can be read by others: chmod 600 {path}"
-        except OSError:
-            pass  # whoever reads it says so
+        path: Path | None = getattr(site, name)
+        if path is not None:
+            yield from _warnings_of_file(name, path)
+
+
+def _warnings_of_file(name: str, path: Path) -> Iterator[str]:
+    try:
+        if path.stat().st_mode & _OTHERS:
+            yield f"{name} {path} can be read by others: chmod 600 {path}"
+        read_secret(path)
+    except PermissionError:
+        pass  # the daemon may be another user, who can
+    except OSError as error:
+        yield f"the credential in {path} cannot be read: {error.strerror}"
+    except ValueError as error:
+        yield str(error)

@@ -92,6 +92,16 @@ def test_a_definition_counts(run):
     assert (result.exit_code, result.stderr) == (78, "-d workers.count: must be KEY=VALUE\n")
 
 
+def test_a_credential_that_cannot_be_used_is_warned_of_without_showing_it(run, tmp_path):
+    (tmp_path / "token").write_text("SEC\x07RET")
+    (tmp_path / "token").chmod(0o600)
+    web = 'web = "https://a.example/civicrm/ajax/api4/{entity}/{action}"'
+    result = run(f'[sites.a]\n{web}\nweb_token_file = "token"\n')
+    assert result.stderr == (
+        f"warning: sites.a: the credential in {tmp_path}/token cannot be used: its character 4 is U+0007\n"
+    )
+
+
 def test_a_file_that_is_not_there(run):
     result = run(GOOD, "-c", "nowhere.toml")
     assert (result.exit_code, result.stderr) == (78, "nowhere.toml: no such file\n")
