@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,7 +59,27 @@ def warnings(config: Config) -> list[tuple[str, str]]:
     """Return (site, what an administrator should know before anybody else does)."""
     plain = "web_token stands in the settings: web_token_file, or the environment, is safer"
     found = [(name, plain) for name in config.plain_tokens]
-    return [*found, *((site.name, text) for site in config.sites for text in _warnings(site))]
+    found += [(site.name, text) for site in config.sites for text in _warnings(site)]
+    return [*found, *_twins(config.sites)]
+
+
+def _twins(sites: Sequence[SiteSettings]) -> Iterator[tuple[str, str]]:
+    """Find sites that another one is already, as far as their settings tell."""
+    seen: dict[tuple[str, ...], str] = {}
+    for site in sites:
+        # One command in one directory of one host leads to one site.
+        place = "" if site.cwd is None else os.path.realpath(site.cwd)
+        ways: list[tuple[str, ...]] = [(site.ssh or "", place, site.pipe)] if site.needs_pipe else []
+        if site.web is not None:
+            ways.append((read_address(site.web).template,))
+        other = next((seen[way] for way in ways if way in seen), None)
+        if other is not None:
+            yield (
+                site.name,
+                f"is the same site as {other}: limits and leases count twice, so keep one of them",
+            )
+        for way in ways:
+            seen.setdefault(way, site.name)
 
 
 def tell(config: Config, log: Callable[..., None]) -> None:

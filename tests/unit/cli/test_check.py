@@ -102,6 +102,23 @@ def test_a_credential_that_cannot_be_used_is_warned_of_without_showing_it(run, t
     )
 
 
+def test_one_site_under_two_names_is_warned_of(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("T", "SECRET")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "link").symlink_to("root")
+    web = 'web = "https://a.example/civicrm/ajax/api4/{entity}/{action}"\nweb_token = "${T}"\n'
+    result = run(
+        '[sites.one]\npipe = "cv pipe vtl"\ncwd = "root"\n[sites.two]\npipe = "cv pipe vtl"\ncwd = "link"\n'
+        '[sites.else]\npipe = "cv pipe vtl"\n[sites.far]\npipe = "cv pipe vtl"\ncwd = "/"\nssh = "far"\n'
+        f"[sites.three]\n{web}[sites.four]\n{web}"
+    )
+    says = "limits and leases count twice, so keep one of them"
+    assert result.stderr.splitlines() == [
+        f"warning: sites.two: is the same site as one: {says}",
+        f"warning: sites.four: is the same site as three: {says}",
+    ]
+
+
 def test_a_file_that_is_not_there(run):
     result = run(GOOD, "-c", "nowhere.toml")
     assert (result.exit_code, result.stderr) == (78, "nowhere.toml: no such file\n")
