@@ -14,6 +14,7 @@ from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.pipe import Pipe
 from coworker.claims.beginnings import VARIABLE
 from coworker.config.remote import seems_remote
+from coworker.config.secret import read_secret
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 from coworker.errors import BootError, CallError
@@ -111,14 +112,10 @@ def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] 
 
 
 def _secret(path: Path | None) -> str | None:
-    """The first line of a file; None without one. Raises BootError."""
-    if path is None:
-        return None
+    """The credential in a file; None without one. Raises BootError."""
     try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not text"
-        raise BootError(f"the credential in {path} cannot be read: {why}") from error
-    if not text:
-        raise BootError(f"the credential in {path} is missing: the file is empty")
-    return text.splitlines()[0].strip()
+        return None if path is None else read_secret(path)
+    except OSError as error:
+        raise BootError(f"the credential in {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BootError(str(error)) from error

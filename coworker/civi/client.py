@@ -120,17 +120,19 @@ class Client:
         return self.pipe.exchange(request, steady() + seconds)
 
     def _read_header(self, deadline: float) -> Any:
-        """Return what the welcome line says; lines before it are noise."""
+        """Return what the welcome says; what stands before it, and around it on its line, is noise."""
         garbage = 0
         while garbage <= _MOST_GARBAGE:
             try:
                 line = self.pipe.read_line(deadline)
             except PipeTimeoutError as error:
                 raise PipeTimeoutError("no welcome in time") from error
-            header = jsonrpc.decode_object(line)
-            if header is not None and "Civi::pipe" in header:
-                return header["Civi::pipe"]
-            self.pipe.add_noise(line)
+            welcome = jsonrpc.find_welcome(line)
+            noise = line if welcome is None else welcome[1]
+            if welcome is None or noise:
+                self.pipe.add_noise(noise)
+            if welcome is not None:
+                return welcome[0]
             garbage += len(line) + 1
         raise ProtocolError("it prints something else than a welcome")
 

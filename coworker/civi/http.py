@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -21,6 +21,7 @@ from coworker.civi import http_answers as answers
 from coworker.civi.connection import never, nothing
 from coworker.civi.features import ApiCall, Welcome
 from coworker.civi.http_answers import WebError
+from coworker.config.secret import masked
 from coworker.config.web import Address
 from coworker.errors import BootError, CallError, ForbiddenError, PipeTimeoutError, ProtocolError, SiteError
 from coworker.model import ExitStatus
@@ -35,6 +36,7 @@ UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Uns
 FIRST_PAUSE = 1.0  # seconds, where a site that wants fewer requests does not say how long
 
 Answer = tuple[int, httpx.Headers, bytes]
+Form = tuple[str, dict[str, str], dict[str, str]]  # URL, headers, fields
 
 
 class WebLink:
@@ -66,7 +68,7 @@ class WebLink:
         self._poller = poller
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         poller.register(self._wake, self._on_wake)
-        self._requests: SimpleQueue[httpx.Request] = SimpleQueue()
+        self._requests: SimpleQueue[Form] = SimpleQueue()
         self._answers: SimpleQueue[Answer | Exception] = SimpleQueue()
         self._busy = False
         threading.Thread(target=self._carry, daemon=True, name="http").start()
@@ -80,11 +82,11 @@ class WebLink:
         if self._busy:
             raise ProtocolError("the site has not answered an earlier request")
         self.request_sent, self._busy = True, True
-        self._requests.put(self._http.build_request("POST", url, headers=headers, data=fields))
+        self._requests.put((url, headers, fields))
         answer = self._await(deadline)
         self._busy = False
         if isinstance(answer, Exception):
-            raise self._explained(answer) from answer
+            raise self._explained(answer, headers) from None  # the cause may show a credential
         status, answered, _ = answer
         if 300 <= status < 400:
             self.request_sent = False
@@ -112,9 +114,9 @@ class WebLink:
     def _carry(self) -> None:
         """Send one request after the other: this is what the thread does."""
         while True:
-            request = self._requests.get()
+            form = self._requests.get()
             try:
-                self._answers.put(self._send(request))
+                self._answers.put(self._send(*form))
             except Exception as error:
                 self._answers.put(error)
             try:
@@ -122,8 +124,9 @@ class WebLink:
             except OSError:
                 return  # it was closed: the child leaves
 
-    def _send(self, request: httpx.Request) -> Answer:
+    def _send(self, url: str, headers: dict[str, str], fields: dict[str, str]) -> Answer:
         with_limit = bytearray()
+        request = self._http.build_request("POST", url, headers=headers, data=fields)
         response = self._http.send(request, stream=True)
         try:
             for chunk in response.iter_bytes():
@@ -134,12 +137,13 @@ class WebLink:
             response.close()
         return response.status_code, response.headers, bytes(with_limit)
 
-    def _explained(self, error: Exception) -> SiteError:
+    def _explained(self, error: Exception, headers: Mapping[str, str]) -> SiteError:
         """Return the error of a request without an answer. Only what was not sent surely was not done."""
         if isinstance(error, WebError):
             return error
         self.request_sent = not isinstance(error, UNSENT)
-        why = " ".join(str(error).split()) or type(error).__name__
+        secrets = [value.removeprefix("Bearer ") for value in headers.values()]
+        why = " ".join(masked(str(error), secrets).split()) or type(error).__name__
         if self.request_sent:
             return WebError(f"{self.command} did not answer: {why}", processed=True)
         return WebError(f"cannot connect to {self.command}: {why}", processed=False)
@@ -232,11 +236,10 @@ class WebClient:
             return []
         if self._address.many is None or len(calls) == 1:
             return [_rows_or_error(self.api4, *call, timeout=timeout) for call in calls]
-        fields = {"calls": json.dumps({str(n): call for n, call in enumerate(calls)})}
-        answered = self._post(self._address.many, fields, timeout)
-        if not isinstance(answered, dict):
-            raise WebError(f"the site answers something odd: {answered!r}"[:200], processed=True)
-        return [_rows_or_error(answers.rows, answered.get(str(n))) for n in range(len(calls))]
+        keys = [f"c{number}" for number in range(len(calls))]
+        fields = {"calls": json.dumps(dict(zip(keys, calls, strict=True)))}
+        answered = answers.by_key(self._post(self._address.many, fields, timeout), keys)
+        return [_rows_or_error(answers.rows, answer) for answer in answered]
 
     def login(self, contact: int | None) -> None:
         """Act as this contact from now on; None: with the credential itself. Raises CallError."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
 
@@ -53,6 +53,18 @@ def rows(value: Any) -> list[Any]:
         return values if isinstance(values, list) else list(values.values())
     if isinstance(value, dict) and value.get("error_message"):
         raise _api_error(value)
+    raise WebError(f"the site answers something odd: {value!r}"[:_EXCERPT], processed=True)
+
+
+def by_key(value: Any, keys: Sequence[str]) -> list[Any]:
+    """Return the answers of several calls, in the order of their keys.
+
+    PHP makes a list of an array whose keys are 0, 1, 2, …, and of one without keys.
+    """
+    if isinstance(value, list) and len(value) == len(keys):
+        return value
+    if isinstance(value, dict):
+        return [value.get(key) for key in keys]
     raise WebError(f"the site answers something odd: {value!r}"[:_EXCERPT], processed=True)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
+from coworker.config.secret import illegal, read_secret
 from coworker.config.settings import Config, SiteSettings
 from coworker.config.web import read_address
 
@@ -44,6 +46,9 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
         yield "web", "the credential is given more than once: web_token_file, web_token, or ?token= in web"
     if not count and not (site.is_hybrid and site.web_contact):
         yield "web", "has no credential: give web_token_file"
+    for name, token in (("web_token", site.web_token), ("web", address.token)):
+        if token and (problem := illegal(token)):
+            yield name, f"the credential cannot be used: {problem}"
     if find_spec("httpx") is None:
         yield "web", "needs httpx: pip install 'coworker[http]', or apt-get install python3-httpx"
     if has_domains:
@@ -54,7 +59,27 @@ def warnings(config: Config) -> list[tuple[str, str]]:
     """Return (site, what an administrator should know before anybody else does)."""
     plain = "web_token stands in the settings: web_token_file, or the environment, is safer"
     found = [(name, plain) for name in config.plain_tokens]
-    return [*found, *((site.name, text) for site in config.sites for text in _warnings(site))]
+    found += [(site.name, text) for site in config.sites for text in _warnings(site)]
+    return [*found, *_twins(config.sites)]
+
+
+def _twins(sites: Sequence[SiteSettings]) -> Iterator[tuple[str, str]]:
+    """Find sites that another one is already, as far as their settings tell."""
+    seen: dict[tuple[str, ...], str] = {}
+    for site in sites:
+        # One command in one directory of one host leads to one site.
+        place = "" if site.cwd is None else os.path.realpath(site.cwd)
+        ways: list[tuple[str, ...]] = [(site.ssh or "", place, site.pipe)] if site.needs_pipe else []
+        if site.web is not None:
+            ways.append((read_address(site.web).template,))
+        other = next((seen[way] for way in ways if way in seen), None)
+        if other is not None:
+            yield (
+                site.name,
+                f"is the same site as {other}: limits and leases count twice, so keep one of them",
+            )
+        for way in ways:
+            seen.setdefault(way, site.name)
 
 
 def tell(config: Config, log: Callable[..., None]) -> None:
@@ -72,9 +97,19 @@ def _warnings(site: SiteSettings) -> Iterator[str]:
     if address.token:
         yield "the credential stands in the URL: web_token_file is safer"
     for name in ("web_token_file", "web_site_key_file"):
-        path: Any = getattr(site, name)
-        try:
-            if path is not None and path.stat().st_mode & _OTHERS:
-                yield f"{name} {path} can be read by others: chmod 600 {path}"
-        except OSError:
-            pass  # whoever reads it says so
+        path: Path | None = getattr(site, name)
+        if path is not None:
+            yield from _warnings_of_file(name, path)
+
+
+def _warnings_of_file(name: str, path: Path) -> Iterator[str]:
+    try:
+        if path.stat().st_mode & _OTHERS:
+            yield f"{name} {path} can be read by others: chmod 600 {path}"
+        read_secret(path)
+    except PermissionError:
+        pass  # the daemon may be another user, who can
+    except OSError as error:
+        yield f"the credential in {path} cannot be read: {error.strerror}"
+    except ValueError as error:
+        yield str(error)

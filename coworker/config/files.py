@@ -12,6 +12,10 @@ from coworker.config.table import BY_NAME, PLURALS, SECTIONS, Key, dotted, find
 from coworker.config.toml import loads
 
 _POSITION = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
+# What word processors and web pages make of quotes and blanks; what the parser says of a string without end.
+_CURLY = re.compile("[\u2018-\u201f\u00ab\u00bb\u2039\u203a\u2032\u2033]")
+_BLANK = re.compile("[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+_NO_END = re.compile(r"Illegal character '\\[nr]|Unterminated string")
 _TWICE = re.compile(r"twice|overwrite|[Dd]uplicate|redefine|mutate")
 
 
@@ -86,8 +90,26 @@ def _parse(text: str, file: Path, rank: int, draft: Draft) -> dict[str, Any] | N
             line, column = int(position[1]), int(position[2])
         elif not position:
             line = column = 0
-        message = _explained(_POSITION.sub("", message).strip(), text, line)
+        message = _POSITION.sub("", message).strip()
+        odd = _odd_character(text, line, column, in_string=bool(_NO_END.match(message)))
+        column, message = odd or (column, _explained(message, text, line))
         draft.problems.append(Problem(_origin(file, rank, line, column), message))
+    return None
+
+
+def _odd_character(text: str, line: int, column: int, *, in_string: bool) -> tuple[int, str] | None:
+    """Return the column of what is no quote or no blank where the parser stopped, and what to do about it.
+
+    Where a string has no end, that is the last character of its line that looks like a quote.
+    """
+    content = text.split("\n")[line - 1] if line else ""
+    if in_string:
+        column = max((match.end() for match in _CURLY.finditer(content)), default=0)
+    at = content[column - 1 : column]
+    if _CURLY.match(at):
+        return column, f"{at} (U+{ord(at):04X}) is a curly quote: write \" or '"
+    if _BLANK.match(at):
+        return column, f"U+{ord(at):04X} stands there, which is no blank in TOML: write a plain one, or none"
     return None
 
 

@@ -47,8 +47,8 @@ def read_address(text: str) -> Address:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
+    except ValueError:  # it may show what is secret
+        raise ValueError(f"is no URL: its host or port cannot be, {_HOW}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"must be a URL with https:// and a host, {_HOW}")
     if "token=" in parts.query:

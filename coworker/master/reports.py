@@ -266,7 +266,7 @@ class LifeReports:
         )  # fmt: skip
         if record.role is Role.CONTROL and not record.work.done and not record.life.canary:
             # Control boots, but is of no use: back off all the same.
-            self.health.boot_failed(report.message, now, started=record.started_at)
+            self.health.boot_failed(report.message, now, started=record.started_at, after_hello=True)
         return True
 
     def _note(self, record: WorkerRecord, report: m.Note, _now: float) -> bool:

@@ -111,7 +111,10 @@ class Site:
 
     def heard(self, record: WorkerRecord, report: m.Report, now: float) -> None:
         """Take a report of a child. Raises IllegalMoveError for what cannot be."""
-        if self._handlers[type(report)](record, report, now):
+        again = self._handlers[type(report)](record, report, now)
+        if isinstance(report, m.WorkFound):
+            self.health.control_was_of_use(now)
+        if again:
             self.happened(again=True)
         elif record.role is Role.CONTROL:
             self._await_look(now)

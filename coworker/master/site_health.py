@@ -27,6 +27,8 @@ class SiteHealth:
         self.breaker = Breaker()
         self._of_site: list[Hold] = []
         self.held_since = 0.0
+        self._down_since: float | None = None  # as it was told; None: it is up
+        self._doubtful = False  # the last control said hello, and was of no use all the same
         self._log = log
         self._rng = rng
         self._digest = ""  # of the code that the workers have
@@ -39,27 +41,49 @@ class SiteHealth:
         """Whether boots have failed so often that nothing is claimed (process rule 7)."""
         return self.breaker.is_open
 
-    def boot_failed(self, message: str, now: float, *, started: float, retry_after: float = 0.0) -> None:
-        """Back off after a boot, `started` then, failed. `retry_after`: seconds that the site asks for."""
-        before = self.breaker
+    def boot_failed(
+        self, message: str, now: float, *, started: float, retry_after: float = 0.0, after_hello: bool = False
+    ) -> None:
+        """Back off after a boot, `started` then, failed. `retry_after`: seconds that the site asks for.
+
+        `after_hello`: control booted, but failed before it was of any use. Then hellos prove nothing more.
+        """
+        before, was_down = self.breaker, self._down_since is not None
+        self._doubtful = self._doubtful or after_hello
         self.breaker = before.failed(now, message, self._rng, started=started)
         if retry_after:
             later = max(self.breaker.next_boot_at, now + retry_after)
             self.breaker = replace(self.breaker, next_boot_at=later)
         counted = self.breaker.failures > before.failures
-        repeated = before.reason == message and (before.is_open or not counted)
+        repeated = before.reason == message and (was_down or not counted)
         level = "debug" if repeated else "error"
         pause, failures = round(max(0.0, self.breaker.next_boot_at - now), 1), self.breaker.failures
         self._log.event(level, "boot_failed", reason=message, failures=failures, retry_seconds=pause)
-        if self.breaker.is_open and not before.is_open:
+        if self.breaker.is_open and not was_down:
+            self._down_since = now
             what = "nothing is claimed; one boot is tried every few seconds"
             self._log.event("critical", "site_down", reason=message, what=what)
 
     def boot_succeeded(self, now: float) -> None:
-        """Close the breaker: a child has said hello, with the settings in force."""
-        if self.breaker.is_open:
-            down = round(now - (self.breaker.open_since or now), 1)
-            self._log.event("notice", "site_up", down_seconds=down)
+        """Close the breaker: a child has said hello, with the settings in force.
+
+        Where the last control failed after its hello, failures are counted on until one has been of use.
+        """
+        if self._doubtful:
+            self.breaker = replace(self.breaker, open_since=None)
+        else:
+            self._is_up(now)
+
+    def control_was_of_use(self, now: float) -> None:
+        """Note that control has found what there is to do: if hellos were doubted, they count again."""
+        if self._doubtful:
+            self._doubtful = False
+            self._is_up(now)
+
+    def _is_up(self, now: float) -> None:
+        if self._down_since is not None:
+            self._log.event("notice", "site_up", down_seconds=round(now - self._down_since, 1))
+            self._down_since = None
         self.breaker = Breaker()
 
     def adopt(self, settings: SiteSettings) -> None:

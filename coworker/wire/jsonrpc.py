@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from coworker.errors import CallError, EmptyAnswerError, ProtocolError
 
 # Made once: json.dumps with these arguments would make an encoder for every call.
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
-_parse = json.JSONDecoder().decode  # json.loads would first guess the encoding
+_decoder = json.JSONDecoder()
+_parse = _decoder.decode  # json.loads would first guess the encoding
+_WELCOME = re.compile(r'\{\s*"Civi::pipe"\s*:')
 
 _EXCERPT = 200  # characters of an odd answer that an error message shows
 
@@ -62,15 +65,21 @@ def parse_batch(line: bytes, idents: Sequence[int]) -> list[Any | CallError]:
     return [_result(by_id[ident], line) for ident in idents]
 
 
-def decode_object(line: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in a line; None for anything else."""
-    if not line.lstrip().startswith(b"{"):
-        return None  # without the cost of an attempt: there may be a megabyte of such lines
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+def find_welcome(line: bytes) -> tuple[Any, bytes] | None:
+    """Return what the welcome in a line says, and the rest of the line; None if there is no welcome in it.
+
+    A banner without an end of line, a mark of an editor or control characters may stand around it.
+    """
+    text = line.decode(errors="surrogateescape")
+    for start in (match.start() for match in _WELCOME.finditer(text)):
+        try:
+            value, end = _decoder.raw_decode(text, start)
+        except ValueError:
+            continue
+        except RecursionError:
+            return None  # nothing deeper in it would do, and each attempt takes its time
+        return value["Civi::pipe"], (text[:start] + text[end:]).encode(errors="surrogateescape")
+    return None
 
 
 def _decode(line: bytes) -> Any:

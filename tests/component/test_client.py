@@ -39,6 +39,21 @@ class TestHandshake:
         assert client.call("echo", [1]) == [1]
 
     @pytest.mark.parametrize(
+        ("before", "noise"),
+        [
+            ("Welcome to web1! ", "Welcome to web1! \n"),
+            ("\xef\xbb\xbf", "\ufeff\n"),
+            ("\x1b[?25h\x07\r", "\x1b[?25h\x07\r\n"),
+            ('{"Civi::pipe": soon} \xff', '{"Civi::pipe": soon} \ufffd\n'),
+        ],
+    )
+    def test_a_welcome_is_found_wherever_it_stands_on_its_line(self, handshake, before, noise):
+        client, welcome = handshake(fake("--before", before))
+        assert welcome.version == "6.13.3"
+        assert client.take_noise() == noise
+        assert client.call("echo", [1]) == [1]
+
+    @pytest.mark.parametrize(
         ("header", "login"),
         [
             ('{"Civi::pipe":{"v":"5.77.beta1","t":"trusted","l":["nologin"]}}', False),

@@ -142,6 +142,14 @@ def test_nobody_there_and_nobody_answers(site, url, connect):
     assert client.pipe.request_sent
 
 
+@pytest.mark.parametrize("token", ["SEC\x00RET", "SECRET\n1", "SECRÉT"])
+def test_what_a_library_says_of_a_credential_is_not_told(url, connect, token):
+    with pytest.raises(BootError, match="did not answer: ") as caught:
+        handshake(connect(url, token=token))
+    assert "SEC" not in str(caught.value)
+    assert caught.value.__cause__.__suppress_context__
+
+
 def test_tls_is_verified(tmp_path, url, connect):
     ca = certificates(tmp_path)
     with nginx(tmp_path, url) as good, nginx(tmp_path, url, "expired") as expired, \

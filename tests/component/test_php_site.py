@@ -324,6 +324,8 @@ def test_http_answers_as_recorded(site):
         status, _, body = ask(url + API + "Queue/runItems", {"params": {"queue": "web1"}})
         assert json.loads(body)["values"] == [{"outcome": "ok", "item": {"id": "2", "queue": "web1"}}]
         calls = {"a": ["Queue", "get", {"select": ["name"]}], "b": ["Queue", "claimItems", {"queue": "x"}]}
+        _, _, body = ask(url + API.rstrip("/"), {"calls": {"0": calls["a"], "1": calls["a"]}})
+        assert [each["count"] for each in json.loads(body)] == [1, 1], "such keys make a list in PHP"
         status, _, body = ask(url + API.rstrip("/"), {"calls": calls})
         answers = json.loads(body)
         assert (status, answers["a"]["values"]) == (200, [{"id": 1, "name": "web1"}])

@@ -57,6 +57,18 @@ def test_with_a_trusted_control_pipe_tokens_of_a_few_minutes_serve_other_contact
         assert "jwt." not in log
 
 
+def test_two_queues_with_work_are_worked_at_the_same_time(tmp_path, daemon):
+    with reached(tmp_path, "web") as (site, table):
+        items = []
+        for queue in ("a", "b"):
+            site.queue(queue)
+            items += site.push(queue, "empty", times=3)
+        running = daemon(settings(table(), count=2), wait=None)
+        wait_until(lambda: site.left() == 0, "all of it has run")
+        assert sorted(site.started()) == sorted(items)
+        assert not running.events("boot_failed")
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
@@ -137,7 +149,11 @@ def test_a_claim_without_an_answer_is_searched_for(tmp_path, daemon):
 
 @pytest.mark.parametrize(
     ("token", "mode", "says"),
-    [(None, 0, "cannot be read: No such file or directory"), ("", 0o600, "is missing: the file is empty")],
+    [
+        (None, 0, "cannot be read: No such file or directory"),
+        ("", 0o600, "is missing: the file is empty"),
+        ("SEC\x07RET", 0o600, "cannot be used: its character 4 is U+0007"),
+    ],
 )
 def test_a_credential_that_is_not_there(tmp_path, daemon, token, mode, says):
     with reached(tmp_path, "web") as (site, table):
@@ -147,7 +163,16 @@ def test_a_credential_that_is_not_there(tmp_path, daemon, token, mode, says):
             path.chmod(mode)
         running = daemon(settings(table(web_token_file=str(path))), wait="site_down")
         assert says in running.event("site_down")["reason"]
+        assert says in running.event("unsafe_settings")["reason"]
         assert site.left() == 0
+        assert "RET" not in running.log.read_text()
+
+
+def test_a_credential_from_an_editor_of_windows_is_good(tmp_path, daemon):
+    with reached(tmp_path, "web") as (_, table):
+        path = token_file(tmp_path)
+        path.write_bytes(b"\xef\xbb\xbfSECRET\r\n")
+        daemon(settings(table()), wait="ready")
 
 
 def test_a_credential_that_others_can_read_is_warned_of(tmp_path, daemon):

@@ -109,14 +109,17 @@ function decoded($name) {
   return $value;
 }
 
-/** Several calls in order, under their keys; the status is an error's only if none of them went well. */
+/**
+ * Several calls in order, under their keys, which are a PHP array's: 0, 1, … come back as a list. The status is an error's
+ * only if none of them went well.
+ */
 function call_all() {
   $answers = [];
   foreach (decoded('calls') as $key => $one) {
     $answers[$key] = call($one[0], $one[1], isset($one[2]) ? $one[2] : []);
   }
   $failed = array_column($answers, 'status');
-  answer(count($failed) === count($answers) && $failed ? $failed[0] : 200, (object) $answers);
+  answer(count($failed) === count($answers) && $failed ? $failed[0] : 200, $answers);
 }
 
 CRM_Core_Config::singleton();

@@ -92,6 +92,33 @@ def test_a_definition_counts(run):
     assert (result.exit_code, result.stderr) == (78, "-d workers.count: must be KEY=VALUE\n")
 
 
+def test_a_credential_that_cannot_be_used_is_warned_of_without_showing_it(run, tmp_path):
+    (tmp_path / "token").write_text("SEC\x07RET")
+    (tmp_path / "token").chmod(0o600)
+    web = 'web = "https://a.example/civicrm/ajax/api4/{entity}/{action}"'
+    result = run(f'[sites.a]\n{web}\nweb_token_file = "token"\n')
+    assert result.stderr == (
+        f"warning: sites.a: the credential in {tmp_path}/token cannot be used: its character 4 is U+0007\n"
+    )
+
+
+def test_one_site_under_two_names_is_warned_of(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("T", "SECRET")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "link").symlink_to("root")
+    web = 'web = "https://a.example/civicrm/ajax/api4/{entity}/{action}"\nweb_token = "${T}"\n'
+    result = run(
+        '[sites.one]\npipe = "cv pipe vtl"\ncwd = "root"\n[sites.two]\npipe = "cv pipe vtl"\ncwd = "link"\n'
+        '[sites.else]\npipe = "cv pipe vtl"\n[sites.far]\npipe = "cv pipe vtl"\ncwd = "/"\nssh = "far"\n'
+        f"[sites.three]\n{web}[sites.four]\n{web}"
+    )
+    says = "limits and leases count twice, so keep one of them"
+    assert result.stderr.splitlines() == [
+        f"warning: sites.two: is the same site as one: {says}",
+        f"warning: sites.four: is the same site as three: {says}",
+    ]
+
+
 def test_a_file_that_is_not_there(run):
     result = run(GOOD, "-c", "nowhere.toml")
     assert (result.exit_code, result.stderr) == (78, "nowhere.toml: no such file\n")

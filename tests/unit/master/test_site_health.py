@@ -29,6 +29,25 @@ class Bench:
         self.rolled += self.health.tend(now)
 
 
+def test_while_controls_fail_after_their_hello_failures_grow_and_it_is_said_once_that_the_site_is_down():
+    health, lines = (bench := Bench()).health, bench.lines
+    failures = []
+    for now in range(0, 50, 10):
+        health.boot_succeeded(now)
+        assert not health.is_down, "control may look"
+        health.boot_failed("it answers something odd", now + 1, started=now, after_hello=True)
+        failures.append(health.breaker.failures)
+    assert failures == [1, 2, 3, 4, 5]
+    assert health.is_down
+    health.boot_succeeded(60)
+    health.control_was_of_use(61)
+    assert health.breaker.failures == 0
+    assert [line for line in lines if line != "boot_failed"] == ["site_down", "site_up"]
+    health.boot_failed("no PHP", 70, started=69)
+    health.boot_succeeded(71)
+    assert health.breaker.failures == 0, "a hello counts again"
+
+
 def test_each_hold_is_told_once_and_control_is_fresh_more_often_meanwhile():
     bench = Bench()
     assert not bench.see(0)

@@ -114,8 +114,25 @@ def test_what_is_no_answer_to_the_batch(line):
         jsonrpc.parse_batch(line, [7, 8])
 
 
+WELCOME = b'{"Civi::pipe":{"v":"6.13.3"}}'
+SAYS = {"v": "6.13.3"}
+
+
 @pytest.mark.parametrize(
-    ("line", "value"), [(b"{}", {}), (b'{"a":1}', {"a": 1}), (b"[]", None), (b"", None), (b"Hello", None)]
+    ("line", "found"),
+    [
+        (WELCOME, (SAYS, b"")),
+        (b" " + WELCOME + b"\r", (SAYS, b" \r")),
+        (b"\xef\xbb\xbf\xff\0" + WELCOME + b"\x1b[0m", (SAYS, b"\xef\xbb\xbf\xff\0\x1b[0m")),
+        (b'{"Civi::pipe": soon ' + WELCOME, (SAYS, b'{"Civi::pipe": soon ')),
+        (b'{ "Civi::pipe" : null }', (None, b"")),
+        (WELCOME[:-1], None),
+        (b'{"not":"it"}', None),
+        (b'["Civi::pipe"]', None),
+        (b'{"Civi::pipe":' * 50_000, None),
+        (b"", None),
+    ],
+    ids=range(10),
 )
-def test_an_object_or_nothing(line, value):
-    assert jsonrpc.decode_object(line) == value
+def test_a_welcome_is_found_in_whatever_stands_around_it(line, found):
+    assert jsonrpc.find_welcome(line) == found
