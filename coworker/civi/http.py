@@ -78,8 +78,13 @@ class WebLink:
         """
         if self._busy:
             raise ProtocolError("the site has not answered an earlier request")
+        self.request_sent = False
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise WebError(f"the header {name} would have characters that none can have", processed=False)
+        request = self._http.build_request("POST", url, headers=headers, data=fields)
         self.request_sent, self._busy = True, True
-        self._requests.put(self._http.build_request("POST", url, headers=headers, data=fields))
+        self._requests.put(request)
         answer = self._await(deadline)
         self._busy = False
         if isinstance(answer, Exception):

@@ -12,6 +12,7 @@ import click
 
 from coworker import __version__
 from coworker.errors import ConfigError, CoworkerError, ExitCode
+from coworker.text import one_line, printable
 
 COMMANDS = {
     "run": "Run the daemon in the foreground.",
@@ -68,10 +69,10 @@ def main(arguments: list[str] | None = None) -> Any:
         return coworker.main(args=arguments, prog_name="coworker")
     except ConfigError as error:
         for problem in error.problems:
-            click.echo(f"coworker: {problem}", err=True)
+            click.echo(one_line(f"coworker: {problem}"), err=True)
         sys.exit(error.exit_code)
     except CoworkerError as error:
-        click.echo(f"coworker: {error}", err=True)
+        click.echo(printable(f"coworker: {error}"), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         _say_system_error(error)

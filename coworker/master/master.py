@@ -75,8 +75,8 @@ class Master:
 
     def run(self) -> ExitCode:
         """Run until everything has stopped, or until a crash, which is logged."""
-        self._start()
         try:
+            self._start()
             while self._all_sites():
                 self._turn()
         except Exception:
