@@ -32,19 +32,29 @@ from coworker.unix.signals import SignalInbox
 
 Phase = MasterPhase
 LONGEST_WAIT = 1.0  # seconds, so that it is seen how long a pause was
+SIGNALS = tuple(
+    signal.Signals[f"SIG{name}"]
+    for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "TSTP", "CONT", "CHLD")
+)  # what the master handles
 SUPERSEDED = "another HUP came"
 
 
 class Master:
-    """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title."""
+    """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title.
 
-    def __init__(self, config: Config, load: Callable[[], Config], log: Log, name: str) -> None:
+    `signals` collects SIGNALS.
+    """
+
+    def __init__(
+        self, config: Config, load: Callable[[], Config], log: Log, name: str, signals: SignalInbox
+    ) -> None:
         self.config = config
         self.timers = Timers()
         self.phase = Phase.RUNNING
         self.log = log.events
         self.sites: dict[str, Site] = {}
         self._load = load
+        self._signals = signals
         self._log_file = log
         self._name = name
         self._title = MasterTitle(name)
@@ -64,7 +74,7 @@ class Master:
             signal.SIGCONT: self._on_cont,
             signal.SIGCHLD: lambda: self._children.reap(),  # noqa: PLW0108 - made below, with these signals
         }
-        self._children = Children(self._poller, self.timers, tuple(self._handlers))
+        self._children = Children(self._poller, self.timers, SIGNALS)
         claims = config.coworker.state_dir / journal.DIRECTORY
         self._effects = Effects(self._children, self.timers, self.log, claims, config.log.looking)
         self._reload: Reload | None = None
@@ -88,8 +98,7 @@ class Master:
     def _start(self) -> None:
         self._title.show(())
         children.become_subreaper()
-        signals = SignalInbox(self._handlers)
-        self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
+        self._poller.register(self._signals.fileno(), lambda: self._arrived.extend(self._signals.take()))
         for settings in self.config.sites:
             self.sites[settings.name] = Site(settings, self._effects)
         self._recover(self.sites)

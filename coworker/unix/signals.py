@@ -44,6 +44,11 @@ class SignalInbox:
         return taken
 
 
+def unblock_all() -> None:
+    """Let every signal through, also those that whoever started us had blocked. Handlers must be there."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 @contextlib.contextmanager
 def blocked(numbers: Iterable[int]) -> Iterator[None]:
     """Block these signals, as around a fork, where the child must not run the parent's handlers."""
