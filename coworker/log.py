@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,7 @@ class Log:
     def _render(self) -> None:
         """Choose the form of lines. The list is changed in place: all bound loggers share it."""
         structlog = _import_structlog()
+        self._on_terminal = self._stream.isatty()
         if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
             chain = [
@@ -75,7 +77,7 @@ class Log:
                 structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
             ]
         else:
-            colours = self._form == "auto" and self._stream.isatty() and "NO_COLOR" not in os.environ
+            colours = self._form == "auto" and self._on_terminal and "NO_COLOR" not in os.environ
             stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S", utc=False)
             chain = [_fit_for_people, stamp, _console(structlog, colours)]
         self._processors[:] = [_without_nones, *chain]
@@ -98,9 +100,18 @@ class Log:
             self._lost += 1
 
     def msg(self, line: str) -> None:
-        """Write a rendered line, for structlog."""
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        """Write a rendered line, for structlog.
+
+        On a terminal with `stty tostop` a write from the background would raise TTOU instead, which is an
+        order to the master and would be logged in its turn; where TTOU is blocked the line is written.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,)) if self._on_terminal else None
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        finally:
+            if before is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @staticmethod
     def check(file: str) -> None:

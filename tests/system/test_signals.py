@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -222,6 +223,21 @@ def test_neither_children_nor_pipes_have_signals_blocked(site, daemon):
     running = start(daemon, site, count=1)
     for pid in (running.pid, *(process.pid for process in running.tree())):
         assert not any(blocks(pid, number) for number in range(1, 32))
+
+
+WITH_SIGNALS_BLOCKED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_signals_that_whoever_started_it_had_blocked_are_served_all_the_same(site, daemon):
+    prefix = (sys.executable, "-c", WITH_SIGNALS_BLOCKED)
+    running = daemon(settings(site_table(site), count=1), prefix=prefix)
+    running.send(signal.SIGHUP)
+    running.event("reloaded")
+    assert running.stop() == 0
 
 
 # --- its children ---

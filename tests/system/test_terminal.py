@@ -1,6 +1,7 @@
 """`coworker run` on a terminal, as somebody who tries it does."""
 
 import re
+import shlex
 import sys
 
 import pexpect
@@ -38,6 +39,20 @@ def terminal(site, tmp_path):
     yield start
     for child in started:
         child.close(force=True)
+
+
+@pytest.fixture
+def shell(site, tmp_path):
+    """A shell with job control on a terminal; `command()` starts a daemon there."""
+    child = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=environment(TERM="dumb", PS1="$ "), encoding="utf-8",
+        codec_errors="replace", timeout=PATIENCE, dimensions=(40, 900),
+    )  # fmt: skip
+    options = [f"-dcoworker.{name}={tmp_path / name}" for name in ("run_dir", "state_dir")]
+    words = [sys.executable, "-m", "coworker", "run", f"--pipe={site.command()}", *options]
+    child.command = lambda: shlex.join([*words, "-dsites.main.poll_interval=0.05"])
+    yield child
+    child.close(force=True)
 
 
 def start_with_held_task(site, terminal, gate):
@@ -128,3 +143,15 @@ def test_a_mistake_is_said_in_one_plain_line(terminal):
     assert child.exitstatus == 78
     (line,) = child.before.splitlines()
     assert line.startswith("coworker: -d workers.count=none: must be a whole number")
+
+
+def test_in_the_background_it_writes_to_a_terminal_that_wants_no_such_output(site, shell):
+    site.queue("a")
+    site.push("a", "empty", times=5)
+    shell.sendline("stty tostop; " + shell.command() + " &")
+    shell.expect("ready.*ready")
+    wait_until(lambda: site.left() == 0, "the tasks")
+    shell.sendline("kill %1; wait %1; echo it ended with $?")
+    shell.expect("stopped")
+    assert "count_changed" not in shell.before
+    shell.expect("it ended with 0")
