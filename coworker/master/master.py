@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +27,7 @@ from coworker.master.title import MasterTitle
 from coworker.model import MasterPhase
 from coworker.unix import children
 from coworker.unix.poller import Poller
-from coworker.unix.signals import SignalInbox
+from coworker.unix.signals import SignalInbox, has_terminal
 
 Phase = MasterPhase
 LONGEST_WAIT = 1.0  # seconds, so that it is seen how long a pause was
@@ -42,11 +41,18 @@ SUPERSEDED = "another HUP came"
 class Master:
     """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title.
 
-    `signals` collects SIGNALS.
+    `signals` collects SIGNALS. `outlives_terminal`: it has none, or was told not to end with it (nohup).
     """
 
     def __init__(
-        self, config: Config, load: Callable[[], Config], log: Log, name: str, signals: SignalInbox
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        log: Log,
+        name: str,
+        signals: SignalInbox,
+        *,
+        outlives_terminal: bool,
     ) -> None:
         self.config = config
         self.timers = Timers()
@@ -79,7 +85,7 @@ class Master:
         self._effects = Effects(self._children, self.timers, self.log, claims, config.log.looking)
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
-        self._terminal = os.isatty(sys.stderr.fileno())
+        self._outlives_terminal = outlives_terminal
         self._arrived: list[int] = []  # signals, to be handled in this turn
         self._paused = 0.0  # seconds for which we were stopped
 
@@ -204,7 +210,7 @@ class Master:
         """
         if self.phase.ends:
             return
-        if self._terminal and not os.isatty(sys.stderr.fileno()):
+        if not self._outlives_terminal and not has_terminal():
             self._on_stop("HUP: the terminal is gone")
             return
         try:
