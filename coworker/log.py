@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from coworker.errors import SetupError
+from coworker.text import one_line, printable
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
@@ -66,13 +68,18 @@ class Log:
     def _render(self) -> None:
         """Choose the form of lines. The list is changed in place: all bound loggers share it."""
         structlog = _import_structlog()
+        self._on_terminal = self._stream.isatty()
         if self._form == "json":
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-            chain = [stamp, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+            chain = [
+                _fit_for_machines,
+                stamp,
+                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            ]
         else:
-            colours = self._form == "auto" and self._stream.isatty() and "NO_COLOR" not in os.environ
+            colours = self._form == "auto" and self._on_terminal and "NO_COLOR" not in os.environ
             stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S", utc=False)
-            chain = [stamp, _on_one_line, _console(structlog, colours)]
+            chain = [_fit_for_people, stamp, _console(structlog, colours)]
         self._processors[:] = [_without_nones, *chain]
 
     def wants(self, level: str) -> bool:
@@ -80,19 +87,31 @@ class Log:
         return _RANK.get(level, 1) >= self._threshold
 
     def write(self, bound: Any, level: str, name: str, fields: dict[str, Any]) -> None:
-        """Write a line for a bound logger. A full disk or a closed terminal must not stop the daemon."""
+        """Write a line for a bound logger.
+
+        A full disk, a closed terminal or a value that cannot be written must not stop the daemon.
+        """
         try:
             if self._lost:
                 self.events._proxy_to_logger("msg", "log_lines_lost", level="error", lines=self._lost)  # type: ignore[attr-defined]  # noqa: SLF001
                 self._lost = 0
             bound._proxy_to_logger("msg", name, level=level, **fields)  # noqa: SLF001 - structlog's own protocol
-        except (OSError, ValueError):
+        except Exception:
             self._lost += 1
 
     def msg(self, line: str) -> None:
-        """Write a rendered line, for structlog."""
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        """Write a rendered line, for structlog.
+
+        On a terminal with `stty tostop` a write from the background would raise TTOU instead, which is an
+        order to the master and would be logged in its turn; where TTOU is blocked the line is written.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,)) if self._on_terminal else None
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        finally:
+            if before is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @staticmethod
     def check(file: str) -> None:
@@ -191,12 +210,31 @@ def _without_nones(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[s
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _on_one_line(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Make fields fit for people: short numbers, and no line ends or control characters."""
+def _fit_for_machines(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Make all text in the fields printable; line ends stay."""
+    for key, value in fields.items():
+        fields[key] = _printable(value)
+    return fields
+
+
+def _printable(value: Any) -> Any:
+    """Make a value printable, and what is in it if it is a list or a dict."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(str(key)): _printable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(each) for each in value]
+    return value
+
+
+def _fit_for_people(_logger: Any, _method: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Make short numbers of long ones, and a single line of any text."""
     for key, value in fields.items():
         if isinstance(value, float):
             fields[key] = f"{value:.3f}".rstrip("0").rstrip(".") or "0"
-        elif isinstance(value, str) and not value.isprintable():
-            printable = (part if part.isprintable() else ascii(part)[1:-1] for part in value.splitlines())
-            fields[key] = " | ".join(part.strip() for part in printable)
+        elif isinstance(value, str):
+            fields[key] = one_line(value)
+        elif isinstance(value, list | tuple | dict):
+            fields[key] = one_line(str(value))
     return fields

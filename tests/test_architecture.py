@@ -24,7 +24,7 @@ LAYERS = (  # from the top; imports point down, or stay within their package
     ("config",),
     ("model",),
     ("log", "version"),
-    ("errors", "__init__"),
+    ("errors", "text", "__init__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FORBIDDEN = (("child", "master"), ("policy", "master"), ("policy", "child"), ("queues", "civiserver"))
@@ -46,9 +46,8 @@ WRITERS = {
 QUEUE_STATE_WRITERS = {"master/queue_states.py", "policy/scheduling.py"}
 UNKNOWN_TO_POLICY = {"os", "time", "socket", "signal", "logging", "subprocess", "select", "threading"}
 # Whose files have a unit test of their name each, and which of them only real processes can try.
-TESTED = {"master", "child", "claims", "ipc", "policy", "wire", "log", "model", "version"}
+TESTED = {"master", "child", "claims", "ipc", "policy", "wire", "log", "model", "text", "version"}
 COVERED_ELSEWHERE = {
-    "child/body.py": "tests/system/test_pipes.py",
     "child/child.py": "tests/component/test_children.py",
     "child/connect.py": "tests/system/test_ways.py",
     "child/control.py": "tests/system/test_settling.py",

@@ -8,9 +8,9 @@ from typing import Any
 from coworker.child.child import Title
 from coworker.child.output import Output
 from coworker.civi.connection import SiteClient
-from coworker.errors import PipeGoneError
+from coworker.errors import PipeGoneError, SiteError
 from coworker.ipc.link import ChildLink
-from coworker.ipc.messages import Retire
+from coworker.ipc.messages import ClaimFailed, Retire
 from coworker.unix.poller import Poller
 
 
@@ -43,7 +43,18 @@ class Body:
                     return order.reason
                 self.link.inbox.append(order)  # handed items that are on their way to us come first
             else:
-                self.serve_order(order)
+                self._try_to_serve(order)
+
+    def _try_to_serve(self, order: Any) -> None:
+        """Serve an order; what nobody expected ends this child, and the order's queue backs off for it."""
+        try:
+            self.serve_order(order)
+        except SiteError:
+            raise
+        except Exception as error:
+            if (info := getattr(order, "info", None)) is not None:
+                self.link.post(ClaimFailed(info.name, f"{type(error).__name__}: {error}"))
+            raise
 
     def wait_idly(self) -> None:
         """Wait until something happens."""

@@ -12,12 +12,14 @@ import setproctitle
 from coworker.ipc.link import ChildLink, MasterGoneError
 from coworker.ipc.messages import Bye, Note
 from coworker.model import Identity
+from coworker.text import one_line
 from coworker.unix.children import become_subreaper
 from coworker.unix.command import reap_all
 from coworker.unix.poller import Poller
 from coworker.unix.signals import SignalInbox
 from coworker.unix.sockets import Channel
 
+LONGEST_TITLE = 500  # characters
 COUNT_INTERVAL = 1.0  # seconds between changes of the title that only count
 
 
@@ -49,7 +51,7 @@ class Title:
     def _write(self, title: str) -> None:
         if title != self._shown:
             self._shown = title
-            setproctitle.setproctitle(title)
+            setproctitle.setproctitle(one_line(title, LONGEST_TITLE))
 
 
 Life = Callable[[ChildLink, Poller, Title], Bye]  # what a child does until it leaves

@@ -60,7 +60,7 @@ def _take(line: str, said: Said) -> bool:
             said.left.append(Leftover(**told)._replace(id=item))
         else:
             return False
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return True
 

@@ -81,6 +81,10 @@ class WebLink:
         """
         if self._busy:
             raise ProtocolError("the site has not answered an earlier request")
+        self.request_sent = False
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise WebError(f"the header {name} would have characters that none can have", processed=False)
         self.request_sent, self._busy = True, True
         self._requests.put((url, headers, fields))
         answer = self._await(deadline)

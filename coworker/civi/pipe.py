@@ -146,7 +146,7 @@ class Pipe:
 
     def take_noise(self) -> str:
         """Return what it printed besides answers since the last call: the last 8 KiB of it."""
-        return _decode(*self._framer.take_noise())
+        return text_of(*self._framer.take_noise())
 
     def take_stderr(self) -> str:
         """Return what it wrote to stderr since the last call: the last 8 KiB of it.
@@ -156,7 +156,7 @@ class Pipe:
         if not self._closed:
             self._read_stderr()
         said, dropped = self._stderr_tail.take() if self._stderr_tail else (b"", 0)
-        return _decode(said, dropped)
+        return text_of(said, dropped)
 
     def condemn(self, reason: str) -> None:
         """Refuse every further request with a ProtocolError; what is unread or half a line becomes noise."""
@@ -311,6 +311,7 @@ def _read(fd: int) -> bytes | None:
         return None
 
 
-def _decode(kept: bytes, dropped: int) -> str:
+def text_of(kept: bytes, dropped: int) -> str:
+    """The text in the last bytes of an output, of which so many were dropped before."""
     text = kept.decode(errors="replace")
     return f"[{dropped} bytes dropped]\n{text}" if dropped else text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +14,7 @@ import click
 
 from coworker import __version__
 from coworker.errors import ConfigError, CoworkerError, ExitCode
+from coworker.text import one_line, printable
 
 COMMANDS = {
     "run": "Run the daemon in the foreground.",
@@ -24,6 +27,7 @@ COMMANDS = {
     "pipe": "Serve Civi::pipe from a queue store in Python.",
 }
 
+DAEMONS = ("run", "debug")  # commands that begin with signals blocked, until they have handlers
 IN_MODULE = {"launch-lines": "detect"}  # commands that share another's
 
 
@@ -58,20 +62,25 @@ def coworker() -> None:
     """  # noqa: D301
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; `coworker -c FILE` means `coworker run -c FILE`."""
+def main(arguments: list[str] | None = None, *, mask: Collection[int] | None = None) -> Any:
+    """Run the command line; `coworker -c FILE` means `coworker run -c FILE`.
+
+    `mask` are the signals that were blocked before all of them were, if they are.
+    """
     _open_standard_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
         arguments.insert(0, "run")
+    if mask is not None and (not arguments or arguments[0] not in DAEMONS):
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         return coworker.main(args=arguments, prog_name="coworker")
     except ConfigError as error:
         for problem in error.problems:
-            click.echo(f"coworker: {problem}", err=True)
+            click.echo(one_line(f"coworker: {problem}"), err=True)
         sys.exit(error.exit_code)
     except CoworkerError as error:
-        click.echo(f"coworker: {error}", err=True)
+        click.echo(printable(f"coworker: {error}"), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         _say_system_error(error)

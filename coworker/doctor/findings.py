@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from coworker.text import one_line
+
 
 class Mark(str, Enum):
     """How something is: as it should be, worth a thought, or a hindrance."""
@@ -30,7 +32,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.site}: " if self.site else ""
-        text = " ".join(f"{where}{self.check}: {self.text}".split())
+        text = one_line(" ".join(f"{where}{self.check}: {self.text}".split()))
         return f"{SIGNS[self.mark]} {text}" + (f" → {self.advice}" if self.advice else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from coworker.claims import journal
 from coworker.config.settings import Config, CoworkerSettings
 from coworker.errors import ExitCode, SetupError
 from coworker.log import Log, preload
-from coworker.master.master import Master
+from coworker.master.master import SIGNALS, Master
 from coworker.unix.pidfile import LockFile, prepare_directory
+from coworker.unix.signals import SignalInbox, has_terminal, unblock_all
 
 PID_FILE = "coworker.pid"
 LOCK_FILE = "lock"
@@ -34,12 +36,16 @@ def serve(config: Config, load: Callable[[], Config], name: str) -> ExitCode:
         preload()  # the user that we become may not be allowed to read where Python is
         if settings.user is not None:
             become(settings.user)
+        under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        outlives_terminal = under_nohup or not has_terminal()
+        signals = SignalInbox(SIGNALS)  # before there is a file with our pid: who reads it may signal us
+        unblock_all()
         with _locked(settings):
             claims = settings.state_dir / journal.DIRECTORY
             prepare_directory(claims, "state_dir", mode=0o700)
             made.append(claims)  # also if it was there: an empty one is of no use
             log = Log(config.log.level, config.log.format, config.log.file)
-            return Master(config, load, log, name).run()
+            return Master(config, load, log, name, signals, outlives_terminal=outlives_terminal).run()
     finally:
         for directory in reversed(made):
             with contextlib.suppress(OSError):  # not empty, or below a directory of root's

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -28,23 +27,40 @@ from coworker.master.title import MasterTitle
 from coworker.model import MasterPhase
 from coworker.unix import children
 from coworker.unix.poller import Poller
-from coworker.unix.signals import SignalInbox
+from coworker.unix.signals import SignalInbox, has_terminal
 
 Phase = MasterPhase
 LONGEST_WAIT = 1.0  # seconds, so that it is seen how long a pause was
+SIGNALS = tuple(
+    signal.Signals[f"SIG{name}"]
+    for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "TSTP", "CONT", "CHLD")
+)  # what the master handles
 SUPERSEDED = "another HUP came"
 
 
 class Master:
-    """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title."""
+    """The master of all sites. `load`, for HUP, may raise ConfigError. `name` is shown in the title.
 
-    def __init__(self, config: Config, load: Callable[[], Config], log: Log, name: str) -> None:
+    `signals` collects SIGNALS. `outlives_terminal`: it has none, or was told not to end with it (nohup).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        log: Log,
+        name: str,
+        signals: SignalInbox,
+        *,
+        outlives_terminal: bool,
+    ) -> None:
         self.config = config
         self.timers = Timers()
         self.phase = Phase.RUNNING
         self.log = log.events
         self.sites: dict[str, Site] = {}
         self._load = load
+        self._signals = signals
         self._log_file = log
         self._name = name
         self._title = MasterTitle(name)
@@ -64,19 +80,19 @@ class Master:
             signal.SIGCONT: self._on_cont,
             signal.SIGCHLD: lambda: self._children.reap(),  # noqa: PLW0108 - made below, with these signals
         }
-        self._children = Children(self._poller, self.timers, tuple(self._handlers))
+        self._children = Children(self._poller, self.timers, SIGNALS)
         claims = config.coworker.state_dir / journal.DIRECTORY
         self._effects = Effects(self._children, self.timers, self.log, claims, config.log.looking)
         self._reload: Reload | None = None
         self._leaving: dict[int, Site] = {}  # sites that a reload removed, until they are empty
-        self._terminal = os.isatty(sys.stderr.fileno())
+        self._outlives_terminal = outlives_terminal
         self._arrived: list[int] = []  # signals, to be handled in this turn
         self._paused = 0.0  # seconds for which we were stopped
 
     def run(self) -> ExitCode:
         """Run until everything has stopped, or until a crash, which is logged."""
-        self._start()
         try:
+            self._start()
             while self._all_sites():
                 self._turn()
         except Exception:
@@ -88,8 +104,7 @@ class Master:
     def _start(self) -> None:
         self._title.show(())
         children.become_subreaper()
-        signals = SignalInbox(self._handlers)
-        self._poller.register(signals.fileno(), lambda: self._arrived.extend(signals.take()))
+        self._poller.register(self._signals.fileno(), lambda: self._arrived.extend(self._signals.take()))
         for settings in self.config.sites:
             self.sites[settings.name] = Site(settings, self._effects)
         self._recover(self.sites)
@@ -195,7 +210,7 @@ class Master:
         """
         if self.phase.ends:
             return
-        if self._terminal and not os.isatty(sys.stderr.fileno()):
+        if not self._outlives_terminal and not has_terminal():
             self._on_stop("HUP: the terminal is gone")
             return
         try:

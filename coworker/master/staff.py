@@ -230,12 +230,16 @@ class Staff:
             self.watchdog.set(record, now + LEAVE_GRACE)
 
     def gone(self, record: WorkerRecord, status: ExitStatus, now: float) -> None:
-        """Note that the child has exited. A boot that ended without a word has failed."""
+        """Note that the child has exited. A boot that ended without a word has failed.
+
+        So, for the pause that follows, has a child that crashed: the next may do the same at once.
+        """
         was = record.life.state
         self.roster.move(record, S.GONE)
         self.watchdog.forget(record)
-        if was is S.BOOTING and not record.life.canary:
-            message = f"the child ended while it booted ({status})"
+        crashed = was is not S.RETIRING and bool(status.code)
+        if (was is S.BOOTING or crashed) and not record.life.canary:
+            message = f"the child {'ended while it booted' if was is S.BOOTING else 'crashed'} ({status})"
             self.health.boot_failed(message, now, started=record.started_at)
 
     def next_at(self, now: float) -> float:

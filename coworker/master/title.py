@@ -8,15 +8,17 @@ from collections.abc import Sequence
 import setproctitle
 
 from coworker.master.views import SiteStatus
+from coworker.text import one_line
 
 MOST = 120  # characters of a reason
+LONGEST = 2000  # characters of the title
 
 
 class MasterTitle:
     """The title, which is written only on change. `name` is what the settings were read from."""
 
     def __init__(self, name: str) -> None:
-        self._name = name.encode(errors="replace").decode()
+        self._name = name
         self._shown: Sequence[SiteStatus] | None = None
 
     def show(self, sites: Sequence[SiteStatus]) -> None:
@@ -24,7 +26,8 @@ class MasterTitle:
         if sites != self._shown:
             self._shown = sites
             texts = [text for site in sites if (text := _text(site))]
-            setproctitle.setproctitle("  ".join([f"coworker: master [{self._name}]", *texts]))
+            title = "  ".join([f"coworker: master [{self._name}]", *texts])
+            setproctitle.setproctitle(one_line(title, LONGEST))
 
 
 def _text(site: SiteStatus) -> str:

@@ -6,6 +6,7 @@ Since PEP 475 a wait is resumed after a handler, so the loop would sleep on with
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 from collections import deque
@@ -42,6 +43,20 @@ class SignalInbox:
         while self._pending:
             taken.append(self._pending.popleft())
         return taken
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal; not any more once that was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def unblock_all() -> None:
+    """Let every signal through, also those that whoever started us had blocked. Handlers must be there."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @contextlib.contextmanager

@@ -210,3 +210,11 @@ def test_the_other_header_and_the_key_of_the_site(site, url, connect):
     with pytest.raises(BootError, match=r"HTTP 401\); it says: HTTP 401 Missing required site key"):
         handshake(connect(url))
     assert handshake(connect(url, site_key="KEY")).version == "6.13.3"
+
+
+@pytest.mark.parametrize("token", ["a\0b", "a\r\nX-Other: b", "\udc80", "\u202e"])
+def test_what_no_header_can_carry_is_refused_before_anything_is_sent(url, connect, token):
+    client = connect(url, token=token)
+    with pytest.raises(WebError, match="X-Civi-Auth would have characters"):
+        client.api4("Domain", "get", {})
+    assert not client.pipe.request_sent

@@ -84,6 +84,28 @@ def test_what_a_task_prints_is_logged_with_its_name(site, daemon):
     assert "hello from the task" in printed["text"]
 
 
+def test_any_byte_that_a_pipe_writes_at_its_boot_is_only_text(daemon):
+    noise = r"printf '\001\033[31m\377\000\342\200\256last words' >&2; exit 3"
+    running = daemon(settings(site_table(noise), count=1), wait=None)
+    assert r"stderr: \x01\x1b[31m�\x00\u202elast words" in running.event("boot_failed")["reason"]
+    running.event("site_down")  # which is in the title of the master, too
+    assert running.stop() == 0
+    assert running.events("master_crashed") == []
+
+
+def test_any_name_of_a_queue_and_any_word_of_a_task_is_only_text(site, daemon):
+    name = "a\x1b[31m\u202eb"
+    site.queue(name)
+    site.push(name, "shout", "".join(map(chr, range(256))) + "\u202e")
+    running = daemon(settings(site_table(site), count=1))
+    printed = running.event("task_printed")
+    assert printed["queue"] == r"a\x1b[31m\u202eb"
+    assert r"\x00\x01" in printed["text"]
+    wait_until(lambda: site.left() == 0, "the task")
+    assert running.stop() == 0
+    assert running.events("child_crashed") == []
+
+
 def test_looking_is_silent(site, daemon):
     site.queue("a")
     site.push("a", "empty", times=3)

@@ -1,7 +1,10 @@
 """What each signal does, to the master and to its children. TERM, INT, QUIT: test_stop; HUP: test_reload."""
 
 import os
+import re
 import signal
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -178,6 +181,62 @@ def test_a_flood_of_signals_is_served(site, daemon):
         for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD):
             running.send(number)
     assert_runs_tasks(site, running)
+    assert running.stop() == 0
+
+
+# --- before it has handlers ---
+
+
+def blocks(pid, number):
+    """Whether the process has this signal blocked."""
+    (mask,) = re.findall(r"^SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def start_and_send(daemon, site, number):
+    """A daemon that gets the signal right after its start, long before it has read its settings."""
+    running = daemon(settings(site_table(site), count=1), wait=None)
+    wait_until(lambda: blocks(running.pid, number), "its first statement")
+    running.send(number)
+    return running
+
+
+@pytest.mark.parametrize("name", ["HUP", "USR1", "USR2", "TTIN", "TSTP"])
+def test_a_signal_right_after_the_start_is_served_when_there_are_handlers(site, daemon, name):
+    running = start_and_send(daemon, site, getattr(signal, f"SIG{name}"))
+    served = {
+        "HUP": "reloaded", "USR1": "logs_reopened", "USR2": "ready", "TTIN": "count_changed", "TSTP": "quiet",
+    }  # fmt: skip
+    running.event(served[name])
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT"])
+def test_a_stop_right_after_the_start_is_a_clean_one(site, daemon, name):
+    running = start_and_send(daemon, site, getattr(signal, f"SIG{name}"))
+    assert running.process.wait(60) == 0
+    assert running.events("stopped")
+    assert not (running.folder / "run").exists()  # nor the pid file in it
+
+
+def test_neither_children_nor_pipes_have_signals_blocked(site, daemon):
+    running = start(daemon, site, count=1)
+    for pid in (running.pid, *(process.pid for process in running.tree())):
+        assert not any(blocks(pid, number) for number in range(1, 32))
+
+
+WITH_SIGNALS_BLOCKED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_signals_that_whoever_started_it_had_blocked_are_served_all_the_same(site, daemon):
+    prefix = (sys.executable, "-c", WITH_SIGNALS_BLOCKED)
+    running = daemon(settings(site_table(site), count=1), prefix=prefix)
+    running.send(signal.SIGHUP)
+    running.event("reloaded")
     assert running.stop() == 0
 
 

@@ -1,7 +1,11 @@
 """`coworker run` on a terminal, as somebody who tries it does."""
 
+import os
 import re
+import shlex
+import signal
 import sys
+from contextlib import suppress
 
 import pexpect
 import psutil
@@ -38,6 +42,22 @@ def terminal(site, tmp_path):
     yield start
     for child in started:
         child.close(force=True)
+
+
+@pytest.fixture
+def shell(site, tmp_path):
+    """A shell with job control on a terminal; `command()` starts a daemon there."""
+    child = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=environment(TERM="dumb", PS1="$ "), encoding="utf-8",
+        codec_errors="replace", timeout=PATIENCE, dimensions=(40, 900),
+    )  # fmt: skip
+    options = [f"-dcoworker.{name}={tmp_path / name}" for name in ("run_dir", "state_dir")]
+    words = [sys.executable, "-m", "coworker", "run", f"--pipe={site.command()}", *options]
+    child.command = lambda: shlex.join([*words, "-dsites.main.poll_interval=0.05"])
+    yield child
+    child.close(force=True)
+    with suppress(FileNotFoundError):  # its pid file, if it has not ended by itself
+        os.kill(int((tmp_path / "run_dir" / "coworker.pid").read_text()), signal.SIGKILL)
 
 
 def start_with_held_task(site, terminal, gate):
@@ -128,3 +148,62 @@ def test_a_mistake_is_said_in_one_plain_line(terminal):
     assert child.exitstatus == 78
     (line,) = child.before.splitlines()
     assert line.startswith("coworker: -d workers.count=none: must be a whole number")
+
+
+def test_in_the_background_it_writes_to_a_terminal_that_wants_no_such_output(site, shell):
+    site.queue("a")
+    site.push("a", "empty", times=5)
+    shell.sendline("stty tostop; " + shell.command() + " &")
+    shell.expect("ready.*ready")
+    wait_until(lambda: site.left() == 0, "the tasks")
+    shell.sendline("kill %1; wait %1; echo it ended with $?")
+    shell.expect("stopped")
+    assert "count_changed" not in shell.before
+    shell.expect("it ended with 0")
+
+
+def start_with_log(shell, line, log):
+    """Start the daemon by this line of the shell, wait until it is ready, and return its process."""
+    shell.sendline(line.format(command=shell.command(), log=log))
+    wait_until(lambda: log.exists() and log.read_text().count("ready") >= 2, "a worker that is ready")
+    return next(
+        process for process in psutil.Process(shell.pid).children(recursive=True)
+        if "coworker: master" in " ".join(process.cmdline())
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["{command} 2> {log}", "{command} 2>&1 | tee {log}"])
+def test_when_its_terminal_is_closed_it_stops_wherever_its_log_goes(site, shell, gate, tmp_path, line):
+    site.queue("a")
+    held = site.push("a", "hold", str(gate))
+    master = start_with_log(shell, line, tmp_path / "log")
+    wait_until(site.started, "the start of the task")
+    processes = [master, *master.children(recursive=True)]
+    shell.ptyproc.fileobj.close()
+    gate.touch()
+    wait_gone(processes)
+    assert site.ended() == held
+    assert site.left() == 0
+    assert not (tmp_path / "run_dir").exists()
+
+
+def test_hup_while_its_terminal_is_there_is_a_reload(shell, tmp_path):
+    log = tmp_path / "log"
+    master = start_with_log(shell, "{command} 2> {log}", log)
+    master.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in log.read_text(), "the end of the reload")
+
+
+def test_under_nohup_it_outlives_its_terminal(site, shell, tmp_path):
+    log = tmp_path / "log"
+    master = start_with_log(shell, "nohup {command} > {log} 2>&1", log)
+    shell.ptyproc.fileobj.close()
+    try:
+        wait_until(lambda: "reloaded" in log.read_text(), "the end of the reload")
+        site.queue("a")
+        site.push("a", "empty")
+        wait_until(lambda: site.left() == 0, "the task")
+    finally:
+        processes = [master, *master.children(recursive=True)]
+        master.terminate()
+        wait_gone(processes)

@@ -351,3 +351,22 @@ def test_code_that_only_former_generations_have_replaces_no_more_than_these(tmp_
     assert (bench.staff.generation, bench.staff.oldest) == (2, 2)
     bench.staff.bump_generation()
     assert (bench.staff.generation, bench.staff.oldest) == (3, 2), "a reload makes no code old"
+
+
+@pytest.mark.parametrize(
+    ("status", "leaves", "pause"),
+    [
+        (ExitStatus(1), False, True),  # an exception: the next may end in the same way at once
+        (ExitStatus(signal=9), False, False),  # somebody else's doing
+        (ExitStatus(1), True, False),
+    ],
+)
+def test_after_a_child_that_crashed_there_is_a_pause(bench, status, leaves, pause):
+    crew = bench(count=1)
+    crew.reconcile(0.0, control=1)
+    crew.ready(1.0)
+    control = crew.roster.control()
+    if leaves:
+        crew.staff.retire(control, RetireReason.MAX_AGE, 2.0)
+    crew.staff.gone(control, status, 2.0)
+    assert (crew.health.breaker.next_boot_at > 2.0) is pause

@@ -76,4 +76,4 @@ def test_it_is_written_only_on_change(written):
 
 def test_a_name_that_is_no_text_can_be_shown(written):
     MasterTitle("/etc/\udcff.toml").show([])
-    assert written == ["coworker: master [/etc/?.toml]"]
+    assert written == ["coworker: master [/etc/\\udcff.toml]"]
