@@ -29,12 +29,15 @@ def way(site: SiteSettings, role: Role) -> str:
     return site.channels[role is Role.WORKER]
 
 
-def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None) -> Pipe:
+def start_pipe(
+    site: SiteSettings, poller: Poller, notes: Path | None = None, cache: Path | None = None
+) -> Pipe:
     """Start the site's own command, MINIPIPE expanded. Raises BootError.
 
-    `notes` is the file in which the pipe is to note what it begins, if it is one that does.
+    `notes` is the file in which the pipe is to note what it begins, if it is one that does, and `cache` the
+    directory in which PHP is to keep its compiled code.
     """
-    command = launch.expand(site.pipe)
+    command = launch.expand(site.pipe, cache)
     env = launch.environment(os.environ)
     env.pop(VARIABLE, None)
     if notes is not None:
@@ -50,9 +53,15 @@ def preload(config: Config) -> None:
         coworker.civi.http.preload()
 
 
-def connect(site: SiteSettings, role: Role, poller: Poller, notes: Path | None = None) -> Connection:
-    """Connect a child of this role to the site; `notes` as in `start_pipe`. Raises BootError."""
-    return start_pipe(site, poller, notes) if way(site, role) == "pipe" else _web_link(site, poller)
+def connect(
+    site: SiteSettings,
+    role: Role,
+    poller: Poller,
+    notes: Path | None = None,
+    cache: Path | None = None,
+) -> Connection:
+    """Connect a child of this role to the site; `notes` and `cache` as in `start_pipe`. Raises BootError."""
+    return start_pipe(site, poller, notes, cache) if way(site, role) == "pipe" else _web_link(site, poller)
 
 
 def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
@@ -94,7 +103,9 @@ def client_of(
     )
 
 
-def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] | None:
+def adapter_of(
+    site: SiteSettings, poller: Poller, cache: Path | None = None
+) -> Callable[[], AdapterRows] | None:
     """How to start what settles where there is no QueueItem API: the adapter, if the site's pipe starts it.
 
     Only then is it surely the same site, and the same database.
@@ -102,7 +113,7 @@ def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] 
     if not site.needs_pipe or seems_remote(site.pipe) or not launch.uses_adapter(site.pipe):
         return None
     timeout = site.workers.boot_timeout
-    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout)
+    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout, cache=cache)
 
 
 def _secret(path: Path | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -17,6 +18,7 @@ from coworker.child.output import SOMEBODY_ELSE
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
+from coworker.civi import opcache
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import CodeDirectory, watcher
 from coworker.civi.launch import settings_are_fresh
@@ -37,7 +39,7 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.ipc.link import ChildLink, RetireNowError
-from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
+from coworker.ipc.messages import BootFailed, Bye, Failed, Note, Ready, Spawned
 from coworker.model import ExitStatus, RetireReason, Role
 from coworker.unix.poller import Poller, steady
 from coworker.version import version_key
@@ -66,6 +68,7 @@ class Birth:
     site: SiteSettings
     claims: Path
     domain: int | None = None  # the one whose own pipe `site.pipe` is; None if it is the site's
+    opcache: Path | None = None  # where PHP may keep compiled code: see civi.opcache
 
     @property
     def name(self) -> str:
@@ -79,8 +82,9 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     started = steady()
     notes = _make_notes(birth)
     directory = _code_directory(birth)  # before the pipe: it has this code, or newer
+    cache = _code_cache(birth, link)
     try:
-        pipe = connect(birth.site, birth.role, poller, notes.path)
+        pipe = connect(birth.site, birth.role, poller, notes.path, cache)
     except BootError as error:
         link.report(BootFailed(str(error), error.retry_after))
         return Bye("boot failed", "it has no pipe")
@@ -88,7 +92,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     try:
         link.report(Spawned(pipe.group))
         pipe.meanwhile = link.tend
-        body = _boot(birth, link, poller, pipe, title, started, notes, directory)
+        body = _boot(birth, link, poller, pipe, title, started, notes, directory, cache)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -129,6 +133,29 @@ def _code_directory(birth: Birth) -> CodeDirectory | None:
     return CodeDirectory(site.cwd) if site.cwd is not None and _code_is_here(site, birth.role) else None
 
 
+def _code_cache(birth: Birth, link: ChildLink) -> Path | None:
+    """The directory for the compiled code of the pipe, if it is to have one. Control looks after them all."""
+    if birth.opcache is None or not birth.site.opcache or way(birth.site, birth.role) != "pipe":
+        return None
+    try:
+        cache = opcache.prepare(birth.site, birth.opcache)
+    except opcache.NoCacheError as error:
+        if birth.role is Role.CONTROL:
+            link.post(Note("debug", "no_opcache", {"reason": str(error)}))
+        return None
+    if birth.role is Role.CONTROL:
+        opcache.prune(birth.opcache)
+    return cache
+
+
+def _tell_if_unused(cache: Path | None, link: ChildLink) -> None:
+    """Say so if a boot left no compiled code."""
+    with suppress(OSError):
+        if cache is not None and not any(cache.iterdir()):
+            reason = "PHP has no OPcache for the command line, or its disk is full"
+            link.post(Note("debug", "no_opcache", {"reason": reason}))
+
+
 def _code_is_here(site: SiteSettings, role: Role) -> bool:
     """Whether the code that this role's connection runs lies on this machine, and is to be watched."""
     remote = seems_remote(site.pipe) if site.remote is None else site.remote
@@ -153,6 +180,7 @@ def _boot(
     started: float,
     notes: Notes,
     directory: CodeDirectory | None,
+    cache: Path | None,
 ) -> Body:
     """Open the journal, shake hands, make the body and report that it is ready. Raises BootError."""
     journal = _open_journal(birth, pipe)
@@ -167,9 +195,10 @@ def _boot(
     common = (birth.id, link, poller, client, limit, title)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
-        adapter = adapter_of(birth.site, poller)
+        adapter = adapter_of(birth.site, poller, cache)
         probe = _probe(birth.site, client, welcome.version, imports=looker.features.user_jobs)
         body = Control(*common, looker, claimer, probe, adapter, directory)
+        _tell_if_unused(cache, link)
         gives_back = body.gives_back
         title.say("")
     else:
