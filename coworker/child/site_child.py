@@ -23,6 +23,7 @@ from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import CodeDirectory, watcher
 from coworker.civi.launch import settings_are_fresh
 from coworker.civi.looking import Looker
+from coworker.civi.pages import told_briefly
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
 from coworker.claims.beginnings import CANNOT_NOTE, Notes, beginnings_file
@@ -277,6 +278,6 @@ def _cause(error: SiteError) -> RetireReason:
 def _message(error: SiteError, pipe: Connection) -> str:
     """What happened, how the process ended, and its last words."""
     said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
-    words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())
+    words = "".join(f"; {name}: {told_briefly(text).strip()}" for name, text in said if text.strip())
     how = "" if isinstance(error, PipeEndedError) else f" ({pipe.end()})"  # that one says so itself
     return f"{error}{how}{words}"
