@@ -30,13 +30,20 @@ def way(site: SiteSettings, role: Role) -> str:
     return site.channels[role is Role.WORKER]
 
 
-def start_pipe(site: SiteSettings, poller: Poller, notes: Path | None = None, token: str = "") -> Pipe:
+def start_pipe(
+    site: SiteSettings,
+    poller: Poller,
+    notes: Path | None = None,
+    cache: Path | None = None,
+    token: str = "",
+) -> Pipe:
     """Start the site's own command, MINIPIPE expanded. Raises BootError.
 
-    `notes` is the file in which the pipe is to note what it begins, if it is one that does. By `token`, which
-    only a child has, all that it starts is known.
+    `notes` is the file in which the pipe is to note what it begins, if it is one that does, and `cache` the
+    directory in which PHP is to keep its compiled code. By `token`, which only a child has, all that it
+    starts is known.
     """
-    command = launch.expand(site.pipe)
+    command = launch.expand(site.pipe, cache)
     env = launch.environment(os.environ, token)
     env.pop(VARIABLE, None)
     if notes is not None:
@@ -55,10 +62,17 @@ def preload(config: Config) -> None:
 
 
 def connect(
-    site: SiteSettings, role: Role, poller: Poller, notes: Path | None = None, token: str = ""
+    site: SiteSettings,
+    role: Role,
+    poller: Poller,
+    notes: Path | None = None,
+    cache: Path | None = None,
+    token: str = "",
 ) -> Connection:
     """Connect a child of this role to the site; the rest is as in `start_pipe`. Raises BootError."""
-    return start_pipe(site, poller, notes, token) if way(site, role) == "pipe" else _web_link(site, poller)
+    if way(site, role) == "pipe":
+        return start_pipe(site, poller, notes, cache, token)
+    return _web_link(site, poller)
 
 
 def _web_link(site: SiteSettings, poller: Poller) -> WebLink:
@@ -100,7 +114,9 @@ def client_of(
     )
 
 
-def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] | None:
+def adapter_of(
+    site: SiteSettings, poller: Poller, cache: Path | None = None
+) -> Callable[[], AdapterRows] | None:
     """How to start what settles where there is no QueueItem API: the adapter, if the site's pipe starts it.
 
     Only then is it surely the same site, and the same database.
@@ -108,7 +124,7 @@ def adapter_of(site: SiteSettings, poller: Poller) -> Callable[[], AdapterRows] 
     if not site.needs_pipe or seems_remote(site.pipe) or not launch.uses_adapter(site.pipe):
         return None
     timeout = site.workers.boot_timeout
-    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout)
+    return lambda: AdapterRows(site.pipe, cwd=site.cwd, poller=poller, timeout=timeout, cache=cache)
 
 
 def _secret(path: Path | None) -> str | None:

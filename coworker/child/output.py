@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from coworker.civi.connection import SiteClient
+from coworker.civi.pages import told_briefly
 from coworker.errors import LeftBehindError
 from coworker.ipc.link import ChildLink
 from coworker.ipc.messages import Note, Spent
@@ -92,7 +93,7 @@ class Output:
         )
         for level, event, text in said:
             if text:
-                self._link.post(Note(level, event, {**self._names(), "text": text}))
+                self._link.post(Note(level, event, {**self._names(), "text": told_briefly(text)}))
         for each in left:
             self._tell_left(each)
         return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -17,10 +18,12 @@ from coworker.child.output import SOMEBODY_ELSE
 from coworker.child.site_probe import SiteProbe
 from coworker.child.tokens import Tokens
 from coworker.child.worker import Worker
+from coworker.civi import opcache
 from coworker.civi.connection import Connection, SiteClient
 from coworker.civi.fingerprint import CodeDirectory, watcher
 from coworker.civi.launch import settings_are_fresh
 from coworker.civi.looking import Looker
+from coworker.civi.pages import told_briefly
 from coworker.civi.pipe import PipeEndedError
 from coworker.civi.refusals import is_database_error
 from coworker.claims.beginnings import CANNOT_NOTE, Notes, beginnings_file
@@ -37,7 +40,7 @@ from coworker.errors import (
     SiteError,
 )
 from coworker.ipc.link import ChildLink, RetireNowError
-from coworker.ipc.messages import BootFailed, Bye, Failed, Ready, Spawned
+from coworker.ipc.messages import BootFailed, Bye, Failed, Note, Ready, Spawned
 from coworker.model import ExitStatus, RetireReason, Role
 from coworker.unix.poller import Poller, steady
 from coworker.unix.proc import process
@@ -68,6 +71,7 @@ class Birth:
     claims: Path
     domain: int | None = None  # the one whose own pipe `site.pipe` is; None if it is the site's
     token: str = ""  # by which the processes of its pipe are known
+    opcache: Path | None = None  # where PHP may keep compiled code: see civi.opcache
 
     @property
     def name(self) -> str:
@@ -81,8 +85,9 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     started = steady()
     notes = _make_notes(birth)
     directory = _code_directory(birth)  # before the pipe: it has this code, or newer
+    cache = _code_cache(birth, link)
     try:
-        pipe = connect(birth.site, birth.role, poller, notes.path, birth.token)
+        pipe = connect(birth.site, birth.role, poller, notes.path, cache, birth.token)
     except BootError as error:
         link.report(BootFailed(str(error), error.retry_after))
         return Bye("boot failed", "it has no pipe")
@@ -90,7 +95,7 @@ def live(birth: Birth, link: ChildLink, poller: Poller, title: Title) -> Bye:
     try:
         link.report(Spawned(*process(pipe.group)))
         pipe.meanwhile = link.tend
-        body = _boot(birth, link, poller, pipe, title, started, notes, directory)
+        body = _boot(birth, link, poller, pipe, title, started, notes, directory, cache)
         reason = body.serve()
     except BootError as error:
         reason = "boot failed"
@@ -131,6 +136,29 @@ def _code_directory(birth: Birth) -> CodeDirectory | None:
     return CodeDirectory(site.cwd) if site.cwd is not None and _code_is_here(site, birth.role) else None
 
 
+def _code_cache(birth: Birth, link: ChildLink) -> Path | None:
+    """The directory for the compiled code of the pipe, if it is to have one. Control looks after them all."""
+    if birth.opcache is None or not birth.site.opcache or way(birth.site, birth.role) != "pipe":
+        return None
+    try:
+        cache = opcache.prepare(birth.site, birth.opcache)
+    except opcache.NoCacheError as error:
+        if birth.role is Role.CONTROL:
+            link.post(Note("debug", "no_opcache", {"reason": str(error)}))
+        return None
+    if birth.role is Role.CONTROL:
+        opcache.prune(birth.opcache)
+    return cache
+
+
+def _tell_if_unused(cache: Path | None, link: ChildLink) -> None:
+    """Say so if a boot left no compiled code."""
+    with suppress(OSError):
+        if cache is not None and not any(cache.iterdir()):
+            reason = "PHP has no OPcache for the command line, or its disk is full"
+            link.post(Note("debug", "no_opcache", {"reason": reason}))
+
+
 def _code_is_here(site: SiteSettings, role: Role) -> bool:
     """Whether the code that this role's connection runs lies on this machine, and is to be watched."""
     remote = seems_remote(site.pipe) if site.remote is None else site.remote
@@ -155,6 +183,7 @@ def _boot(
     started: float,
     notes: Notes,
     directory: CodeDirectory | None,
+    cache: Path | None,
 ) -> Body:
     """Open the journal, shake hands, make the body and report that it is ready. Raises BootError."""
     journal = _open_journal(birth, pipe)
@@ -169,9 +198,10 @@ def _boot(
     common = (birth.id, link, poller, client, limit, title)
     if birth.role is Role.CONTROL:
         looker = _try_to_look(client)
-        adapter = adapter_of(birth.site, poller)
+        adapter = adapter_of(birth.site, poller, cache)
         probe = _probe(birth.site, client, welcome.version, imports=looker.features.user_jobs)
         body = Control(*common, looker, claimer, probe, adapter, directory)
+        _tell_if_unused(cache, link)
         gives_back = body.gives_back
         title.say("")
     else:
@@ -250,6 +280,6 @@ def _cause(error: SiteError) -> RetireReason:
 def _message(error: SiteError, pipe: Connection) -> str:
     """What happened, how the process ended, and its last words."""
     said = (("stderr", pipe.stderr_tail), ("stdout", pipe.take_noise()))
-    words = "".join(f"; {name}: {text.strip()}" for name, text in said if text.strip())
+    words = "".join(f"; {name}: {told_briefly(text).strip()}" for name, text in said if text.strip())
     how = "" if isinstance(error, PipeEndedError) else f" ({pipe.end()})"  # that one says so itself
     return f"{error}{how}{words}"

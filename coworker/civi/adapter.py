@@ -27,12 +27,17 @@ _STEP = re.compile(r"\+(\d+) seconds")
 class AdapterRows:
     """One process of the adapter, for a few calls. It is a `queues.RowStore`; `timeout` is in seconds."""
 
-    def __init__(self, command: str, *, cwd: Path | None, poller: Poller, timeout: float) -> None:
-        """`command` is the site's pipe, which starts the adapter. Raises BootError and what a pipe raises."""
+    def __init__(
+        self, command: str, *, cwd: Path | None, poller: Poller, timeout: float, cache: Path | None = None
+    ) -> None:
+        """`command` is the site's pipe, which starts the adapter; `cache` as in `launch.expand`.
+
+        Raises BootError and what a pipe raises.
+        """
         env = launch.environment(os.environ)
         name = f"{command} --settle"
         self._timeout = timeout
-        self._pipe = Pipe(launch.expand(name), cwd=cwd, env=env, poller=poller, name=name)
+        self._pipe = Pipe(launch.expand(name, cache), cwd=cwd, env=env, poller=poller, name=name)
         self._pipe.set_prefix(PREFIX)
         try:
             self._answered(self._pipe.read_line(steady() + timeout))

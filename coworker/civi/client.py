@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from coworker.civi.features import ApiCall, Welcome
+from coworker.civi.pages import told_briefly
 from coworker.civi.pipe import Pipe
 from coworker.errors import (
     BootError,
@@ -155,7 +156,7 @@ class Client:
         parts = [f"the pipe {self.pipe.command!r} did not become ready: {str(error).rstrip('.')}"]
         for name, text in (("stderr", self.pipe.stderr_tail), ("stdout", self.pipe.take_noise())):
             if text.strip():
-                parts.append(f"{name}: {_one_line(text)}")
+                parts.append(f"{name}: {_one_line(told_briefly(text))}")
         raise BootError("; ".join(parts)) from error
 
 

@@ -20,8 +20,11 @@ from coworker.unix.marks import TOKEN
 ADAPTER = Path(__file__).with_name("minipipe.php")
 FLAGS = "vtl"
 _MINIPIPE = re.compile(r"(?:(?<=^)|(?<=[\s;&|(]))MINIPIPE(?=\s|$)")
+_ALONE = re.compile(r"\s*(?:exec\s+)?(?:(?!CIVICRM_)[A-Za-z_]\w*=[^\s'\"$`;&|()]*\s+)*MINIPIPE(?=\s|$)")
 _COMPOUND = re.compile(r"[;&|\n]")
 _NOISY_FROM = 2  # SHELL_VERBOSITY: what a phar prints from this level on breaks the protocol (contract C)
+# Whatever php.ini says for the web: new code must be seen, and nothing is preloaded.
+_OPCACHE = ("enable_cli=1", "file_cache_only=1", "validate_timestamps=1", "preload=")
 LONGEST_SOCKET = 107 - 17  # bytes: a socket's address, less what ssh appends while it makes it
 MULTIPLEX_SECONDS = 5  # that a shared SSH connection outlives its last user
 
@@ -41,17 +44,31 @@ def environment(environ: Mapping[str, str], token: str = "") -> dict[str, str]:
     return adapted
 
 
-def expand(command: str) -> str:
+def expand(command: str, cache: Path | None = None) -> str:
     """Replace MINIPIPE in a shell line, where it stands as a command, by the bundled adapter.
 
-    It stays where the line leads elsewhere: our files are not there.
+    It stays where the line leads elsewhere: our files are not there. `cache` is the directory in which PHP
+    is to keep its compiled code, if the line is one that `begins_with_adapter`; see civi.opcache.
     """
     if seems_remote(command):
         return command
     # Without exec a shell would wait beside each PHP.
     is_all = command.lstrip().startswith("MINIPIPE") and not _COMPOUND.search(command)
-    start = f"{'exec ' if is_all else ''}${{COWORKER_PHP:-php}} {shlex.quote(str(ADAPTER))}"
+    options = "" if cache is None else "".join(f"-d {each} " for each in _opcache_options(cache))
+    start = f"{'exec ' if is_all else ''}${{COWORKER_PHP:-php}} {options}{shlex.quote(str(ADAPTER))}"
     return _MINIPIPE.sub(lambda _: start, command)
+
+
+def _opcache_options(cache: Path) -> list[str]:
+    return [shlex.quote(f"opcache.{each}") for each in (*_OPCACHE, f"file_cache={cache}")]
+
+
+def begins_with_adapter(command: str) -> bool:
+    """Whether a shell line starts the bundled adapter as our own user, for the site of this directory.
+
+    It does not if another command leads to it (sudo), or another directory, or another site.
+    """
+    return _ALONE.match(command) is not None and not _COMPOUND.search(command)
 
 
 def uses_adapter(command: str) -> bool:

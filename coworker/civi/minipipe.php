@@ -221,11 +221,32 @@ function coworker_where() {
   return $type === 'settings' ? "the CiviCRM of CIVICRM_SETTINGS in $root" : "the $type site in $root";
 }
 
-/** Nothing that a CMS prints while it boots may be taken for our welcome. */
+/** Nothing that a CMS prints while it boots may be taken for our welcome. Of a page only the gist is told, at its end. */
 function coworker_to_stderr($text) {
-  $GLOBALS['coworker_said'] = substr((isset($GLOBALS['coworker_said']) ? $GLOBALS['coworker_said'] : '') . $text, -4000);
+  $said = (isset($GLOBALS['coworker_said']) ? $GLOBALS['coworker_said'] : '') . $text;
+  if (preg_match('/<(!doctype html|html)\b/i', $said)) {
+    $GLOBALS['coworker_said'] = substr($said, 0, 100000);
+    return '';
+  }
+  $GLOBALS['coworker_said'] = substr($said, -4000);
   fwrite(STDERR, $text);
   return '';
+}
+
+/** The last words of a text; of a page the title and the first sentence. coworker/civi/pages.py has the same. */
+function coworker_gist($text) {
+  $page = preg_match('/<(!doctype html|html)\b.*/is', $text, $found) ? $found[0] : null;
+  if ($page === null) {
+    return substr(coworker_words($text), -300);
+  }
+  $title = preg_match(';<title\b[^>]*>(.*?)</title;is', $page, $found) ? coworker_words($found[1]) : '';
+  $body = coworker_words(preg_replace(';<(style|script|head|title)\b.*?(</\1\s*>|$);is', ' ', $page));
+  $first = preg_match('/^.*?[.!?](?=\s|$)/s', $body, $found) ? $found[0] : $body;
+  return substr(implode(': ', array_unique(array_filter(array($title, $first)))), 0, 300);
+}
+
+function coworker_words($html) {
+  return trim(preg_replace('/\s+/', ' ', html_entity_decode(strip_tags(str_replace('<', ' <', $html)))));
 }
 
 /** A fatal error, or a CMS that printed a page and left, ends the boot without a word to us. */
@@ -238,8 +259,8 @@ function coworker_ended_early() {
     $why = strtok($error['message'], "\n") . " in {$error['file']}:{$error['line']}";
   }
   else {
-    $said = isset($GLOBALS['coworker_said']) ? trim(preg_replace('/\s+/', ' ', strip_tags($GLOBALS['coworker_said']))) : '';
-    $why = 'it ended the process' . ($said === '' ? '' : ' and said: ' . substr($said, -300));
+    $said = isset($GLOBALS['coworker_said']) ? coworker_gist($GLOBALS['coworker_said']) : '';
+    $why = 'it ended the process' . ($said === '' ? '' : ' and said: ' . $said);
   }
   coworker_fail(COWORKER_BOOT_FAILED, coworker_where() . ' does not boot: ' . $why);
 }
@@ -275,6 +296,9 @@ function coworker_need($enabled) {
 }
 
 function coworker_boot_wordpress($root) {
+  if (!defined('WP_DISABLE_FATAL_ERROR_HANDLER')) {
+    define('WP_DISABLE_FATAL_ERROR_HANDLER', true);  // it prints a page that does not say what is wrong
+  }
   require_once "$root/wp-load.php";
   coworker_need(function_exists('civicrm_initialize') && civicrm_initialize() !== false);
 }
@@ -375,6 +399,10 @@ function coworker_tell_failures($payload) {
         'callback' => coworker_callback($task),
         'error' => $event->exception ? coworker_error($event->exception) : null,
       );
+      if (!$payload && isset($line['error'])) {
+        // What CiviCRM says after it is the whole task, with its arguments.
+        $line['error'] = preg_replace('/(Skipping exhausted task after \d+ tries).*/s', '$1', $line['error']);
+      }
       if ($payload && $task && isset($task->arguments)) {
         $line['arguments'] = $task->arguments;
       }

@@ -26,10 +26,9 @@ _TOKEN = re.compile(r"[0-9a-f]{32}|")
 
 
 def text(value: Any) -> str:
-    """A text that can be written anywhere: JSON may have halves of characters."""
+    """Any text: where it is shown, it is made printable."""
     if not isinstance(value, str):
         raise TypeError(f"{_shown(value)} is not a text")
-    value.encode()
     return value
 
 

@@ -118,6 +118,7 @@ class SiteSettings:
     web_contact: int | None = None
     channel: str | None = None
     watch_code: bool = _default("sites.NAME.watch_code")
+    opcache: bool = _default("sites.NAME.opcache")
     allow_non_production: bool = _default("sites.NAME.allow_non_production")
     poll_interval: float = _default("sites.NAME.poll_interval")
     poll_interval_max: float | None = None  # None: see poll_limit

@@ -179,10 +179,16 @@ class Dispatch:
         claim = self.ledger.claims[report.claim]
         queue, ids = claim.queue.name, report.ids
         sent, unsent = (ids, []) if report.begun else ([], ids)
-        self._log.event("error", "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
+        is_of_queue = not report.begun or report.noted == []
+        state = self.queues.states.get(queue)
+        known = is_of_queue and state is not None and state.fails_as(report.message)
+        level = "debug" if known else "error"
+        self._log.event(level, "run_unanswered", queue=queue, items=",".join(ids), reason=report.message)
         part = Unsettled(sent, unsent, report.message, blameless=report.blameless, begun=report.noted)
-        self.settler.settle(claim, Place.AT_WORKER, part._replace(by_itself=not report.blameless))
-        if not report.begun or report.noted == []:
+        self.settler.settle(
+            claim, Place.AT_WORKER, part._replace(by_itself=not report.blameless), quiet=known
+        )
+        if is_of_queue:
             self.queues.claim_failed(queue, report.message, now)
 
     def idle(self, worker: WorkerRecord, why: str, now: float) -> None:

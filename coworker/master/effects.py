@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from coworker.child import child, site_child
+from coworker.civi import opcache
 from coworker.config.settings import SiteSettings
 from coworker.ipc.messages import Order
 from coworker.log import EventLog
@@ -36,8 +37,8 @@ class Effects:
     def spawn(self, record: WorkerRecord, settings: SiteSettings, sink: ReportSink) -> int:
         """Fork the child of this record, and have `sink` told of it. Returns its pid. Raises OSError."""
         domain = record.boot_domain
-        who = record.id, record.slot, record.role
-        birth = site_child.Birth(*who, settings, self.claims, domain, record.token)
+        who, cache = (record.id, record.slot, record.role), self.claims.with_name(opcache.DIRECTORY)
+        birth = site_child.Birth(*who, settings, self.claims, domain, record.token, cache)
         body = partial(child.run, birth.name, partial(site_child.live, birth))
         return self.children.start(body, sink, record)
 

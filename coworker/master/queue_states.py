@@ -110,7 +110,7 @@ class QueueStates:
         found = {info.name for info in report.queues}
         for name, state in list(self._states.items()):
             if name not in found and name not in self._skipped:
-                if state.working or state.handed:
+                if state.working or state.handed or state.retry_at > now:  # what failed may not be back yet
                     self._put(state._replace(demand=0))
                 else:
                     del self._states[name]
@@ -159,7 +159,9 @@ class QueueStates:
         """
         state = self._states.get(name) or self._state(QueueInfo(name))
         demand = scheduling.proved(state, items)
-        one_more = demand > 0 and state.open(now) and not self.full(name) and can_join()
+        one_more = (
+            demand > 0 and not state.failures and state.open(now) and not self.full(name) and can_join()
+        )
         self._put(scheduling.claimed(state, demand if one_more else min(1, demand), identity, now))
         return one_more
 
@@ -188,13 +190,19 @@ class QueueStates:
                 self._log.event("notice", "queue_gives_nothing", queue=name, reason=reason)
         self._put(state)
 
+    def ran(self, name: str) -> None:
+        """Note that a batch of this queue came to outcomes: whatever failed before is over."""
+        state = self._states.get(name)
+        if state is not None and state.failures:
+            self._put(state._replace(failures=0, failure=""))
+
     def claim_failed(self, name: str, message: str, now: float, *, cap: float = backoff.QUEUE_CAP) -> None:
         """Have a queue that fails by its own fault back off alone, for `cap` seconds at most."""
         state = self._state(self.info(name))
         failures = state.failures + 1
         pause = backoff.delay(failures, self._rng, base=backoff.QUEUE_BASE, cap=cap)
         self._log.event(
-            "warning" if message != state.failure else "debug", "claim_failed", queue=name,
+            "debug" if state.fails_as(message) else "warning", "claim_failed", queue=name,
             reason=message, failures=failures, retry_seconds=round(pause, 1),
         )  # fmt: skip
         self._put(state._replace(failures=failures, failure=message, retry_at=now + pause))

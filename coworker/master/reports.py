@@ -142,6 +142,8 @@ class WorkReports:
         if settler.crash_counts:
             settler.crash_counts.forget(queue, ids)
         settler.spared_deaths.forget(queue, ids)
+        if ids:
+            self.dispatch.queues.ran(queue)
         return ids, aborted
 
     def _unanswered(self, _record: WorkerRecord, report: m.Unanswered, now: float) -> bool:

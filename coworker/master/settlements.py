@@ -24,6 +24,7 @@ class Pending:
     not_before: float = 0.0  # monotonic seconds
     asked: int | None = None
     recovered: bool = False  # a former daemon left it
+    quiet: bool = False  # its end is of no interest to anybody
 
 
 @dataclass(slots=True)

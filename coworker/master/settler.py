@@ -37,8 +37,13 @@ class Settler:
         self._rng = rng
         self._ended: dict[tuple[str, str], float] = {}  # (queue, id) of rows that may still show our lease
 
-    def settle(self, claim: Claim, place: Place, part: Unsettled, *, recovered: bool = False) -> None:
-        """Have control find out what became of these items, which were in `place`."""
+    def settle(
+        self, claim: Claim, place: Place, part: Unsettled, *, recovered: bool = False, quiet: bool = False
+    ) -> None:
+        """Have control find out what became of these items, which were in `place`.
+
+        `quiet`: why they must be settled has been logged often enough.
+        """
         queue, may_be = claim.queue.name, suspects(part, claim.queue)
         limit, poisoned = self.settings.workers.crash_limit, list[str]()
         if limit and not (part.stopped_by_us or part.blameless):
@@ -46,7 +51,7 @@ class Settler:
         unspared = self.spared_deaths.unspared(queue, may_be) if part.signalled else []
         part = part._replace(poisoned=poisoned, unspared=unspared)
         self._ledger.settle(claim.id, part.ids, place)
-        self.settlements.add(Settlement(claim, part, recovered=recovered))
+        self.settlements.add(Settlement(claim, part, recovered=recovered, quiet=quiet))
 
     def lose(
         self, queue: QueueInfo, since: float, until: float, cause: str, *, recovered: bool = False
@@ -123,8 +128,8 @@ class Settler:
         for item_id, fate, text in report.fates:
             if fate != Fate.UNKNOWN.value or not entry.attempts:
                 self._log.event(
-                    "warning", "settled", queue=queue, item=item_id, fate=fate, cause=entry.cause,
-                    detail=text or None,
+                    "debug" if entry.quiet else "warning", "settled", queue=queue, item=item_id, fate=fate,
+                    cause=entry.cause, detail=text or None,
                 )  # fmt: skip
         if isinstance(entry, Settlement):
             self._ledger.settled(entry.claim.id, over)

@@ -5,12 +5,15 @@ A QueueState is a value: what happens to a queue makes a new one. `master.queue_
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from coworker.config.settings import NO_TOTAL, Total
 from coworker.model import Identity, QueueInfo
+
+_DIGITS = re.compile(r"\d+")
 
 
 class QueueState(NamedTuple):
@@ -47,6 +50,10 @@ class QueueState(NamedTuple):
         """Whether it has as many workers as it may by itself; see `at_total` for what it shares."""
         return bool(self.limit) and self.working >= self.limit
 
+    def fails_as(self, message: str) -> bool:
+        """Whether it failed like this the last time, and has not run since; numbers may differ."""
+        return bool(self.failures) and _DIGITS.sub("", self.failure) == _DIGITS.sub("", message)
+
     def assignable(self, now: float) -> bool:
         """Whether one more worker may be told to work it, as far as its own limit goes."""
         return bool(self.demand) and self.open(now)
@@ -65,14 +72,14 @@ def found(state: QueueState, info: QueueInfo, clock: float) -> QueueState:
 
 
 def claimed(state: QueueState, demand: int, identity: Identity, now: float) -> QueueState:
-    """The state after a batch, its first item for `identity`, was claimed.
+    """The state after a batch, its first item for `identity`, was claimed. It may still prove unrunnable.
 
     It is spelled out because it is made for each batch: `_replace` takes several times as long.
     """
-    info, weight, concurrency, total, virtual_time, _, working, retry_at, *_, unserved_since = state
+    info, weight, concurrency, total, virtual_time, _, working, retry_at, failures, failure, *_, since = state
     return QueueState(
-        info, weight, concurrency, total, virtual_time, demand, working, retry_at, 0, "", False, 0,
-        state.handed, identity, now, unserved_since,
+        info, weight, concurrency, total, virtual_time, demand, working, retry_at, failures, failure,
+        False, 0, state.handed, identity, now, since,
     )  # fmt: skip
 
 

@@ -108,6 +108,26 @@ def test_a_boot_that_fails_says_why_on_one_line(tmp_path, config, says):
     assert says in last
 
 
+def test_of_a_page_only_the_gist_is_told_and_once(tmp_path):
+    page = (
+        "<!DOCTYPE html><html><head><title>Site &amp; Error</title><style>p { color: red }</style></head>"
+        "<body><h1>Error establishing a database connection.</h1> <p>Are you sure?</p></body></html>"
+    )
+    site = PhpSite(tmp_path, boot_exit=0, boot_output=page)
+    _, _, stderr = minipipe(site.root)
+    assert stderr.strip() == (
+        f"MINIPIPE: the WordPress site in {site.root} does not boot: it ended the process and said: "
+        "Site & Error: Error establishing a database connection."
+    )
+
+
+def test_wordpress_is_told_to_print_no_page_of_its_own(tmp_path):
+    site = PhpSite(tmp_path)
+    with (site.root / "wp-load.php").open("a") as file:
+        file.write("\nif (WP_DISABLE_FATAL_ERROR_HANDLER !== true) { exit('it is not'); }\n")
+    assert minipipe(site.root)[0] == 0
+
+
 def test_what_the_site_prints_while_it_boots_goes_to_stderr(tmp_path):
     site = PhpSite(tmp_path, boot_output="hello", boot_notice=True)
     status, lines, stderr = minipipe(site.root)
@@ -173,6 +193,18 @@ def test_a_failed_task_is_told_as_a_line_of_json(tmp_path):
             "coworker": "task_error", "queue": "a", "id": "1", "title": "php:fail 0", "callback": "php:fail",
             "error": "RuntimeException: as it was made to", **arguments,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", [False, True])
+def test_the_arguments_of_an_exhausted_task_are_told_only_if_wanted(tmp_path, payload):
+    site = PhpSite(tmp_path)
+    site.queue("a")
+    site.push("a", "fail", "a secret")
+    site.execute("UPDATE civicrm_queue_item SET run_count = 9")
+    _, _, stderr = minipipe(site.root, *(["--payload"] if payload else []), calls=CALLS)
+    error = json.loads(stderr.splitlines()[-1])["error"]
+    assert error.startswith("CRM_Core_Exception: Skipping exhausted task after 10 tries")
+    assert ("a secret" in stderr) is payload
 
 
 @pytest.mark.parametrize("noted", [False, True])

@@ -105,6 +105,12 @@ def test_a_queue_of_an_unknown_runner_backs_off_and_keeps_its_items(site, daemon
     running.event("settled", count=2, fate="given_back")
     wait_until(lambda: site.left("good") == 0, "the good queue is done")
     assert run_once(site, good)
+    running.event("claim_failed", queue="odd", failures=3)
+    for event in ("claim_failed", "run_unanswered"):
+        levels = [line["level"] for line in running.events(event, queue="odd")]
+        assert set(levels[1:]) == {"debug"} != {levels[0]}, "it is said once"
+    assert [line["level"] for line in running.events("settled", queue="odd")][:2] == ["warning"] * 2
+    assert {line["level"] for line in running.events("settled", queue="odd")[2:]} <= {"debug"}
     running.stop()  # in the middle of the next try, maybe
     assert site.rows("odd") == dict.fromkeys(odd, (0, None))
     assert "outcomeCount=0" in running.events("run_unanswered")[0]["reason"]

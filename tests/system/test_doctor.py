@@ -102,6 +102,15 @@ def test_what_is_wrong_with_a_site_is_found(tmp_path, name):
         assert status == 1
 
 
+def test_a_boot_with_and_without_compiled_code(tmp_path):
+    site = PhpSite(tmp_path / "php")
+    assert "a boot takes 0." in check(tmp_path, site)[1]["opcache", OK]
+    without = {"COWORKER_PHP": "php -d opcache.enable=0"}
+    assert "PHP has none" in check(tmp_path, site, environ=without)[1]["opcache", WARNING]
+    assert not (tmp_path / "state").exists(), "the daemon's own is not touched"
+    assert not [key for key in check(tmp_path, site, opcache=False)[1] if key[0] == "opcache"]
+
+
 def test_a_site_whose_civicrm_is_disabled(tmp_path):
     site = PhpSite(tmp_path / "php", enabled=False)
     _, found = check(tmp_path, site)

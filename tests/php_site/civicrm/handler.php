@@ -132,7 +132,7 @@ class TaskHandler {
         throw new CRM_Core_Exception('Cannot run. Received invalid queue item.');
       }
       if ($item->run_count > 1 + $retries) {
-        throw new CRM_Core_Exception("Skipping exhausted task after {$item->run_count} tries");
+        throw new CRM_Core_Exception("Skipping exhausted task after {$item->run_count} tries: " . print_r($item->data, true));
       }
       if ($item->data->run($this->context($item)) === false) {
         throw new CRM_Core_Exception('Queue task returned false');

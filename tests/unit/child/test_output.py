@@ -136,6 +136,12 @@ def test_stderr_is_of_interest_when_a_task_failed(world, failed, level):
     assert (note.level, note.event, note.fields["text"]) == (level, "task_stderr", "PHP Fatal error\n")
 
 
+def test_of_a_page_only_the_gist_is_logged(world):
+    world.noise = "<html><title>Error</title><style>p {}</style><p>No luck. Try again.</html>"
+    world.output.tell()
+    assert world.said == [Note("notice", "pipe_printed", {"text": "Error: No luck."})]
+
+
 def test_nothing_printed_nothing_said(world):
     world.output.begin("q", ["7"], SYSTEM)
     world.stderr = told("7", error="no luck")

@@ -136,6 +136,47 @@ def test_a_run_that_is_refused_begins_nothing_and_backs_the_queue_off(begun, exp
     assert (bench.dispatch.queues.states["q"].retry_at > 1.0) is not begun
 
 
+def fail_to_run(bench, number, now, message="outcomeCount=0"):
+    """One more batch of q that is claimed and cannot be run. Returns the seconds until the next try."""
+    bench.seen("q", batch_limit=1, now=now)
+    assert bench.assign(1, now=now)
+    bench.took(1, f"1.{number}", [str(number)])
+    bench.dispatch.unanswered(m.Unanswered(f"1.{number}", [str(number)], message, begun=False), now)
+    bench.dispatch.idle(bench.workers[1], "failed", now)
+    return bench.dispatch.queues.states["q"].retry_at - now
+
+
+def test_a_queue_that_is_claimed_again_and_again_but_cannot_be_run_backs_off_up_to_minutes_and_is_said_once():
+    bench = Bench(1)
+    now, pauses = 1.0, []
+    for number in range(12):
+        pauses.append(fail_to_run(bench, number, now, f"itemCount={number} outcomeCount=0"))
+        bench.seen(now=now)  # its items are on their way back: the look does not see them
+        now += pauses[-1]
+    assert pauses[0] <= 1.0
+    assert pauses[-1] > 200.0
+    for event in ("run_unanswered", "claim_failed"):
+        levels = [level for level, name, _ in bench.lines if name == event]
+        assert levels[0] != "debug"
+        assert set(levels[1:]) == {"debug"}
+    entries = list(bench.dispatch.settler.settlements.of_claims())
+    assert [entry.quiet for entry in entries] == [False] + [True] * 11
+    bench.dispatch.queues.ran("q")
+    assert fail_to_run(bench, 12, now) <= 1.0
+
+
+def test_nobody_joins_in_on_a_queue_that_could_not_be_run():
+    bench = Bench()
+    fail_to_run(bench, 1, 1.0)
+    bench.seen("q", batch_limit=1, now=9.0)
+    assert bench.assign(1, now=9.0)
+    bench.took(1, "1.2", ["2"])
+    assert bench.dispatch.queues.states["q"].demand <= 1
+    joined = []
+    bench.dispatch.queues.claimed("q", 1, SYSTEM, 9.0, lambda: joined.append(1) or True)
+    assert joined == []
+
+
 def test_without_overlap_the_order_ends_at_the_limit():
     bench = Bench(1, overlap=False)
     bench.workers[1] = record(1, SYSTEM, max_requests=10, done=7)

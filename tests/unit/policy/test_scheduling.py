@@ -104,7 +104,7 @@ def test_a_full_batch_proves_there_is_more():
     assert scheduling.proved(state, 19) == 0
     state = scheduling.claimed(state, 0, A, 1.0)
     assert (state.demand, state.last_identity, state.progress_at) == (0, A, 1.0)
-    assert (state.empty, state.failures, state.failure) == (0, 0, "")
+    assert (state.empty, state.failures, state.failure) == (0, 2, "x"), "it may be refused to be run"
     assert scheduling.proved(state, 20) == 1
 
 
