@@ -32,6 +32,12 @@ def text(value: Any) -> str:
     return value
 
 
+def site(value: Any) -> str:
+    """The name of a site, which settings files can have: they have no halves of characters."""
+    text(value).encode()
+    return str(value)
+
+
 def truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{_shown(value)} is neither true nor false")

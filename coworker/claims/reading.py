@@ -199,7 +199,7 @@ def _head(line: bytes) -> dict[str, Any]:
 
 
 _HEAD: dict[str, Callable[[Any], Any]] = {
-    "site": checked.text,
+    "site": checked.site,
     "boot": checked.text,
     "master": checked.process,
 }
