@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,13 @@ def contradictions(site: SiteSettings, given: Collection[str]) -> Iterator[tuple
         yield "web_contact", 'is for channel = "pipe,web" only'
 
 
+def how_to_get(library: str, package: str) -> str:
+    """The command that installs a library for this Python: a package for Debian's, else its own pip."""
+    if sys.prefix == sys.base_prefix == "/usr":
+        return f"apt-get install {package}"
+    return f"{sys.prefix}/bin/pip install '{library}'"
+
+
 def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
     address = read_address(site.web or "")
     tokens = [site.web_token, site.web_token_file, address.token]
@@ -50,7 +58,7 @@ def _web(site: SiteSettings, has_domains: bool) -> Iterator[tuple[str, str]]:
         if token and (problem := illegal(token)):
             yield name, f"the credential cannot be used: {problem}"
     if find_spec("httpx") is None:
-        yield "web", "needs httpx: pip install 'coworker[http]', or apt-get install python3-httpx"
+        yield "web", f"needs httpx: {how_to_get('httpx >= 0.23', 'python3-httpx')}"
     if has_domains:
         yield "domains", "need pipes: they cannot be reached over web"
 

@@ -211,7 +211,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sites.NAME.web", Kind.URL, None,
-        "Where the site's APIv4 is, with {entity} and {action}. Needs coworker[http], and a credential.",
+        "Where the site's APIv4 is, with {entity} and {action}. Needs httpx, and a credential.",
         OnReload.NEW_WORKERS, fallback="not over HTTP",
         example="https://example.com/civicrm/ajax/api4/{entity}/{action}", secret=True,
     ),
