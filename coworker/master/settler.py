@@ -129,7 +129,7 @@ class Settler:
             if fate != Fate.UNKNOWN.value or not entry.attempts:
                 self._log.event(
                     "debug" if entry.quiet else "warning", "settled", queue=queue, item=item_id, fate=fate,
-                    cause=entry.cause, detail=text or None,
+                    begun=_begun(entry, item_id), cause=entry.cause, detail=text or None,
                 )  # fmt: skip
         if isinstance(entry, Settlement):
             self._ledger.settled(entry.claim.id, over)
@@ -214,6 +214,15 @@ class Settler:
             ],
             crashes=self.crash_counts.values(),
         )
+
+
+def _begun(entry: Settlement | LostClaim, item_id: str) -> str | None:
+    """What is known of the beginning of an item that was sent, for the log (rule 4)."""
+    if not isinstance(entry, Settlement) or item_id not in entry.part.sent:
+        return None
+    if entry.part.begun is None:
+        return "unknown"
+    return "noted" if item_id in entry.part.begun else "no"
 
 
 def _brought_down(fate: str, part: Unsettled) -> bool:

@@ -29,13 +29,17 @@ class Attempt:
 
 @dataclass
 class Story:
-    """All that is known of one item. `gone`: its row was removed."""
+    """All that is known of one item. `gone`: its row was removed.
+
+    `noted`: its pipe had noted that it calls the task, and was killed before the task's first word.
+    """
 
     id: str
     queue: str
     kind: str
     attempts: list[Attempt] = field(default_factory=list)
     gone: bool = False
+    noted: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def _judge(story, policy, stops, last):
     if not story.gone:
         yield "stuck", "its row is still there"
         return
-    if not attempts:
+    if not attempts and not story.noted:
         yield "lost", "deleted, and never begun"
         return
     excused = sum(_given_back(attempt, stops) for attempt in attempts)
@@ -107,7 +111,7 @@ def _judge(story, policy, stops, last):
         interrupted = any((story.id, index) in last for index, _ in enumerate(attempts))
         if interrupted and policy.crash_limit:
             enough = min(enough, policy.crash_limit)
-        if len(attempts) < enough:
+        if len(attempts) + story.noted < enough:
             yield "burnt", f"begun {len(attempts)} times, though its queue allows {enough}"
 
 

@@ -102,6 +102,7 @@ def explain(world, faults, violation):
     lines = [f"{word}: item {item} ({story.kind} in {story.queue}): {why}"]
     lines += [f"  {a}" for a in story.attempts]
     lines += [f"  row {row}" for row in world.audit(item)]
+    lines += [f"  settled {line}" for line in world.settled() if line["item"] == item]
     times = [at for a in story.attempts for at in (a.start, a.end) if at]
     near = [f for f in faults.log if any(abs(f[0] - at) < 4 for at in times)]
     lines += [f"  fault {fault}" for fault in near]

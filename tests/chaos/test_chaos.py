@@ -28,6 +28,7 @@ BESIDE = Story("8", "q", "nap", [Attempt(1, "d", 3.0, 4.0)], gone=True)  # pipe 
         pytest.param([story(ENDED, gone=False)], ["stuck"], id="its row is left"),
         pytest.param([story()], ["lost"], id="deleted unrun"),
         pytest.param([story(queue="once")], ["lost"], id="deleted, though it never said a word"),
+        pytest.param([story(queue="once", noted=True)], [], id="but its pipe had noted that it calls it"),
         pytest.param([story(CUT, AGAIN, queue="once")], ["doubled"], id="its queue allows no retry"),
         pytest.param([story(ENDED, AGAIN), BESIDE], ["doubled"], id="it had ended, in a pipe that lived"),
         pytest.param(

@@ -1,5 +1,6 @@
 """The site under attack, its daemons, and what is known of every task in the end."""
 
+import json
 import random
 import sqlite3
 import time
@@ -154,11 +155,20 @@ class World:
         left = self.site.rows()
         for item, attempts in read_log(lines).items():
             self.stories[item].attempts = attempts
+        noted = {line["item"] for line in self.settled() if line.get("begun") == "noted"}
         for item, story in self.stories.items():
             story.gone = item not in left
+            story.noted = item in noted and not story.attempts
         limit = WORKERS["crash_limit"]
         policies = {name: Policy(s.get("retry_limit", 0), limit) for name, (_, s) in QUEUES.items()}
         return list(self.stories.values()), policies, self.stops
+
+    def settled(self):
+        """What the daemons' logs say of the ends of claims."""
+        for log in self.folder.glob("*.log"):
+            for line in log.read_text(errors="replace").splitlines():
+                if '"event": "settled"' in line:
+                    yield json.loads(line)
 
     def audit(self, item):
         """What happened to a row: (seconds, event, run_count, release_time)."""
