@@ -224,9 +224,10 @@ class FakeApi {
     $sql = $is_linear ? "SELECT * FROM ($head ORDER BY weight, id LIMIT 1) WHERE $free"
       : "$head AND $free ORDER BY weight, id LIMIT " . ((int) $queue['batch_limit'] ?: 1);
     $rows = Store::rows($sql, [$queue['name']]);
+    $end = Fake::now() + ($queue['lease_time'] ?: 3600);  // one moment for all of them (contract A5)
     foreach ($rows as $row) {
       Store::rows('UPDATE civicrm_queue_item SET run_count = run_count + 1, release_time = ? WHERE id = ?',
-        [Fake::now() + ($queue['lease_time'] ?: 3600), $row['id']]);
+        [$end, $row['id']]);
     }
     Store::$db->exec('COMMIT');
     return $rows;
