@@ -21,6 +21,7 @@ from coworker.civi.fingerprint import code_digest, stamp
 from coworker.config.settings import SiteSettings
 
 DIRECTORY = "opcache"  # below state_dir
+SPARE = 256 << 20  # bytes that must be free: the journals of claims lie on the same disk
 KEPT = 86_400.0  # seconds for which a directory that nobody uses is kept
 _UNFIT = re.compile(r'["\\$\n]')  # what PHP would read as something else in the value of an option
 
@@ -46,6 +47,8 @@ def prepare(site: SiteSettings, base: Path, environ: Mapping[str, str] = os.envi
         raise NoCacheError(f"PHP cannot be given the path {path}")
     try:
         _make(base)
+        if shutil.disk_usage(base).free < SPARE:
+            raise NoCacheError(f"less than {SPARE >> 20} MiB are free for {base}")
         _make(path)
         os.utime(path)  # it is in use: see prune
     except OSError as error:

@@ -54,14 +54,14 @@ def test_a_pipe_that_is_killed_before_the_first_word_costs_no_try_however_often(
     php.configure(listeners={HOOK: "park"})
     ids = php.push("a", "empty", times=3)
     running = daemon(settings(table(php), count=1))
-    for _ in range(4):
+    for number in range(1, 5):
         os.kill(parked(running, tmp_path / "once"), SIGKILL)
-        lost = len(running.events("settled"))
-        (tmp_path / "once").unlink()
-        running.event("settled", count=lost + 3)
+        running.event("pipe_lost", count=number)
+        (tmp_path / "once").unlink()  # the next batch is parked, too
     gate.touch()
     assert all_run(php, ids)
     assert {event["cause"] for event in running.events("pipe_lost")} == {"killed"}
+    assert {event["fate"] for event in running.events("settled")} == {"given_back"}
 
 
 def test_a_kill_of_everything_between_claim_and_beginning_costs_no_try(php, daemon, tmp_path):

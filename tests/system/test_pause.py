@@ -1,7 +1,7 @@
 """Everything stands still for a while (a paused container, a sleeping machine): nobody is late for it."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from signal import SIGCONT, SIGSTOP, SIGTERM
 
 import psutil
@@ -17,11 +17,12 @@ LONG = 4.0  # seconds, more than anything here may take
 def paused(running):
     """The master, its children and their pipes are stopped meanwhile."""
     everybody = [psutil.Process(running.pid), *running.tree()]
-    for process in everybody:
-        process.send_signal(SIGSTOP)
-    yield
-    for process in everybody:
-        process.send_signal(SIGCONT)
+    for number in (SIGSTOP, SIGCONT):
+        for process in everybody:
+            with suppress(psutil.NoSuchProcess):  # it was just leaving
+                process.send_signal(number)
+        if number == SIGSTOP:
+            yield
 
 
 def test_a_task_does_not_pay_for_a_pause(site, daemon, gate):
