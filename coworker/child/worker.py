@@ -19,7 +19,7 @@ from coworker.civi.refusals import (
     is_setup_refusal,
     is_unrunnable,
 )
-from coworker.claims.beginnings import Beginning, Notes
+from coworker.claims.beginnings import Notes, read_lines, read_seconds
 from coworker.claims.journal import Journal
 from coworker.errors import CallError, ForbiddenError, ProtocolError, RequestTooLongError, SiteError
 from coworker.ipc.messages import (
@@ -41,6 +41,7 @@ from coworker.model import Identity, Item, Outcome
 from coworker.policy import matching
 
 UNKNOWN = Outcome.UNKNOWN
+WORTH_TELLING = 0.1  # seconds for a batch, from which on it is told how long each item of it took
 
 
 @dataclass
@@ -212,12 +213,12 @@ class Worker(Body):
         noted = self.notes.batch(ran=answer.any_ok)
         if len(known) < len(answer):
             unknown = [item_id for item_id, outcome in answer.items() if outcome is UNKNOWN]
-            begun = None if noted is None else [each.id for each in noted if each.id in unknown]
+            begun = None if noted is None else [each for each in _ids(noted) or [] if each in unknown]
             text = "the answer names no outcome for them"
             self.link.post(Unanswered(claim, unknown, text, noted=begun))
         told = {item_id: errors[item_id] for item_id in known if item_id in errors} if errors else {}
         runs = pack_runs((item_id, answer[item_id].value) for item_id in known)
-        each = _seconds(known, noted) if noted and len(known) > 1 else []
+        each = _seconds(known, noted) if noted and len(known) > 1 and took >= WORTH_TELLING else []
         self.link.post(Done(claim, runs, round(took, 6), told, each))
 
     def _bind(self, claim: str, queue: str, items: list[Item]) -> bool:
@@ -255,11 +256,11 @@ class Worker(Body):
         self.link.post(Bound(identity.contact, identity.domain))
 
 
-def _ids(noted: list[Beginning] | None) -> list[str] | None:
-    return None if noted is None else [each.id for each in noted]
+def _ids(noted: list[str] | None) -> list[str] | None:
+    return None if noted is None else [each.id for each in read_lines(noted)]
 
 
-def _seconds(ids: list[str], noted: list[Beginning]) -> list[float]:
+def _seconds(ids: list[str], noted: list[str]) -> list[float]:
     """How long each of these took; what CiviCRM ended without calling it took no time."""
-    took = {each.id: each.seconds or 0.0 for each in noted}
-    return [round(took.get(each, 0.0), 4) for each in ids]
+    took = read_seconds(noted)
+    return [took.get(each, 0.0) for each in ids]

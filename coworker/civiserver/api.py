@@ -93,7 +93,7 @@ class SessionApi:
             raise ApiError("Missing required parameter: $queue")
         select = params.get("select") or ["id", "data", "queue"]
         run_as = "run_as" in select and self._service.release.selects_run_as
-        rows = []
+        rows: list[Row] = []
         for item in self._service.claim(str(queue)):
             data = parse_data(item.data) if run_as or "data" in select else None
             row: Row = {}
@@ -107,8 +107,8 @@ class SessionApi:
                 elif name == "run_as" and run_as:
                     task = Task.from_data(data)
                     row["run_as"] = task.run_as if task else None
-                elif name == "release_time":
-                    row["release_time"] = QUEUE_ITEM.fields["release_time"].to_api(item.release_time)
+            if not rows and "release_time" in select:  # the same for all of them: it takes its time
+                row["release_time"] = QUEUE_ITEM.fields["release_time"].to_api(item.release_time)
             rows.append(row)
         return rows
 

@@ -93,6 +93,15 @@ def read_lines(lines: Iterable[str]) -> list[Beginning]:
     return list(found.values())
 
 
+def read_seconds(lines: Iterable[str]) -> dict[str, float]:
+    """How long each task took that is over, by the id of its item: of all that lines tell, in least time."""
+    ended = [line.split(" ") for line in lines if line.startswith("ended ")]
+    try:
+        return {item: float(seconds) for _, item, seconds in ended}
+    except ValueError:
+        return {}
+
+
 class Notes:
     """The worker's side: it makes the file for its pipe, and says in it which claim is sent.
 
@@ -133,27 +142,26 @@ class Notes:
         try:
             if self._size > CUT:
                 os.ftruncate(self._fd, self._head)
-                self._size = self._head
             written = os.write(self._fd, line)
+            self._size = os.fstat(self._fd).st_size  # nobody else writes now
         except OSError:
             written = 0
-        self._size += written
         if written < len(line):
             self._distrust()
 
-    def batch(self, *, ran: bool) -> list[Beginning] | None:
-        """What the pipe has noted since `sent`; None if nobody can say. `ran`: some task ran for certain."""
+    def batch(self, *, ran: bool) -> list[str] | None:
+        """The lines since `sent`; None if nobody can say. `ran`: some task ran for certain."""
         if not self.usable:
             return None
-        said = b""
-        while data := os.pread(self._fd, _CHUNK, self._size):
-            self._size += len(data)
+        said = data = os.pread(self._fd, _CHUNK, self._size)
+        while len(data) == _CHUNK:
+            data = os.pread(self._fd, _CHUNK, self._size + len(said))
             said += data
-        found = read_lines(said.decode(errors="replace").split("\n"))
-        if ran and not found:  # somebody took our listener away, or the file
+        self._size += len(said)
+        if ran and b"begun " not in said:  # somebody took our listener away, or the file
             self._distrust()
             return None
-        return found
+        return said.decode(errors="replace").split("\n")
 
     def _distrust(self) -> None:
         self.usable = False

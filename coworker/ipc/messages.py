@@ -270,7 +270,7 @@ class Done(NamedTuple):
     outcomes: list[list[Any]]
     seconds: float
     errors: Mapping[str, dict[str, Any]] = {}  # of those that failed, by id: title, callback, error
-    each: list[float] = []  # noqa: RUF012 - seconds that each took, in the same order; empty: unknown
+    each: list[float] = []  # noqa: RUF012 - seconds of each, in the same order; empty: unknown, or few
 
 
 class BatchDone(NamedTuple):

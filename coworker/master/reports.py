@@ -127,9 +127,10 @@ class WorkReports:
         log_ok = log.wants(_LEVELS[Outcome.OK])  # asked once, not for each item
         who = str(record.work.identity) if record.work.identity else None
         aborted = False
-        took = dict(zip(ids, report.each, strict=False))
+        took: dict[str, float] = {}
         for outcome, run in report.outcomes:
             if log_ok or outcome != Outcome.OK:
+                took = took or dict(zip(ids, report.each, strict=False))
                 for item_id in run:
                     seconds = took.get(item_id) if took else round(report.seconds / len(ids), 6)
                     log.event(

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coworker.claims import beginnings
-from coworker.claims.beginnings import Beginnings, Notes, TaskNotes, beginnings_file
+from coworker.claims.beginnings import (
+    Beginnings,
+    Notes,
+    TaskNotes,
+    beginnings_file,
+    read_lines,
+    read_seconds,
+)
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def test_an_item_that_comes_again_counts_for_each_claim_by_itself(path):
     pipe.begun(7)
     notes.sent("3.2")
     assert Beginnings(path).begun("3.2") == []
-    assert notes.batch(ran=False) == []
+    assert read_lines(notes.batch(ran=False)) == []
 
 
 def test_the_worker_reads_what_came_since_it_sent(path):
@@ -56,8 +63,10 @@ def test_the_worker_reads_what_came_since_it_sent(path):
     for number in range(50):
         notes.sent(f"3.{number}")
         pipe.ended(number, pipe.begun(number))
-        (found,) = notes.batch(ran=True)
+        lines = notes.batch(ran=True)
+        (found,) = read_lines(lines)
         assert found.id == str(number)
+        assert read_seconds(lines) == {found.id: found.seconds}
 
 
 def test_a_claim_that_is_sent_in_parts_is_one(path):
